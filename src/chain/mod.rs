@@ -1,0 +1,1 @@
+//! The chain: sources, on-chain coins, and the simulated chain.

@@ -1,0 +1,1 @@
+//! Keys: the seed, per-channel derivation, secrets.

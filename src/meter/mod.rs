@@ -1,0 +1,1 @@
+//! Metering: tariffs, sessions and the mutual-risk window.

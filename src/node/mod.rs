@@ -1,0 +1,1 @@
+//! The node: many peers, channels and sessions behind one input and one drain.

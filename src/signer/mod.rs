@@ -1,0 +1,1 @@
+//! The signer: requests, policy and budgets.

@@ -1,0 +1,1 @@
+//! Simulation: scenarios, faults, oracles and fuzz bodies.

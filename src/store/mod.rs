@@ -1,0 +1,1 @@
+//! The store: a trait of few functions, its conformance suite, and a memory store.

@@ -1,0 +1,1 @@
+//! Stream channels: the payer and payee machines.

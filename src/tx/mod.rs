@@ -1,0 +1,1 @@
+//! Transactions of stream channels: scripts, vouchers, settlement, refund, close, top-up.
