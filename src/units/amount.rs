@@ -5,16 +5,18 @@ pub use sat::Sat;
 
 /// 21 million bitcoin in satoshis: no amount is larger.
 const MAX_SAT: u64 = 2_100_000_000_000_000;
+/// The same in millisatoshis.
+const MAX_MSAT: u64 = 2_100_000_000_000_000_000;
 /// A satoshi's worth in millisatoshis.
 const MSAT_PER_SAT: u64 = 1_000;
 
 mod sat {
-    use super::{MAX_SAT, MSAT_PER_SAT};
+    use super::MSAT_PER_SAT;
     use crate::units::{Msat, bounded};
 
     bounded! {
         /// An amount on the chain, in satoshis, 0 ..= 21e14.
-        Sat(u64), 0, MAX_SAT, " sat", to_sat
+        Sat(u64), 0, crate::units::amount::MAX_SAT, " sat", to_sat
     }
 
     impl Sat {
@@ -34,12 +36,12 @@ mod sat {
 }
 
 mod msat {
-    use super::{MAX_SAT, MSAT_PER_SAT};
+    use super::MSAT_PER_SAT;
     use crate::units::{Sat, bounded};
 
     bounded! {
         /// An amount in a channel, in millisatoshis, 0 ..= 21e17.
-        Msat(u64), 0, MAX_SAT.saturating_mul(MSAT_PER_SAT), " msat", to_msat
+        Msat(u64), 0, crate::units::amount::MAX_MSAT, " msat", to_msat
     }
 
     impl Msat {
