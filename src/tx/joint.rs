@@ -1,0 +1,215 @@
+//! Close and top-up: both sides sign one transaction with SIGHASH_DEFAULT.
+
+use alloc::vec::Vec;
+
+use bitcoin::secp256k1::{Message, schnorr};
+use bitcoin::transaction::Version;
+use bitcoin::{ScriptBuf, Transaction, TxOut, Witness};
+
+use super::change::dust_limit;
+use super::draft::{Draft, FeeInput, TRUC_CHILD_VBYTES, output};
+use super::voucher::Channel;
+use super::{TxError, settle_witness};
+use crate::keys::Context;
+use crate::units::{Msat, Sat};
+
+/// A spend of the settle leaf that payer and payee sign together: version 3, lock time 0, the
+/// channel's input first with a voucher's sequence, at most 1,000 vB, confirmed inputs only.
+///
+/// At most 1,000 vB, so that whoever broadcasts it at a low fee cannot make replacing it dear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct JointSpend {
+    draft: Draft,
+    channel: Channel,
+    paid: Msat,
+}
+
+impl JointSpend {
+    /// A cooperative close at `paid`: outputs in the order payer, payee.
+    ///
+    /// The payee gets the whole satoshis of `paid`, the payer the rest less the fee; an output
+    /// below its dust limit is left out, and what it would have held counts towards the fee.
+    ///
+    /// # Errors
+    /// [`TxError::AboveCapacity`], [`TxError::NoOutputs`]; [`TxError::NotWorthIt`] if the payer's
+    /// rest does not cover the fee; [`TxError::TooLarge`].
+    pub fn close(
+        channel: Channel,
+        paid: Msat,
+        payer: ScriptBuf,
+        payee: ScriptBuf,
+        fee: Sat,
+    ) -> Result<Self, TxError> {
+        let limit = channel.capacity().to_msat();
+        if paid > limit {
+            return Err(TxError::AboveCapacity { paid, limit });
+        }
+        let balance = paid.floor_to_sat();
+        let (payee_output, given_up) = kept_or_dust(balance, payee);
+        let rest = channel.capacity().saturating_sub(balance);
+        let (payer_output, _) = match rest.add(given_up)?.checked_sub(fee) {
+            // Dust that the payee gives up pays for the fee; it never becomes the payer's.
+            Some(left) => kept_or_dust(left.min(rest), payer),
+            None => return Err(TxError::NotWorthIt { left: rest, fee, dust: Sat::ZERO }),
+        };
+        let outputs = payer_output.into_iter().chain(payee_output).collect();
+        Self::with_outputs(channel, paid, &[], outputs)
+    }
+
+    /// A top-up at `paid`: the channel's script again with `capacity`, and what the payee is paid
+    /// out, if anything; `fee_inputs` bring the new money.
+    ///
+    /// With `payout` the new outpoint starts from zero (plus the sub-satoshi part of `paid`);
+    /// without it the new outpoint carries the balance, and the payee signs only after it holds the
+    /// payer's voucher for it on the new outpoint.
+    ///
+    /// # Errors
+    /// [`TxError::CapacityBelowDust`], [`TxError::OutputsAboveInputs`], [`TxError::SpentTwice`],
+    /// [`TxError::TooLarge`].
+    pub fn top_up(
+        channel: Channel,
+        paid: Msat,
+        fee_inputs: &[FeeInput],
+        capacity: Sat,
+        payout: Option<TxOut>,
+    ) -> Result<Self, TxError> {
+        let script = channel.output().script().clone();
+        let dust = dust_limit(&script);
+        if capacity < dust {
+            return Err(TxError::CapacityBelowDust { capacity, dust });
+        }
+        let outputs = core::iter::once(output(capacity, script)).chain(payout).collect();
+        Self::with_outputs(channel, paid, fee_inputs, outputs)
+    }
+
+    /// Any outputs: what a peer proposes is rebuilt by this, and compared.
+    ///
+    /// # Errors
+    /// [`TxError::AboveCapacity`], [`TxError::NoOutputs`], [`TxError::OutputsAboveInputs`],
+    /// [`TxError::SpentTwice`], [`TxError::TooLarge`] above 1,000 vB.
+    pub fn with_outputs(
+        channel: Channel,
+        paid: Msat,
+        fee_inputs: &[FeeInput],
+        outputs: Vec<TxOut>,
+    ) -> Result<Self, TxError> {
+        let limit = channel.capacity().to_msat();
+        if paid > limit {
+            return Err(TxError::AboveCapacity { paid, limit });
+        }
+        if outputs.is_empty() {
+            return Err(TxError::NoOutputs);
+        }
+        let mut draft = Draft::new(Version(3));
+        draft.push_input(
+            channel.outpoint(),
+            Channel::sequence(paid),
+            settle_witness(channel.output(), &[0; 64], &[0; 64]),
+            channel.to_txout(),
+        );
+        draft.push_fee_inputs(fee_inputs);
+        draft.tx.output = outputs;
+        draft.check_inputs_differ()?;
+        draft.fee()?;
+        draft.check_vbytes(TRUC_CHILD_VBYTES)?;
+        Ok(Self { draft, channel, paid })
+    }
+
+    /// The channel that is spent.
+    pub const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The cumulative amount that the spend states.
+    pub const fn paid(&self) -> Msat {
+        self.paid
+    }
+
+    /// The transaction as it will be; missing signatures are zeros of the same size.
+    pub const fn transaction(&self) -> &Transaction {
+        &self.draft.tx
+    }
+
+    /// The outputs that the inputs spend, in their order.
+    pub fn spent(&self) -> &[TxOut] {
+        &self.draft.spent
+    }
+
+    /// What the miner gets.
+    ///
+    /// # Errors
+    /// None that construction did not already exclude.
+    pub fn fee(&self) -> Result<Sat, TxError> {
+        self.draft.fee()
+    }
+
+    /// What both sides sign (BIP341/342, SIGHASH_DEFAULT, settle leaf).
+    ///
+    /// # Errors
+    /// None that construction did not already exclude.
+    pub fn digest(&self) -> Result<[u8; 32], TxError> {
+        self.draft.digest(0, self.channel.output().settle_leaf_hash())
+    }
+
+    /// Checks the payer's signature.
+    ///
+    /// # Errors
+    /// [`TxError::BadSignature`].
+    pub fn verify_payer(
+        &self,
+        context: &Context,
+        signature: &schnorr::Signature,
+    ) -> Result<(), TxError> {
+        self.verify(context, signature, self.channel.output().payer())
+    }
+
+    /// Checks the payee's signature.
+    ///
+    /// # Errors
+    /// [`TxError::BadSignature`].
+    pub fn verify_payee(
+        &self,
+        context: &Context,
+        signature: &schnorr::Signature,
+    ) -> Result<(), TxError> {
+        self.verify(context, signature, self.channel.output().payee())
+    }
+
+    fn verify(
+        &self,
+        context: &Context,
+        signature: &schnorr::Signature,
+        key: bitcoin::XOnlyPublicKey,
+    ) -> Result<(), TxError> {
+        let message = Message::from_digest(self.digest()?);
+        context
+            .secp()
+            .verify_schnorr(signature, &message, &key)
+            .map_err(|_| TxError::BadSignature { paid: self.paid })
+    }
+
+    /// Puts in both signatures and the witnesses of the fee inputs.
+    ///
+    /// # Errors
+    /// [`TxError::WitnessCount`] if there are more or fewer witnesses than fee inputs.
+    pub fn finish(
+        mut self,
+        payer: &schnorr::Signature,
+        payee: &schnorr::Signature,
+        fee_witnesses: Vec<Witness>,
+    ) -> Result<Transaction, TxError> {
+        let witness = settle_witness(self.channel.output(), &payee.serialize(), &payer.serialize());
+        self.draft.set_witness(0, witness)?;
+        self.draft.finish(1, fee_witnesses)
+    }
+}
+
+/// An output of `value`, or none and the value that is given up because it would be dust.
+fn kept_or_dust(value: Sat, script: ScriptBuf) -> (Option<TxOut>, Sat) {
+    if value >= dust_limit(&script) {
+        (Some(output(value, script)), Sat::ZERO)
+    } else {
+        (None, value)
+    }
+}

@@ -1,0 +1,270 @@
+//! Vouchers: the payer's cumulative signature, and the digest that it signs.
+
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+use bitcoin::secp256k1::{Message, schnorr};
+use bitcoin::sighash::TapSighash;
+use bitcoin::{OutPoint, Script, ScriptBuf, Sequence, TxOut};
+
+use super::TxError;
+use super::change::{ChangeScript, dust_limit};
+use super::output::FundingOutput;
+use crate::keys::{ChannelKey, Context, Entropy};
+use crate::units::{Msat, Sat};
+
+/// TRUC (BIP431): else the payer could pin the settlement with descendants of its change.
+const TEMPLATE_VERSION: u32 = 3;
+/// Switches BIP68 off, so that the low bits of the sequence can carry the sub-satoshi part.
+const SEQUENCE_FLAG: u32 = 1 << 31;
+/// BIP341's type byte of a voucher: the payee may add inputs and outputs.
+const SINGLE_ANYONECANPAY: u8 = 0x83;
+/// BIP341's type byte of the last voucher: every output is the payee's.
+const NONE_ANYONECANPAY: u8 = 0x82;
+/// The length of a P2TR script.
+const P2TR_LEN: u8 = 34;
+/// BIP341: an input without annex, spent by a script path (extension flag 1).
+const SPEND_TYPE_SCRIPT: u8 = 2;
+/// BIP342: the only key version there is.
+const KEY_VERSION: u8 = 0;
+/// BIP342: no `OP_CODESEPARATOR` was executed.
+const NO_CODE_SEPARATOR: u32 = u32::MAX;
+
+/// One funded channel: all that a voucher's signature depends on but the amount.
+///
+/// The channel's identity is the outpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    outpoint: OutPoint,
+    capacity: Sat,
+    output: FundingOutput,
+    change: ChangeScript,
+}
+
+/// A cumulative payment: `paid` millisatoshis since the channel opened, signed by the payer.
+///
+/// A newer voucher replaces an older one. What it says is what [`Channel::digest`] hashes; the
+/// signature is BIP340's, without a type byte (the amount implies it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Voucher {
+    /// The cumulative amount, 0 ..= capacity x 1000.
+    pub paid: Msat,
+    /// The payer's signature of the settle leaf.
+    pub signature: schnorr::Signature,
+}
+
+/// Proof that a voucher's signature fits one channel: only [`Channel::verify`] makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct VoucherChecked {
+    voucher: Voucher,
+    outpoint: OutPoint,
+}
+
+impl VoucherChecked {
+    /// The voucher that was checked.
+    pub const fn voucher(&self) -> Voucher {
+        self.voucher
+    }
+
+    /// The channel that it was checked against.
+    pub const fn outpoint(&self) -> OutPoint {
+        self.outpoint
+    }
+}
+
+impl Channel {
+    /// A channel of `capacity` at `outpoint`.
+    ///
+    /// The caller has seen on the chain that the output exists with this value and
+    /// `output.script()`.
+    ///
+    /// # Errors
+    /// [`TxError::CapacityBelowDust`] if no settlement of it could ever have an output.
+    pub fn new(
+        outpoint: OutPoint,
+        capacity: Sat,
+        output: FundingOutput,
+        change: ChangeScript,
+    ) -> Result<Self, TxError> {
+        let dust = dust_limit(output.script());
+        if capacity < dust {
+            return Err(TxError::CapacityBelowDust { capacity, dust });
+        }
+        Ok(Self { outpoint, capacity, output, change })
+    }
+
+    /// The funding outpoint.
+    pub const fn outpoint(&self) -> OutPoint {
+        self.outpoint
+    }
+
+    /// The value of the funding output.
+    pub const fn capacity(&self) -> Sat {
+        self.capacity
+    }
+
+    /// The funding output's scripts and keys.
+    pub const fn output(&self) -> &FundingOutput {
+        &self.output
+    }
+
+    /// Where the change goes.
+    pub const fn change(&self) -> &ChangeScript {
+        &self.change
+    }
+
+    /// The change script itself.
+    pub fn change_script(&self) -> &Script {
+        match &self.change {
+            ChangeScript::Own => self.output.script(),
+            ChangeScript::Wallet(script) => script.as_script(),
+        }
+    }
+
+    /// The channel's output as a transaction output, as sighashes of other inputs need it.
+    #[must_use]
+    pub fn to_txout(&self) -> TxOut {
+        TxOut {
+            value: bitcoin::Amount::from_sat(self.capacity.to_sat()),
+            script_pubkey: self.output.script().clone(),
+        }
+    }
+
+    /// The sequence of every settle-leaf spend at `paid`: bit 31 and the sub-satoshi part.
+    #[must_use]
+    pub fn sequence(paid: Msat) -> Sequence {
+        Sequence(SEQUENCE_FLAG | u32::from(paid.sub_sat()))
+    }
+
+    /// The change output at `paid`, or `None` at the full capacity (the last voucher).
+    ///
+    /// # Errors
+    /// [`TxError::AboveCapacity`]; [`TxError::ChangeBelowDust`] if the change would be dust and
+    /// `paid` is not the full capacity.
+    pub fn change_output(&self, paid: Msat) -> Result<Option<TxOut>, TxError> {
+        let limit = self.capacity.to_msat();
+        if paid > limit {
+            return Err(TxError::AboveCapacity { paid, limit });
+        }
+        if paid == limit {
+            return Ok(None);
+        }
+        let change = self.capacity.saturating_sub(paid.floor_to_sat());
+        let dust = dust_limit(self.change_script());
+        if change < dust {
+            return Err(TxError::ChangeBelowDust { change, dust });
+        }
+        Ok(Some(TxOut {
+            value: bitcoin::Amount::from_sat(change.to_sat()),
+            script_pubkey: ScriptBuf::from(self.change_script()),
+        }))
+    }
+
+    /// The largest `paid` below the full capacity that a voucher can state.
+    #[must_use]
+    pub fn largest_with_change(&self) -> Msat {
+        let dust = dust_limit(self.change_script());
+        // Below the next satoshi, the change is still `dust`.
+        let sub_satoshi = Msat::new(999).unwrap_or(Msat::ZERO);
+        match self.capacity.checked_sub(dust) {
+            Some(most) => most.to_msat().saturating_add(sub_satoshi),
+            None => Msat::ZERO,
+        }
+    }
+
+    /// The 32 bytes that a voucher of `paid` signs: BIP341's signature message with BIP342's
+    /// extension, of the template (version 3, lock time 0, this input, the change as output 0).
+    ///
+    /// | bytes | field |
+    /// | --- | --- |
+    /// | 1 | epoch 0 |
+    /// | 1 | type: 0x83, or 0x82 at the full capacity |
+    /// | 4 + 4 | version 3, lock time 0, little-endian as all numbers here |
+    /// | 1 | spend type 2 |
+    /// | 36 + 8 + 35 + 4 | outpoint, capacity, funding script with its length, sequence |
+    /// | 32 | SHA-256 of the change output; absent at the full capacity |
+    /// | 32 + 1 + 4 | settle leaf's hash, key version 0, code separator 0xffffffff |
+    ///
+    /// # Errors
+    /// As [`Self::change_output`].
+    pub fn digest(&self, paid: Msat) -> Result<[u8; 32], TxError> {
+        let change = self.change_output(paid)?;
+        let script = self.output.script().as_bytes();
+        let mut engine = TapSighash::engine();
+        engine.input(&[0, Self::sighash_byte(change.is_some())]);
+        engine.input(&TEMPLATE_VERSION.to_le_bytes());
+        engine.input(&0_u32.to_le_bytes());
+        engine.input(&[SPEND_TYPE_SCRIPT]);
+        engine.input(self.outpoint.txid.as_byte_array());
+        engine.input(&self.outpoint.vout.to_le_bytes());
+        engine.input(&self.capacity.to_sat().to_le_bytes());
+        engine.input(&[P2TR_LEN]);
+        engine.input(script);
+        engine.input(&Self::sequence(paid).to_consensus_u32().to_le_bytes());
+        if let Some(change) = change {
+            engine.input(hash_output(&change)?.as_byte_array());
+        }
+        engine.input(self.output.settle_leaf_hash().as_byte_array());
+        engine.input(&[KEY_VERSION]);
+        engine.input(&NO_CODE_SEPARATOR.to_le_bytes());
+        Ok(TapSighash::from_engine(engine).to_byte_array())
+    }
+
+    /// Signs a voucher of `paid` with the payer's key.
+    ///
+    /// The machines never call this themselves: `signer` does, after its policy said yes.
+    ///
+    /// # Errors
+    /// As [`Self::change_output`]; [`TxError::WrongKey`] if `key` is not this channel's payer's.
+    pub fn sign(
+        &self,
+        context: &Context,
+        key: &ChannelKey,
+        paid: Msat,
+        aux: &Entropy,
+    ) -> Result<Voucher, TxError> {
+        if key.public() != self.output.payer() {
+            return Err(TxError::WrongKey { want: self.output.payer(), got: key.public() });
+        }
+        let digest = self.digest(paid)?;
+        Ok(Voucher { paid, signature: key.sign(context, digest, aux) })
+    }
+
+    /// Checks a voucher against exactly this channel's template. One verification.
+    ///
+    /// # Errors
+    /// As [`Self::change_output`]; [`TxError::BadSignature`] if the payer did not sign this.
+    pub fn verify(&self, context: &Context, voucher: Voucher) -> Result<VoucherChecked, TxError> {
+        let message = Message::from_digest(self.digest(voucher.paid)?);
+        context
+            .secp()
+            .verify_schnorr(&voucher.signature, &message, &self.output.payer())
+            .map_err(|_| TxError::BadSignature { paid: voucher.paid })?;
+        Ok(VoucherChecked { voucher, outpoint: self.outpoint })
+    }
+
+    /// A voucher's signature as it stands in the witness: 64 bytes and the type.
+    pub(super) fn witness_signature(&self, voucher: Voucher) -> [u8; 65] {
+        let mut bytes = [0; 65];
+        let (signature, kind) = bytes.split_at_mut(64);
+        signature.copy_from_slice(&voucher.signature.serialize());
+        kind.fill(Self::sighash_byte(voucher.paid != self.capacity.to_msat()));
+        bytes
+    }
+
+    const fn sighash_byte(has_change: bool) -> u8 {
+        if has_change { SINGLE_ANYONECANPAY } else { NONE_ANYONECANPAY }
+    }
+}
+
+/// SHA-256 of a transaction output as consensus serialises it (BIP341, `sha_single_output`).
+fn hash_output(output: &TxOut) -> Result<sha256::Hash, TxError> {
+    let script = output.script_pubkey.as_bytes();
+    // Change scripts are witness programs of at most 34 bytes, so one byte holds the length.
+    let length = u8::try_from(script.len())
+        .map_err(|_| TxError::NonStandardChange { bytes: script.len() })?;
+    let mut engine = sha256::Hash::engine();
+    engine.input(&output.value.to_sat().to_le_bytes());
+    engine.input(&[length]);
+    engine.input(script);
+    Ok(sha256::Hash::from_engine(engine))
+}
