@@ -202,6 +202,3 @@ fn settle_witness(output: &FundingOutput, payee: &[u8], payer: &[u8]) -> Witness
     witness.push(output.settle_control());
     witness
 }
-
-#[cfg(test)]
-mod tests;
