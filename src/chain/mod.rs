@@ -1,1 +1,23 @@
-//! The chain: sources, on-chain coins, and the simulated chain.
+//! The chain: where its events come from, where transactions go to, and the coins that pay.
+//!
+//! ```text
+//!            events, look-ups                      funding, fee inputs, change
+//!   [ChainSource] ----------> node (rank 5)            [Coins] ------> node
+//!        ^      <---------- broadcast                    ^
+//!        |                                               |
+//!   regtest::Source                          MemoryCoins, WalletCoins (bdk)
+//!   (later: bitcoind, Esplora, Electrum, BIP157)
+//! ```
+//!
+//! The core never calls these traits: a driver drains a source into the node and sends what the node
+//! says. [`regtest`] is a whole chain inside the process: the default of every example and test.
+//!
+//! Rank 6. Used by `rt`, `sim`, the examples and the command line.
+
+mod reason;
+mod source;
+
+pub mod regtest;
+
+pub use reason::Reason;
+pub use source::{ChainError, ChainSource};

@@ -1,1 +1,3 @@
 //! Simulation: scenarios, faults, oracles and fuzz bodies.
+
+pub mod scenario;

@@ -1,0 +1,153 @@
+//! The classes of refusal, one for all sources, and their reading from Bitcoin Core's own words.
+
+/// Why a transaction, package or block was refused.
+///
+/// A class without numbers, because a node tells no more than a short text over its interfaces;
+/// whoever needs the missing fee computes it from the rule that the class names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is no well-formed transaction: no inputs or outputs, an amount out of range, one input
+    /// twice, a loose coinbase.
+    #[error("malformed")]
+    Malformed,
+    /// It is valid, but no node relays its kind: version, size, script, witness.
+    #[error("not standard")]
+    NonStandard,
+    /// An output is below its dust limit, or the dust of a parent is left unspent.
+    #[error("dust")]
+    Dust,
+    /// Its lock time or one of its relative locks has not passed.
+    #[error("not final")]
+    NotFinal,
+    /// It is already in the mempool or in the chain.
+    #[error("already known")]
+    AlreadyKnown,
+    /// An input does not exist or is spent in the chain.
+    #[error("missing inputs")]
+    MissingInputs,
+    /// It spends a coinbase younger than 100 blocks.
+    #[error("immature coinbase")]
+    Immature,
+    /// Its outputs are worth more than its inputs, or a coinbase claims too much.
+    #[error("spends more than it has")]
+    Overspend,
+    /// Its fee is below the smallest that is relayed now.
+    #[error("fee below the relay minimum")]
+    MinRelayFee,
+    /// It conflicts with the mempool and does not pay enough to replace what stands there.
+    #[error("pays too little to replace")]
+    InsufficientReplacement,
+    /// It breaks the topology or size rules of version-3 transactions.
+    #[error("version-3 topology")]
+    Truc,
+    /// Too many unconfirmed transactions would hang together.
+    #[error("cluster too large")]
+    ClusterLimit,
+    /// A script or signature fails.
+    #[error("script failed")]
+    BadScript,
+    /// The package is not sorted, conflicts with itself, or is not one child with its parents.
+    #[error("malformed package")]
+    BadPackage,
+    /// The block itself is wrong: header, merkle root, commitment, weight.
+    #[error("bad block")]
+    BadBlock,
+}
+
+impl Reason {
+    /// Reads the class from a reject reason of Bitcoin Core's mempool or block validation; `None`
+    /// for words that it does not know.
+    ///
+    /// ```
+    /// use millstream::chain::Reason;
+    ///
+    /// assert_eq!(Reason::from_core("non-BIP68-final"), Some(Reason::NotFinal));
+    /// assert_eq!(Reason::from_core("a new rule"), None);
+    /// ```
+    pub fn from_core(words: &str) -> Option<Self> {
+        CORE_WORDS.iter().find(|(prefix, _)| words.starts_with(prefix)).map(|(_, reason)| *reason)
+    }
+}
+
+/// The first entry that the words start with decides, so that the special stand before the general.
+const CORE_WORDS: &[(&str, Reason)] = &[
+    ("non-final", Reason::NotFinal),
+    ("non-BIP68-final", Reason::NotFinal),
+    ("bad-txns-nonfinal", Reason::NotFinal),
+    ("txn-already", Reason::AlreadyKnown),
+    ("txn-same-nonwitness-data-in-mempool", Reason::AlreadyKnown),
+    ("bad-txns-BIP30", Reason::AlreadyKnown),
+    ("bad-txns-inputs-missingorspent", Reason::MissingInputs),
+    ("missing-inputs", Reason::MissingInputs),
+    ("bad-txns-premature-spend-of-coinbase", Reason::Immature),
+    ("bad-txns-in-belowout", Reason::Overspend),
+    ("bad-cb-amount", Reason::Overspend),
+    ("min relay fee not met", Reason::MinRelayFee),
+    ("mempool min fee not met", Reason::MinRelayFee),
+    ("mempool full", Reason::MinRelayFee),
+    ("insufficient fee", Reason::InsufficientReplacement),
+    ("replacement-failed", Reason::InsufficientReplacement),
+    ("too many potential replacements", Reason::InsufficientReplacement),
+    ("package RBF failed", Reason::InsufficientReplacement),
+    ("bip125-replacement-disallowed", Reason::InsufficientReplacement),
+    ("bad-txns-spends-conflicting-tx", Reason::InsufficientReplacement),
+    ("TRUC-violation", Reason::Truc),
+    ("too-large-cluster", Reason::ClusterLimit),
+    ("mempool-script-verify-flag-failed", Reason::BadScript),
+    ("mandatory-script-verify-flag-failed", Reason::BadScript),
+    ("non-mandatory-script-verify-flag", Reason::BadScript),
+    ("block-script-verify-flag-failed", Reason::BadScript),
+    ("dust", Reason::Dust),
+    ("unspent-dust", Reason::Dust),
+    ("missing-ephemeral-spends", Reason::Dust),
+    ("version", Reason::NonStandard),
+    ("tx-size", Reason::NonStandard),
+    ("scriptsig", Reason::NonStandard),
+    ("scriptpubkey", Reason::NonStandard),
+    ("datacarrier", Reason::NonStandard),
+    ("bare-multisig", Reason::NonStandard),
+    ("bad-txns-nonstandard-inputs", Reason::NonStandard),
+    ("bad-witness-nonstandard", Reason::NonStandard),
+    ("bad-txns-too-many-sigops", Reason::NonStandard),
+    ("bad-txnmrklroot", Reason::BadBlock),
+    ("bad-txns-duplicate", Reason::BadBlock),
+    ("bad-txns", Reason::Malformed),
+    ("coinbase", Reason::Malformed),
+    ("package-", Reason::BadPackage),
+    ("conflict-in-package", Reason::BadPackage),
+    ("bad-", Reason::BadBlock),
+    ("time-", Reason::BadBlock),
+    ("high-hash", Reason::BadBlock),
+    ("unexpected-witness", Reason::BadBlock),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn core_words_are_read_with_the_special_before_the_general() {
+        for (words, reason) in [
+            ("bad-txns-inputs-missingorspent", Reason::MissingInputs),
+            ("bad-txns-inputs-duplicate", Reason::Malformed),
+            ("bad-txns-nonfinal", Reason::NotFinal),
+            ("bad-txns-nonstandard-inputs", Reason::NonStandard),
+            ("bad-cb-amount", Reason::Overspend),
+            ("bad-cb-height", Reason::BadBlock),
+            ("insufficient fee (including sibling eviction)", Reason::InsufficientReplacement),
+            ("package RBF failed: insufficient anti-DoS fees", Reason::InsufficientReplacement),
+            ("package-not-sorted", Reason::BadPackage),
+        ] {
+            assert_eq!(Reason::from_core(words), Some(reason), "{words}");
+        }
+        assert_eq!(Reason::from_core(""), None);
+    }
+
+    #[test]
+    fn no_entry_of_the_table_is_hidden_by_an_earlier_one() {
+        for (words, reason) in CORE_WORDS {
+            assert_eq!(Reason::from_core(words), Some(*reason), "{words}");
+        }
+    }
+}

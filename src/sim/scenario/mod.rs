@@ -1,0 +1,100 @@
+//! Scenarios: transactions and blocks as data, with the verdict that Bitcoin must give on each.
+//!
+//! One list, judged twice: the root tests run it on [`chain::regtest`](crate::chain::regtest), and
+//! `tests/judge` on Bitcoin Core's own engine. The same verdicts there are the proof that the
+//! simulated chain is right and that every transaction of ours is one that real nodes relay and
+//! mine.
+//!
+//! Everything in a scenario is fixed before it runs: the coins are coinbases of the fixed miner
+//! script, whose ids are the same in every run ([`coinbase`](crate::chain::regtest::coinbase)), so
+//! that each transaction can be signed when the list is made.
+//!
+mod arena;
+mod run;
+
+pub use arena::{Arena, Verdict};
+pub use run::{Mismatch, Report, run};
+
+use bitcoin::{Transaction, Txid};
+
+use crate::units::Blocks;
+
+/// Every scenario, in a fixed order.
+///
+/// # Errors
+/// [`BuildError`] if a transaction of the list cannot be built: a defect of the list itself.
+pub fn all() -> Result<Vec<Scenario>, BuildError> {
+    Ok(Vec::new())
+}
+
+/// A scenario's own transactions could not be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A number is outside its unit.
+    #[error(transparent)]
+    Unit(#[from] crate::units::UnitError),
+}
+
+/// A story on a fresh chain that holds the genesis block only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// Its name: subject, condition, result.
+    pub name: &'static str,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a scenario, with what must come of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A transaction is offered to the mempool.
+    Submit {
+        /// What it is, for the report.
+        what: &'static str,
+        /// The transaction.
+        tx: Transaction,
+        /// What the mempool must say.
+        expect: Verdict,
+    },
+    /// A package, parents first and the child last, is offered to the mempool.
+    Package {
+        /// What it is, for the report.
+        what: &'static str,
+        /// The transactions.
+        txs: Vec<Transaction>,
+        /// What the mempool must say; see [`Arena::submit_package`] for which reason counts.
+        expect: Verdict,
+    },
+    /// Blocks are mined; the first takes everything that the mempool holds, the others are empty.
+    Mine {
+        /// How many.
+        blocks: Blocks,
+    },
+    /// A block of exactly these transactions after the coinbase is offered to the chain: consensus
+    /// alone judges them.
+    Connect {
+        /// What it is, for the report.
+        what: &'static str,
+        /// The transactions.
+        txs: Vec<Transaction>,
+        /// What consensus must say; a refused block leaves the chain as it was.
+        expect: Verdict,
+    },
+    /// The last blocks are replaced by a longer branch.
+    Reorg {
+        /// How many blocks leave the chain.
+        depth: Blocks,
+        /// The transactions of each block of the new branch: more blocks than `depth`.
+        branch: Vec<Vec<Transaction>>,
+    },
+    /// A transaction must be in the mempool now, or must not.
+    InMempool {
+        /// What it is, for the report.
+        what: &'static str,
+        /// Its id.
+        txid: Txid,
+        /// Whether it must be there.
+        expect: bool,
+    },
+}
