@@ -1,14 +1,9 @@
 //! Where the payer's change goes, fixed when the channel opens.
 
-use bitcoin::{Script, ScriptBuf, WitnessVersion};
+use bitcoin::{Script, ScriptBuf};
 
 use super::TxError;
 use crate::units::Sat;
-
-/// Bitcoin Core's dust limit of an output of 34 bytes of witness program (P2TR, P2WSH).
-const DUST_32: u64 = 330;
-/// Bitcoin Core's dust limit of P2WPKH.
-const DUST_20: u64 = 294;
 
 /// The payer's change script: the channel's own, or a wallet's of exactly one of three kinds.
 ///
@@ -45,12 +40,18 @@ impl WalletScript {
     }
 }
 
-/// The smallest value of an output of `script` that nodes relay (Bitcoin Core, 3 sat/vB).
+/// The smallest value of an output of `script` that nodes relay.
 ///
-/// Scripts that are no witness program get the limit of the largest one.
+/// Bitcoin Core's default (`GetDustThreshold` at 3 sat/vB): three satoshis for each byte of the
+/// output and of the input that would spend it, 67 bytes for a witness program and 148 for others.
+///
+/// | script | limit |
+/// | --- | --- |
+/// | P2TR, P2WSH | 330 sat |
+/// | P2WPKH | 294 sat |
+/// | P2PKH, P2SH (outputs of a refund, a close or the payee only) | 546 sat, 540 sat |
+/// | `OP_RETURN` | 0 |
 #[must_use]
 pub fn dust_limit(script: &Script) -> Sat {
-    let short = script.witness_version() == Some(WitnessVersion::V0) && script.len() == 22;
-    let sat = if short { DUST_20 } else { DUST_32 };
-    Sat::new(sat).unwrap_or(Sat::ZERO)
+    Sat::new(script.minimal_non_dust().to_sat()).unwrap_or(Sat::MAX)
 }

@@ -13,6 +13,9 @@ use bitcoin::{
 };
 
 use super::TxError;
+use super::change::{ChangeScript, dust_limit};
+use super::output::FundingOutput;
+use super::voucher::Channel;
 use crate::units::{FeeRate, Sat};
 
 /// BIP125's sequence: replaceable, no relative lock.
@@ -25,6 +28,16 @@ pub(super) const TRUC_CHILD_VBYTES: u64 = 1_000;
 const ECDSA_BYTES: usize = 72;
 
 /// A coin that pays fees: a confirmed P2TR (key path) or P2WPKH output of the caller's wallet.
+///
+/// Its input has the sequence 0xfffffffd and is consumed whole. Its witness is counted at the
+/// largest size that a wallet makes, and must not be larger:
+///
+/// | kind | witness | bytes counted |
+/// | --- | --- | --- |
+/// | P2TR | one signature of SIGHASH_DEFAULT, without a type byte | 64 |
+/// | P2WPKH | DER signature (low S) with SIGHASH_ALL's type byte, compressed key | 72 and 33 |
+///
+/// A shorter DER signature makes the transaction one or two weight units lighter than counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeeInput {
     outpoint: OutPoint,
@@ -132,6 +145,18 @@ impl Draft {
         Ok(rate.ceil_fee(self.tx.weight().to_wu())?)
     }
 
+    /// One output below dust would keep nodes from relaying the whole.
+    pub(super) fn check_dust(&self) -> Result<(), TxError> {
+        for output in &self.tx.output {
+            let value = Sat::new(output.value.to_sat())?;
+            let dust = dust_limit(&output.script_pubkey);
+            if value < dust {
+                return Err(TxError::OutputBelowDust { value, dust });
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn check_vbytes(&self, limit: u64) -> Result<(), TxError> {
         let vbytes = self.tx.weight().to_vbytes_ceil();
         if vbytes > limit { Err(TxError::TooLarge { vbytes, limit }) } else { Ok(()) }
@@ -148,6 +173,21 @@ impl Draft {
             )
             .map(|digest| digest.to_byte_array())
             .map_err(|_| TxError::NoSuchInput { index, inputs: self.tx.input.len() })
+    }
+
+    /// The channel that output `index` of this transaction funds.
+    pub(super) fn continued(
+        &self,
+        index: usize,
+        from: FundingOutput,
+        change: ChangeScript,
+    ) -> Result<Channel, TxError> {
+        let inputs = self.tx.input.len();
+        let no_such = TxError::NoSuchInput { index, inputs };
+        let output = self.tx.output.get(index).ok_or(no_such)?;
+        let vout = u32::try_from(index).map_err(|_| no_such)?;
+        let outpoint = OutPoint { txid: self.tx.compute_txid(), vout };
+        Channel::new(outpoint, Sat::new(output.value.to_sat())?, from, change)
     }
 
     pub(super) fn set_witness(&mut self, index: usize, witness: Witness) -> Result<(), TxError> {
@@ -168,6 +208,13 @@ impl Draft {
             return Err(TxError::WitnessCount { want, got: witnesses.len() });
         }
         for (input, witness) in self.tx.input.iter_mut().skip(first).zip(witnesses) {
+            let (limit, got) = (input.witness.size(), witness.size());
+            // A larger one would pay less than the rate and could pass the size limit; none at all
+            // would leave the transaction unsigned.
+            if witness.is_empty() || got > limit {
+                let outpoint = input.previous_output;
+                return Err(TxError::FeeWitnessSize { outpoint, got, limit });
+            }
             input.witness = witness;
         }
         Ok(self.tx)

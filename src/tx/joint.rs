@@ -14,9 +14,23 @@ use crate::keys::Context;
 use crate::units::{Msat, Sat};
 
 /// A spend of the settle leaf that payer and payee sign together: version 3, lock time 0, the
-/// channel's input first with a voucher's sequence, at most 1,000 vB, confirmed inputs only.
+/// channel's input first with a voucher's sequence, fee inputs after it, at most 1,000 vB.
 ///
+/// | kind | output 0 | output 1 |
+/// | --- | --- | --- |
+/// | close | payer: capacity - floor(paid / 1000) - fee | payee: floor(paid / 1000) |
+/// | top-up that pays out | the channel's script: new capacity | payee: floor(paid / 1000) |
+/// | top-up that carries | the channel's script: new capacity | none |
+///
+/// The payer bears the fee of each: the payee's part is never less than the whole satoshis of
+/// `paid`. In a close an output below its dust limit is left out (the other is then output 0), and
+/// what it would have held goes to the miner. The inputs must be confirmed, which the caller checks.
 /// At most 1,000 vB, so that whoever broadcasts it at a low fee cannot make replacing it dear.
+///
+/// A peer's proposal is never signed as it is: it is rebuilt by [`Self::close`] or [`Self::top_up`]
+/// from the channel, the proposal's first output and its fee, and refused if the txids differ.
+/// The payee's signature on it can never be revoked: until the outpoint's spend is buried, vouchers
+/// above `paid` are zero-conf credit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct JointSpend {
@@ -57,38 +71,41 @@ impl JointSpend {
         Self::with_outputs(channel, paid, &[], outputs)
     }
 
-    /// A top-up at `paid`: the channel's script again with `capacity`, and what the payee is paid
-    /// out, if anything; `fee_inputs` bring the new money.
+    /// A top-up at `paid`: the channel's script again with `capacity`, and the balance either paid
+    /// out to the script `payout`, or carried; `fee_inputs` bring the new money.
     ///
-    /// With `payout` the new outpoint starts from zero (plus the sub-satoshi part of `paid`);
-    /// without it the new outpoint carries the balance, and the payee signs only after it holds the
-    /// payer's voucher for it on the new outpoint.
+    /// Paid out, the new outpoint starts from zero, and the sub-satoshi part of `paid` is its first
+    /// debt. Carried, it starts from `paid`: the payee signs only after it holds, durably, the
+    /// payer's voucher of `paid` on [`Self::topped_up`].
     ///
     /// # Errors
     /// [`TxError::CapacityBelowDust`], [`TxError::OutputsAboveInputs`], [`TxError::SpentTwice`],
-    /// [`TxError::TooLarge`].
+    /// [`TxError::TooLarge`]; [`TxError::OutputBelowDust`] for a balance too small to be paid out
+    /// (carry it); [`TxError::AboveCapacity`] and [`TxError::ChangeBelowDust`] if no voucher of the
+    /// new channel could state the balance that it carries.
     pub fn top_up(
         channel: Channel,
         paid: Msat,
         fee_inputs: &[FeeInput],
         capacity: Sat,
-        payout: Option<TxOut>,
+        payout: Option<ScriptBuf>,
     ) -> Result<Self, TxError> {
         let script = channel.output().script().clone();
         let dust = dust_limit(&script);
         if capacity < dust {
             return Err(TxError::CapacityBelowDust { capacity, dust });
         }
+        let carried = payout.is_none();
+        let payout = payout.map(|payee| output(paid.floor_to_sat(), payee));
         let outputs = core::iter::once(output(capacity, script)).chain(payout).collect();
-        Self::with_outputs(channel, paid, fee_inputs, outputs)
+        let spend = Self::with_outputs(channel, paid, fee_inputs, outputs)?;
+        if let (true, Some(next)) = (carried, spend.topped_up()?) {
+            next.change_output(paid)?;
+        }
+        Ok(spend)
     }
 
-    /// Any outputs: what a peer proposes is rebuilt by this, and compared.
-    ///
-    /// # Errors
-    /// [`TxError::AboveCapacity`], [`TxError::NoOutputs`], [`TxError::OutputsAboveInputs`],
-    /// [`TxError::SpentTwice`], [`TxError::TooLarge`] above 1,000 vB.
-    pub fn with_outputs(
+    fn with_outputs(
         channel: Channel,
         paid: Msat,
         fee_inputs: &[FeeInput],
@@ -111,6 +128,7 @@ impl JointSpend {
         draft.push_fee_inputs(fee_inputs);
         draft.tx.output = outputs;
         draft.check_inputs_differ()?;
+        draft.check_dust()?;
         draft.fee()?;
         draft.check_vbytes(TRUC_CHILD_VBYTES)?;
         Ok(Self { draft, channel, paid })
@@ -124,6 +142,22 @@ impl JointSpend {
     /// The cumulative amount that the spend states.
     pub const fn paid(&self) -> Msat {
         self.paid
+    }
+
+    /// The channel that a top-up makes, `None` for a close: output 0, with the same scripts and
+    /// change, and a delay that counts from this transaction's confirmation.
+    ///
+    /// # Errors
+    /// None that construction did not already exclude.
+    pub fn topped_up(&self) -> Result<Option<Channel>, TxError> {
+        let from = self.channel.output();
+        match self.draft.tx.output.first() {
+            Some(first) if first.script_pubkey == *from.script() => {
+                let change = self.channel.change().clone();
+                self.draft.continued(0, from.clone(), change).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The transaction as it will be; missing signatures are zeros of the same size.
@@ -207,7 +241,7 @@ impl JointSpend {
 
 /// An output of `value`, or none and the value that is given up because it would be dust.
 fn kept_or_dust(value: Sat, script: ScriptBuf) -> (Option<TxOut>, Sat) {
-    if value >= dust_limit(&script) {
+    if value >= dust_limit(&script) && value > Sat::ZERO {
         (Some(output(value, script)), Sat::ZERO)
     } else {
         (None, value)

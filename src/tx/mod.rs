@@ -106,6 +106,16 @@ pub enum TxError {
         /// The amount that it was checked for.
         paid: Msat,
     },
+    /// A voucher's signature in a witness has 64 bytes and the type byte that its amount implies.
+    #[error("signature of {bytes} bytes with type {kind:02x?} where {implied:#04x} is implied")]
+    SignatureForm {
+        /// Its length.
+        bytes: usize,
+        /// Its 65th byte.
+        kind: Option<u8>,
+        /// The type byte that belongs there.
+        implied: u8,
+    },
     /// The key is not the one in the channel's script.
     #[error("key {got} is not the channel's {want}")]
     WrongKey {
@@ -139,6 +149,24 @@ pub enum TxError {
     FeeInputKind {
         /// The coin.
         outpoint: OutPoint,
+    },
+    /// The witness of a fee input is missing, or larger than its kind's is counted.
+    #[error("witness of {got} bytes for fee input {outpoint}, of which {limit} were counted")]
+    FeeWitnessSize {
+        /// The coin.
+        outpoint: OutPoint,
+        /// The size of what was given.
+        got: usize,
+        /// The size that the fee was computed with.
+        limit: usize,
+    },
+    /// An output is too small to be relayed, and the transaction with it.
+    #[error("output of {value} is below its dust limit of {dust}")]
+    OutputBelowDust {
+        /// The output's value.
+        value: Sat,
+        /// Its script's limit.
+        dust: Sat,
     },
     /// The outputs are worth more than the inputs.
     #[error("outputs of {outputs} from inputs of {inputs}")]

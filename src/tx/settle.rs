@@ -6,7 +6,7 @@ use bitcoin::secp256k1::{XOnlyPublicKey, schnorr};
 use bitcoin::transaction::Version;
 use bitcoin::{ScriptBuf, Transaction, TxOut, Witness};
 
-use super::change::dust_limit;
+use super::change::{ChangeScript, dust_limit};
 use super::draft::{Draft, FeeInput, TRUC_VBYTES, output};
 use super::voucher::{Channel, VoucherChecked};
 use super::{TxError, settle_witness};
@@ -23,14 +23,19 @@ impl Settled {
     /// Pairs a channel with a voucher that was checked against it.
     ///
     /// # Errors
-    /// [`TxError::OtherChannel`] if the voucher was checked against another outpoint.
+    /// [`TxError::OtherChannel`] if the voucher was checked against another outpoint;
+    /// [`TxError::BadSignature`] and those of [`Channel::digest`] if it was the same outpoint with
+    /// another capacity, script or change.
     pub fn new(channel: Channel, voucher: VoucherChecked) -> Result<Self, TxError> {
         let (want, got) = (channel.outpoint(), voucher.outpoint());
-        if want == got {
-            Ok(Self { channel, voucher })
-        } else {
-            Err(TxError::OtherChannel { want, got })
+        if want != got {
+            return Err(TxError::OtherChannel { want, got });
         }
+        let paid = voucher.voucher().paid;
+        if channel.digest(paid)? != *voucher.digest() {
+            return Err(TxError::BadSignature { paid });
+        }
+        Ok(Self { channel, voucher })
     }
 
     /// The channel.
@@ -98,13 +103,15 @@ impl Settlement {
     ///
     /// # Errors
     /// [`TxError::NoParts`], [`TxError::SpentTwice`], [`TxError::OutputsAboveInputs`],
-    /// [`TxError::NoOutputs`]; [`TxError::TooLarge`] above 10,000 vB (TRUC).
+    /// [`TxError::NoOutputs`], [`TxError::OutputBelowDust`]; [`TxError::TooLarge`] above 10,000 vB
+    /// (TRUC).
     pub fn with_outputs(
         parts: Vec<Settled>,
         fee_inputs: &[FeeInput],
         payee_outputs: Vec<TxOut>,
     ) -> Result<Self, TxError> {
         let settlement = Self::assemble(parts, fee_inputs, payee_outputs)?;
+        settlement.draft.check_dust()?;
         settlement.draft.fee()?;
         Ok(settlement)
     }
@@ -162,6 +169,24 @@ impl Settlement {
     /// None that construction did not already exclude.
     pub fn fee(&self) -> Result<Sat, TxError> {
         self.draft.fee()
+    }
+
+    /// The channel that goes on after this settlement, if input `index` is a rollover: a SINGLE
+    /// voucher whose change is the channel's own script.
+    ///
+    /// Its outpoint is output `index` of this transaction (whose txid no signature changes), its
+    /// delay counts from this transaction's confirmation. The sub-satoshi part of the old `paid` is
+    /// its first debt: the payer's first voucher there states at least that.
+    ///
+    /// # Errors
+    /// [`TxError::NoSuchInput`] if that is no channel's input.
+    pub fn rollover(&self, index: usize) -> Result<Option<Channel>, TxError> {
+        let inputs = self.parts.len();
+        let part = self.parts.get(index).ok_or(TxError::NoSuchInput { index, inputs })?;
+        if *part.channel.change() != ChangeScript::Own || !part.has_change() {
+            return Ok(None);
+        }
+        self.draft.continued(index, part.channel.output().clone(), ChangeScript::Own).map(Some)
     }
 
     /// The payee key of the channel of input `index`.

@@ -57,6 +57,8 @@ pub struct Voucher {
 pub struct VoucherChecked {
     voucher: Voucher,
     outpoint: OutPoint,
+    /// What the signature fits: it stands for outpoint, capacity, scripts, change and amount.
+    digest: [u8; 32],
 }
 
 impl VoucherChecked {
@@ -69,6 +71,10 @@ impl VoucherChecked {
     pub const fn outpoint(&self) -> OutPoint {
         self.outpoint
     }
+
+    pub(super) const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
 }
 
 impl Channel {
@@ -78,7 +84,7 @@ impl Channel {
     /// `output.script()`.
     ///
     /// # Errors
-    /// [`TxError::CapacityBelowDust`] if no settlement of it could ever have an output.
+    /// [`TxError::CapacityBelowDust`] if the output itself is too small to be relayed.
     pub fn new(
         outpoint: OutPoint,
         capacity: Sat,
@@ -234,16 +240,34 @@ impl Channel {
     /// # Errors
     /// As [`Self::change_output`]; [`TxError::BadSignature`] if the payer did not sign this.
     pub fn verify(&self, context: &Context, voucher: Voucher) -> Result<VoucherChecked, TxError> {
-        let message = Message::from_digest(self.digest(voucher.paid)?);
+        let digest = self.digest(voucher.paid)?;
         context
             .secp()
-            .verify_schnorr(&voucher.signature, &message, &self.output.payer())
+            .verify_schnorr(&voucher.signature, &Message::from_digest(digest), &self.output.payer())
             .map_err(|_| TxError::BadSignature { paid: voucher.paid })?;
-        Ok(VoucherChecked { voucher, outpoint: self.outpoint })
+        Ok(VoucherChecked { voucher, outpoint: self.outpoint, digest })
+    }
+
+    /// A voucher whose signature comes as it stands in the witness, from a chain or from another
+    /// program: 64 bytes and the type byte that `paid` implies. [`Self::verify`] comes after it.
+    ///
+    /// # Errors
+    /// As [`Self::change_output`]; [`TxError::SignatureForm`] for any other length or type byte.
+    pub fn parse_witness(&self, paid: Msat, signature: &[u8]) -> Result<Voucher, TxError> {
+        let implied = Self::sighash_byte(self.change_output(paid)?.is_some());
+        let kind = signature.get(64).copied();
+        let wrong = TxError::SignatureForm { bytes: signature.len(), kind, implied };
+        if signature.len() != 65 || kind != Some(implied) {
+            return Err(wrong);
+        }
+        let (bytes, _) = signature.split_at_checked(64).ok_or(wrong)?;
+        let signature = schnorr::Signature::from_slice(bytes).map_err(|_| wrong)?;
+        Ok(Voucher { paid, signature })
     }
 
     /// A voucher's signature as it stands in the witness: 64 bytes and the type.
-    pub(super) fn witness_signature(&self, voucher: Voucher) -> [u8; 65] {
+    #[must_use]
+    pub fn witness_signature(&self, voucher: Voucher) -> [u8; 65] {
         let mut bytes = [0; 65];
         let (signature, kind) = bytes.split_at_mut(64);
         signature.copy_from_slice(&voucher.signature.serialize());
