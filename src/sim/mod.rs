@@ -1,3 +1,4 @@
 //! Simulation: scenarios, faults, oracles and fuzz bodies.
 
+pub mod fuzz;
 pub mod scenario;

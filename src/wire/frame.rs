@@ -81,7 +81,7 @@ impl FrameReader {
             self.forget();
         }
         if self.held.is_empty()
-            && let Some(message) = take_whole(input)?
+            && let Some(message) = take_whole(input)
         {
             return Ok(Some(message));
         }
@@ -102,6 +102,12 @@ impl FrameReader {
     /// Bytes that are held of an unfinished message.
     pub const fn held_bytes(&self) -> usize {
         self.held.len()
+    }
+
+    /// Bytes that the buffer takes.
+    #[cfg(test)]
+    pub(super) const fn capacity(&self) -> usize {
+        self.held.capacity()
     }
 
     /// Bytes until the held header or, after it, the held frame is whole.
@@ -130,16 +136,13 @@ impl FrameReader {
     }
 }
 
-/// Takes the message at the front of `input`, if all of it is there.
-fn take_whole<'i>(input: &mut &'i [u8]) -> Result<Option<&'i [u8]>, WireError> {
-    let Some((header, body)) = input.split_first_chunk::<HEADER>() else {
-        return Ok(None);
-    };
-    let Some((message, rest)) = body.split_at_checked(stated_length(*header)?) else {
-        return Ok(None);
-    };
+/// Takes the message at the front of `input`, if all of it is there. A wrong length is left to the
+/// way by the buffer, where it stays.
+fn take_whole<'i>(input: &mut &'i [u8]) -> Option<&'i [u8]> {
+    let (header, body) = input.split_first_chunk::<HEADER>()?;
+    let (message, rest) = body.split_at_checked(stated_length(*header).ok()?)?;
     *input = rest;
-    Ok(Some(message))
+    Some(message)
 }
 
 fn stated_length(header: [u8; HEADER]) -> Result<usize, WireError> {

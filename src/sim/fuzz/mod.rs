@@ -1,0 +1,8 @@
+//! Fuzz bodies: plain functions of bytes, which panic where a promise is broken.
+//!
+//! `fuzz/` runs each of them under libFuzzer, and `tests/fuzz_seeds.rs` replays the seeds of each
+//! through the same function, so that what a fuzzer once found stays found. One file a target.
+
+mod wire;
+
+pub use wire::wire;
