@@ -1,1 +1,288 @@
-//! The signer: requests, policy and budgets.
+//! The signer: the one place that holds secrets, and says no.
+//!
+//! ```text
+//! stream, node --Request (a template)--> Signer --+-- digest, by `tx`
+//!                                                 |-- policy of the channel: never backwards,
+//!                                                 |     never above capacity, one outpoint a script
+//!                                                 |-- policy of the purse: session, hour, day, peer
+//!                                                 '-- signature, by `keys`
+//! driver <--Reservation-- reserve()      what may be spent next, durable before it is spent
+//!        ---Committed---> apply()
+//! ```
+//!
+//! A request is a template, never bare bytes: the signer computes the digest itself, so that what
+//! the policy looked at is what the signature says. A refused request leaves the signer as it was.
+//! [`MemorySigner`] keeps its secrets in memory; a hardware or remote signer stands behind the same
+//! trait, which is object safe.
+//!
+//! # Policy of a payer's channel
+//!
+//! * S1. A voucher never states less than one signed before on its outpoint; stating the same again
+//!   signs the identical digest.
+//! * S2. After a restart nothing is known: a voucher is refused until the payee's best one was
+//!   shown to [`Signer::resume`], which checks our own signature on it. Only a channel that was
+//!   just funded may start without ([`Past::New`]).
+//! * S3. Vouchers on one outpoint of a script only, and on outpoints that descend from it, until
+//!   [`Signer::forget`] says that its spend is buried.
+//! * S4. A close or top-up states a `paid` that vouchers were signed for already.
+//! * S5. The exposure on an outpoint is the largest `paid` ever signed there; what a voucher adds
+//!   to it is what it spends of the budgets ([`budget`]). Replacing and re-signing cost nothing.
+//!
+//! # Policy of a payee's channel
+//!
+//! * S6. A payee's signature can never be revoked: a later one never states less. A close or top-up
+//!   after another states the same and differs in the fee alone; a settlement may always follow,
+//!   because without it a close that the payer never broadcasts would cost the balance at the
+//!   deadline.
+//!
+//! # Time
+//!
+//! * S7. `now` never runs backwards, not by a second; [`budget`] says what a jump forward does.
+//!
+//! Rank 3, `alloc` only. Used by `stream` (every signature of a channel) and by `node`
+//! (registration, reservations).
+
+pub mod budget;
+mod channel;
+mod error;
+mod memory;
+
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::XOnlyPublicKey;
+use bitcoin::secp256k1::schnorr::Signature;
+
+pub use error::SignerError;
+pub use memory::{MemorySigner, Snapshot};
+
+use crate::keys::Entropy;
+use crate::tx::{Channel, JointSpend, Refund, Settlement, VoucherChecked};
+use crate::units::{KeyIndex, Msat, SessionId, UtcSeconds};
+use budget::{Ahead, Committed, Reservation};
+
+/// What signs for one machine, as payer and as payee.
+///
+/// Every method but [`Self::reserve`] either does all that it says or refuses and changes nothing.
+pub trait Signer {
+    /// The x-only public key that `name` stands for.
+    ///
+    /// # Errors
+    /// [`SignerError::Key`].
+    fn public(&self, name: KeyName) -> Result<XOnlyPublicKey, SignerError>;
+
+    /// Makes a channel known, so that it can be signed for: derives and caches its key pair.
+    ///
+    /// Registering a known channel with the same values again changes nothing. One that was
+    /// forgotten goes on from where it was, whatever `role` says of its past.
+    ///
+    /// # Errors
+    /// [`SignerError::WrongKey`] if the key is not in the channel's script,
+    /// [`SignerError::TooManyChannels`], [`SignerError::AlreadyRegistered`] with other values;
+    /// for a descendant [`SignerError::UnknownChannel`], [`SignerError::NotADescendant`],
+    /// [`SignerError::AboveExposure`].
+    fn register(&mut self, channel: &Channel, role: Role) -> Result<(), SignerError>;
+
+    /// Takes up a payer's channel from the best voucher that the payee presented.
+    ///
+    /// Our own signature is checked against the registered channel, whatever the proof was made
+    /// from. The floor only rises; an older voucher hurts nobody but the payee. Costs no budget:
+    /// what it states was spent when it was signed.
+    ///
+    /// # Errors
+    /// [`SignerError::UnknownChannel`], [`SignerError::OtherRole`], [`SignerError::Tx`] if the
+    /// signature is not ours.
+    fn resume(&mut self, voucher: &VoucherChecked) -> Result<(), SignerError>;
+
+    /// Forgets a channel, wiping its key pair. Call it when the outpoint's spend is buried, or when
+    /// its funding can no longer confirm: then another outpoint of the script may be paid on.
+    ///
+    /// # Errors
+    /// [`SignerError::UnknownChannel`].
+    fn forget(&mut self, outpoint: OutPoint) -> Result<(), SignerError>;
+
+    /// Signs what `request` asks for, or says why not.
+    ///
+    /// `now`: the caller's clock, never earlier than in a request signed before. `aux`: fresh
+    /// random bytes (BIP340); zeros are safe too. Costs one digest, one signature and four look-ups.
+    ///
+    /// # Errors
+    /// Every variant of [`SignerError`] is a refusal; the signer is as it was.
+    fn sign(
+        &mut self,
+        request: &Request<'_>,
+        now: UtcSeconds,
+        aux: &Entropy,
+    ) -> Result<Signature, SignerError>;
+
+    /// Lets `session` with `peer` spend up to `budget` in its whole life, from the next reservation
+    /// on. Opening an open one again with another budget changes that, never what was spent.
+    ///
+    /// # Errors
+    /// [`SignerError::TooManySessions`], [`SignerError::TooManyPeers`],
+    /// [`SignerError::RecordMissing`].
+    fn open_session(
+        &mut self,
+        peer: PeerId,
+        session: SessionId,
+        budget: Msat,
+    ) -> Result<(), SignerError>;
+
+    /// Forgets a session that has ended; nothing more is spent in it.
+    fn end_session(&mut self, peer: PeerId, session: SessionId);
+
+    /// The next reservation, if a budget's open slice runs low at `now`, or if `ahead` exceeds it.
+    ///
+    /// Call it once a drain; it costs nothing while no slice is low. `ahead`: what the next payment
+    /// needs, as [`SignerError::NeedsReservation`] said. Of several that were not applied only the
+    /// newest can be. A signer with a memory of its own returns `None`.
+    ///
+    /// # Errors
+    /// [`SignerError::ClockBackwards`].
+    fn reserve(
+        &mut self,
+        now: UtcSeconds,
+        ahead: Option<Ahead>,
+    ) -> Result<Option<Reservation>, SignerError>;
+
+    /// Opens the slices of a reservation that is durable now.
+    ///
+    /// # Errors
+    /// [`SignerError::StaleReservation`] if a newer one was issued since.
+    fn apply(&mut self, committed: Committed) -> Result<(), SignerError>;
+}
+
+/// Which public key of the signer is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyName {
+    /// The payer's key of channels funded with this index.
+    Payer(KeyIndex),
+    /// The payee's base key, which its terms print.
+    Base,
+}
+
+/// Who a payer pays: the payee's base key, serialised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId([u8; 32]);
+
+impl PeerId {
+    /// The peer that published `base`.
+    #[must_use]
+    pub fn new(base: XOnlyPublicKey) -> Self {
+        Self(base.serialize())
+    }
+
+    /// The 32 bytes, for encoding.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// What the signer is in a channel, and what is known of its past signatures there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It pays.
+    Payer {
+        /// Which of the seed's payer keys the script holds.
+        index: KeyIndex,
+        /// Who is paid; its day's budget is spent.
+        peer: PeerId,
+        /// What may have been signed on the outpoint.
+        past: Past,
+    },
+    /// It is paid.
+    Payee {
+        /// The largest `paid` that a payee's signature on this outpoint stated, from the channel's
+        /// record; `None` if there never was one.
+        stated: Option<Msat>,
+    },
+}
+
+/// What may have been signed on a payer's outpoint before it was registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing: it was just funded.
+    New,
+    /// Nothing: a rollover or top-up of the registered channel at `from` just made it.
+    Descends {
+        /// The outpoint that was spent.
+        from: OutPoint,
+        /// The part of that channel's exposure which moved here (the carried balance, or the
+        /// rollover's `paid` mod 1000): it is not spent twice.
+        carried: Msat,
+    },
+    /// Anything, in an earlier life of this signer: [`Signer::resume`] comes first.
+    Unknown {
+        /// The outpoint that it descends from, if there is one and its spend is not buried.
+        from: Option<OutPoint>,
+    },
+}
+
+/// What is to be signed: always a template, of which the signer computes the digest.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Request<'a> {
+    /// The payer's voucher.
+    Voucher {
+        /// The registered channel.
+        channel: &'a Channel,
+        /// The cumulative amount.
+        paid: Msat,
+        /// The session whose budget pays.
+        session: SessionId,
+    },
+    /// The payee's signature of one channel's input of a settlement.
+    Settlement {
+        /// The whole transaction.
+        settlement: &'a Settlement,
+        /// Which of its parts.
+        index: usize,
+    },
+    /// The payer's refund after the delay; any registered outpoint, resumed or not.
+    Refund {
+        /// The transaction.
+        refund: &'a Refund,
+    },
+    /// A cooperative close, in the role in which the channel is registered.
+    Close {
+        /// The transaction.
+        spend: &'a JointSpend,
+    },
+    /// A top-up, in the role in which the channel is registered.
+    TopUp {
+        /// The transaction.
+        spend: &'a JointSpend,
+    },
+    /// The payee's word, signed with its base key.
+    Attest {
+        /// What it is; decides the tag, so that one kind can never be taken for another.
+        kind: Attest,
+        /// Its encoding.
+        bytes: &'a [u8],
+    },
+}
+
+/// The kinds of statements that a payee signs with its base key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Attest {
+    /// A session's final statement; tag "millstream/statement".
+    Statement,
+    /// A receipt; tag "millstream/receipt".
+    Receipt,
+}
+
+impl Attest {
+    /// The tag of the kind's digest (BIP340's tagged hash over the encoding).
+    pub const fn tag(self) -> &'static [u8] {
+        match self {
+            Self::Statement => b"millstream/statement",
+            Self::Receipt => b"millstream/receipt",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

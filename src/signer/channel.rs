@@ -1,0 +1,222 @@
+//! What the signer keeps of one channel, and the policy of its outpoint.
+
+use bitcoin::{OutPoint, TxOut};
+
+use super::{Past, PeerId, SignerError};
+use crate::keys::ChannelKey;
+use crate::tx::{Channel, JointSpend};
+use crate::units::{KeyIndex, Msat, Sat};
+
+/// A registered channel with its cached key pair.
+pub(super) struct Entry {
+    pub(super) channel: Channel,
+    pub(super) key: ChannelKey,
+    pub(super) side: Side,
+}
+
+impl Entry {
+    /// Whether a request means this channel in every value: its script (which commits to both keys
+    /// and the delay), capacity and change. The caller found it by its outpoint.
+    pub(super) fn check_same(&self, channel: &Channel) -> Result<(), SignerError> {
+        let ours = &self.channel;
+        let same = ours.capacity() == channel.capacity()
+            && ours.output().script() == channel.output().script()
+            && ours.change() == channel.change();
+        if same { Ok(()) } else { Err(SignerError::OtherChannel { outpoint: ours.outpoint() }) }
+    }
+
+    pub(super) fn payer(&self) -> Result<&Payer, SignerError> {
+        match &self.side {
+            Side::Payer(payer) => Ok(payer),
+            Side::Payee(_) => Err(SignerError::OtherRole { outpoint: self.channel.outpoint() }),
+        }
+    }
+
+    pub(super) fn payer_mut(&mut self) -> Result<&mut Payer, SignerError> {
+        match &mut self.side {
+            Side::Payer(payer) => Ok(payer),
+            Side::Payee(_) => Err(SignerError::OtherRole { outpoint: self.channel.outpoint() }),
+        }
+    }
+
+    pub(super) fn payee_mut(&mut self) -> Result<&mut Payee, SignerError> {
+        match &mut self.side {
+            Side::Payee(payee) => Ok(payee),
+            Side::Payer(_) => Err(SignerError::OtherRole { outpoint: self.channel.outpoint() }),
+        }
+    }
+
+    /// S3: whether `self` keeps vouchers from being signed on `other`.
+    pub(super) fn stands_before(&self, other: &Self, payer: &Payer) -> bool {
+        let Side::Payer(own) = &self.side else { return false };
+        let related = own.root == payer.root;
+        if related || self.channel.output().script() != other.channel.output().script() {
+            return false;
+        }
+        match own.life {
+            Life::Vouched => true,
+            // Perhaps it is the one that was paid on; not if `other` was shown to be.
+            Life::Unknown => payer.life == Life::Fresh,
+            Life::Fresh => false,
+        }
+    }
+}
+
+/// The signer's part in a channel; everything but the key pair, so that it outlives that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Side {
+    Payer(Payer),
+    Payee(Payee),
+}
+
+/// What was signed on a payer's outpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Payer {
+    pub(super) index: KeyIndex,
+    pub(super) peer: PeerId,
+    /// The first outpoint of the line that it descends in; itself without a predecessor.
+    pub(super) root: OutPoint,
+    pub(super) life: Life,
+    /// S1: the largest `paid` that was signed.
+    pub(super) signed: Msat,
+    /// S5: the largest `paid` that the budgets were charged for. Above `signed` on a descendant
+    /// whose carried balance was charged on its predecessor.
+    pub(super) exposure: Msat,
+    /// S3 was looked up already.
+    pub(super) cleared: bool,
+}
+
+/// What is known of an outpoint's past vouchers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Nothing, since a restart.
+    Unknown,
+    /// There are none.
+    Fresh,
+    /// There are some, `signed` being the largest.
+    Vouched,
+}
+
+impl Payer {
+    pub(super) fn new(
+        index: KeyIndex,
+        peer: PeerId,
+        past: Past,
+        outpoint: OutPoint,
+        root: OutPoint,
+    ) -> Self {
+        let (life, exposure) = match past {
+            Past::New => (Life::Fresh, Msat::ZERO),
+            Past::Descends { carried, .. } => (Life::Fresh, carried),
+            Past::Unknown { .. } => (Life::Unknown, Msat::ZERO),
+        };
+        let root = if matches!(past, Past::New) { outpoint } else { root };
+        Self { index, peer, root, life, signed: Msat::ZERO, exposure, cleared: false }
+    }
+
+    /// S2: whether the outpoint's past is known.
+    pub(super) fn check_known(&self, outpoint: OutPoint) -> Result<(), SignerError> {
+        match self.life {
+            Life::Unknown => Err(SignerError::MustResume { outpoint }),
+            Life::Fresh | Life::Vouched => Ok(()),
+        }
+    }
+
+    /// S2, S1: whether `asked` may be stated on `outpoint` at all.
+    pub(super) fn check_forward(&self, outpoint: OutPoint, asked: Msat) -> Result<(), SignerError> {
+        self.check_known(outpoint)?;
+        let signed = self.signed;
+        if asked < signed { Err(SignerError::Backwards { signed, asked }) } else { Ok(()) }
+    }
+
+    /// S4: a joint spend states what vouchers were signed for, and gives the payee no more.
+    pub(super) fn check_joint(&self, spend: &JointSpend) -> Result<(), SignerError> {
+        let paid = spend.paid();
+        self.check_forward(spend.channel().outpoint(), paid)?;
+        let exposure = self.exposure;
+        if paid > exposure {
+            return Err(SignerError::AboveExposure { exposure, asked: paid });
+        }
+        // The first output is the payer's (close) or the channel's (top-up). If it is the only
+        // one it may be the payee's, and the rest was dust.
+        let outputs = spend.transaction().output.iter().skip(1);
+        let sum = outputs.fold(0_u64, |sum, output| sum.saturating_add(output.value.to_sat()));
+        if sum > paid.floor_to_sat().to_sat() {
+            let output = Sat::new(sum).unwrap_or(Sat::MAX);
+            return Err(SignerError::PaysTooMuch { paid, output });
+        }
+        Ok(())
+    }
+
+    /// A voucher of `paid` was signed, now or in an earlier life.
+    pub(super) fn vouched(&mut self, paid: Msat) {
+        self.life = Life::Vouched;
+        self.signed = self.signed.max(paid);
+        self.exposure = self.exposure.max(paid);
+    }
+}
+
+/// S6: what a payee's signatures on an outpoint stated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Payee {
+    pub(super) stated: Option<Msat>,
+    /// The newest close or top-up at that `paid`.
+    pub(super) joint: Option<Joint>,
+}
+
+impl Payee {
+    /// A settlement may follow whatever was signed before, but never state less.
+    pub(super) fn check_settlement(&self, asked: Msat) -> Result<(), SignerError> {
+        match self.stated {
+            Some(signed) if asked < signed => Err(SignerError::Backwards { signed, asked }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A close or top-up after any payee's signature states the same; after one of its own kind it
+    /// differs in the fee alone.
+    pub(super) fn check_joint(&self, asked: Msat, joint: &Joint) -> Result<(), SignerError> {
+        self.check_settlement(asked)?;
+        let Some(stated) = self.stated else { return Ok(()) };
+        let same_terms = self.joint.as_ref().is_none_or(|earlier| earlier.differs_in_fee(joint));
+        if asked == stated && same_terms {
+            Ok(())
+        } else {
+            Err(SignerError::MoreThanTheFee { stated, asked })
+        }
+    }
+
+    pub(super) fn signed(&mut self, paid: Msat, joint: Option<Joint>) {
+        if self.stated != Some(paid) {
+            self.joint = None;
+        }
+        self.stated = Some(paid);
+        if joint.is_some() {
+            self.joint = joint;
+        }
+    }
+}
+
+/// The part of a close or top-up that a replacement must not change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Joint {
+    top_up: bool,
+    outputs: usize,
+    /// Of two outputs the last is the payee's, whose value is fixed; a sole one carries the fee.
+    last: Option<TxOut>,
+}
+
+impl Joint {
+    pub(super) fn of(spend: &JointSpend, top_up: bool) -> Self {
+        let outputs = &spend.transaction().output;
+        Self { top_up, outputs: outputs.len(), last: outputs.last().cloned() }
+    }
+
+    fn differs_in_fee(&self, later: &Self) -> bool {
+        let (Some(ours), Some(theirs)) = (&self.last, &later.last) else { return false };
+        let sole = self.outputs == 1 && later.outputs == 1;
+        self.top_up == later.top_up
+            && ours.script_pubkey == theirs.script_pubkey
+            && (sole || ours.value == theirs.value)
+    }
+}
