@@ -1,0 +1,25 @@
+//! Bitcoin Core's own consensus and mempool policy in process: the judge of every transaction that
+//! millstream makes.
+//!
+//! ```text
+//!   tests/*.rs --> Core (node.rs) --> ffi.rs == C ABI ==> shim/judge.cpp --> libbitcoinkernel.a
+//!                    |                                                      (Core 31.99, its
+//!                    +-- mine.rs: blocks for regtest                         mempool included)
+//! ```
+//!
+//! [`Core`] is a regtest node without network, wallet or RPC. It tells Core's verdict in Core's own
+//! words ([`Reject::reason`]). The scenarios that both this judge and the simulated chain of the
+//! crate must pass are data in `millstream::sim::scenario`; `tests/scenarios.rs` runs them here.
+//!
+//! A workspace of its own, for three reasons: it needs system packages that the crate does not
+//! (Debian: `cmake g++ libboost-dev`); its features must not unify with those of the root, since
+//! `bitcoinconsensus` exports the same symbols as the kernel; and building Core costs minutes, so
+//! that it is done in one profile only. Run it from its own folder (`cd tests/judge && cargo test`),
+//! where `.cargo/config.toml` tells `CMake` how to compile Core.
+
+mod ffi;
+mod mine;
+mod node;
+
+pub use mine::{MINER_SCRIPT, subsidy};
+pub use node::{Core, Reject};
