@@ -2,9 +2,12 @@
 //! millstream makes.
 //!
 //! ```text
-//!   tests/*.rs --> Core (node.rs) --> ffi.rs == C ABI ==> shim/judge.cpp --> libbitcoinkernel.a
-//!                    |                                                      (Core 31.99, its
-//!                    +-- mine.rs: blocks for regtest                         mempool included)
+//!   tests/scenarios.rs --> Court (arena.rs)
+//!                            |
+//!   tests/direct ---------> Core (node.rs) --> ffi.rs == C ABI ==> shim/judge.cpp
+//!                            |                                       |
+//!        blocks: millstream::chain::regtest          libbitcoinkernel.a (Core 31.99, with
+//!                                                    its mempool)
 //! ```
 //!
 //! [`Core`] is a regtest node without network, wallet or RPC. It tells Core's verdict in Core's own
@@ -17,9 +20,9 @@
 //! that it is done in one profile only. Run it from its own folder (`cd tests/judge && cargo test`),
 //! where `.cargo/config.toml` tells `CMake` how to compile Core.
 
+mod arena;
 mod ffi;
-mod mine;
 mod node;
 
-pub use mine::{MINER_SCRIPT, subsidy};
+pub use arena::{Court, Heard};
 pub use node::{Core, Reject};

@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, Transaction, Txid, consensus};
+use millstream::chain::regtest;
 use millstream::tx::seen::Tip;
 use millstream::units::{Blocks, Height, Seconds, UtcSeconds};
 
 use crate::ffi::{Answer, Node};
-use crate::mine::{self, Place};
 
 /// One node a process, because mock time is the process's.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -24,15 +24,9 @@ thread_local! {
 }
 
 /// The time from one block to the next.
-const SPACING: Seconds = match Seconds::new(600) {
-    Ok(seconds) => seconds,
-    Err(_) => Seconds::MIN,
-};
-
-const ONE_BLOCK: Blocks = match Blocks::new(1) {
-    Ok(blocks) => blocks,
-    Err(_) => Blocks::MIN,
-};
+const SPACING: Seconds = seconds(600);
+/// The same in a branch that replaces others, so that no two blocks are equal.
+const SPACING_OF_BRANCH: Seconds = seconds(601);
 
 /// Core's refusal of a transaction, a package or a block.
 ///
@@ -65,8 +59,6 @@ pub struct Core {
     blocks: BTreeMap<BlockHash, (Tip, BlockHash)>,
     /// Everything ever shown to Core, so that ids in its mempool have their transactions.
     known: BTreeMap<Txid, Transaction>,
-    /// Counts blocks, so that no two are equal.
-    branch: u32,
     _alone: Alone,
 }
 
@@ -86,7 +78,6 @@ impl Core {
             _folder: folder,
             blocks: BTreeMap::new(),
             known: BTreeMap::new(),
-            branch: 0,
             _alone: alone,
         };
         let genesis = core.tip();
@@ -145,6 +136,9 @@ impl Core {
     /// Core's reason; the chain is as before.
     pub fn mine(&mut self, txs: &[Transaction]) -> Result<Block, Reject> {
         let block = self.next_block(txs);
+        // Tested first, because Core remembers a refused block: the same transactions on the same
+        // tip would get no reason of their own the second time.
+        self.test_block(&block)?;
         self.connect_block(&block)?;
         Ok(block)
     }
@@ -168,19 +162,21 @@ impl Core {
         self.mine(&txs)
     }
 
-    /// Whether a block of exactly `txs` could follow the tip. Changes nothing.
+    /// Whether the block could follow the tip. Changes nothing, and Core forgets it.
     ///
     /// # Errors
     /// Core's reason.
-    pub fn test_block(&mut self, txs: &[Transaction]) -> Result<(), Reject> {
-        let block = self.next_block(txs);
-        verdict(self.node.block_test(&consensus::serialize(&block)))
+    pub fn test_block(&mut self, block: &Block) -> Result<(), Reject> {
+        let tip = self.tip();
+        self.set_mock_time(utc(block.header.time));
+        let answer = self.node.block_test(&consensus::serialize(block));
+        self.set_mock_time(tip.time);
+        verdict(answer)
     }
 
     /// The block that would be mined of `txs` on the tip; valid only if `txs` are.
-    pub fn next_block(&mut self, txs: &[Transaction]) -> Block {
-        let tip = self.tip();
-        self.block_on(tip, txs)
+    pub fn next_block(&self, txs: &[Transaction]) -> Block {
+        block_on(self.tip(), SPACING, txs)
     }
 
     /// Shows Core a block. On a branch with less work than the best chain it is stored only.
@@ -218,15 +214,19 @@ impl Core {
         assert!(wins, "a branch of {} blocks loses", blocks.len());
         let mut last = self.below_tip(depth);
         for txs in blocks {
-            let block = self.block_on(last, txs);
-            self.connect_block(&block)?;
+            let block = block_on(last, SPACING_OF_BRANCH, txs);
+            // An earlier branch may have begun with the same blocks.
+            if !self.blocks.contains_key(&block.block_hash()) {
+                self.connect_block(&block)?;
+            }
             last = self.blocks[&block.block_hash()].0;
         }
         assert_eq!(self.tip(), last, "the longer branch is the best chain");
         Ok(())
     }
 
-    /// Takes the last `depth` blocks off the chain, and marks them invalid for good.
+    /// Takes the last `depth` blocks off the chain, and marks them invalid for good: an equal
+    /// block is refused from then on.
     ///
     /// # Panics
     /// If `depth` reaches the genesis block.
@@ -273,17 +273,6 @@ impl Core {
         self.mempool().into_iter().filter_map(|txid| self.known.get(&txid).cloned()).collect()
     }
 
-    fn block_on(&mut self, parent: Tip, txs: &[Transaction]) -> Block {
-        self.branch = self.branch.wrapping_add(1);
-        let place = Place {
-            parent: parent.hash,
-            height: parent.height.saturating_after(ONE_BLOCK),
-            time: parent.time.saturating_after(SPACING),
-            branch: self.branch,
-        };
-        mine::block(place, txs)
-    }
-
     /// The block `depth` blocks below the tip.
     fn below_tip(&self, depth: u32) -> Tip {
         let mut tip = self.tip();
@@ -328,6 +317,23 @@ impl Alone {
 impl Drop for Alone {
     fn drop(&mut self) {
         HERE.set(false);
+    }
+}
+
+fn block_on(parent: Tip, spacing: Seconds, txs: &[Transaction]) -> Block {
+    let time = parent.time.saturating_after(spacing);
+    regtest::build_block(parent.hash, parent.height.saturating_after(ONE_BLOCK), time, txs)
+}
+
+const ONE_BLOCK: Blocks = match Blocks::new(1) {
+    Ok(blocks) => blocks,
+    Err(_) => Blocks::MIN,
+};
+
+const fn seconds(number: u64) -> Seconds {
+    match Seconds::new(number) {
+        Ok(seconds) => seconds,
+        Err(_) => Seconds::MIN,
     }
 }
 

@@ -1,13 +1,17 @@
 //! Coins and transactions for the direct tests: scripts that need no key, amounts in satoshis.
 
 use bitcoin::absolute::LockTime;
+use bitcoin::key::TapTweak;
 use bitcoin::opcodes::all::{OP_CLTV, OP_CSV, OP_DROP, OP_PUSHBYTES_0};
 use bitcoin::opcodes::{OP_TRUE, Opcode};
 use bitcoin::script::Builder;
+use bitcoin::secp256k1::Secp256k1;
+use bitcoin::sighash::{Prevouts, SighashCache, TapSighashType};
 use bitcoin::transaction::Version;
 use bitcoin::{
     Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, XOnlyPublicKey,
 };
+use millstream::chain::regtest::miner_key;
 use millstream_judge::{Core, Reject};
 
 /// An output that `script` (the witness script of P2WSH) spends.
@@ -27,13 +31,36 @@ impl Coin {
     }
 }
 
-/// A node with `count` mature coinbases, which anybody can spend, the oldest first.
-pub(crate) fn funded(count: u32) -> (Core, Vec<Coin>) {
+/// What each of the coins of [`funded`] is worth.
+const COIN_SAT: u64 = 100_000_000;
+
+/// A node with `count` confirmed coins (at most 49) that anybody can spend.
+pub(crate) fn funded(count: usize) -> (Core, Vec<Coin>) {
     let mut core = Core::new();
-    let coins =
-        (0..count).map(|_| Coin::of(&core.mine(&[]).unwrap().txdata[0], 0, &anybody())).collect();
+    let coinbase = core.mine(&[]).unwrap().txdata.remove(0);
     core.mine_empty(99);
+    let tx = spend_coinbase(&coinbase, vec![to(COIN_SAT, &anybody()); count]);
+    core.mine(std::slice::from_ref(&tx)).unwrap();
+    let coins = (0..).take(count).map(|index| Coin::of(&tx, index, &anybody())).collect();
     (core, coins)
+}
+
+/// Spends a coinbase by the miner's key.
+pub(crate) fn spend_coinbase(coinbase: &Transaction, outputs: Vec<TxOut>) -> Transaction {
+    let secp = Secp256k1::new();
+    let key = miner_key(&secp).unwrap().tap_tweak(&secp, None).to_keypair();
+    let coin = Coin::of(coinbase, 0, &anybody());
+    let mut tx = spend(&[&coin], outputs);
+    let sighash = SighashCache::new(&tx)
+        .taproot_key_spend_signature_hash(
+            0,
+            &Prevouts::All(&coinbase.output[..1]),
+            TapSighashType::Default,
+        )
+        .unwrap();
+    let signature = secp.sign_schnorr_no_aux_rand(&sighash.into(), &key);
+    tx.input[0].witness = Witness::from_slice(&[signature.serialize()]);
+    tx
 }
 
 /// `OP_TRUE`.

@@ -1,21 +1,29 @@
 //! Core's consensus, as our blocks meet it: maturity, locks at their exact height, scripts, amounts,
 //! reorganisations.
 
-use crate::coins::{Coin, after_blocks, anybody, from_height, funded, pass_on, refused, spend, to};
+use crate::coins::{
+    Coin, after_blocks, anybody, from_height, funded, pass_on, refused, spend, spend_coinbase, to,
+};
 use bitcoin::absolute::LockTime;
-use bitcoin::{Amount, Sequence, Witness};
-use millstream::units::Height;
-use millstream_judge::{Core, subsidy};
+use bitcoin::{Amount, Block, Sequence, Witness};
+use millstream_judge::Core;
+
+/// Repairs what a change of the block broke, but for the rule that the test is about.
+fn mined(block: &mut Block) {
+    block.header.merkle_root = block.compute_merkle_root().unwrap();
+    while block.header.validate_pow(block.header.target()).is_err() {
+        block.header.nonce += 1;
+    }
+}
 
 #[test]
 fn coinbase_matures_at_exactly_100_blocks() {
     let mut core = Core::new();
     let first = core.mine(&[]).unwrap();
-    let coin = Coin::of(&first.txdata[0], 0, &anybody());
-    let tx = pass_on(&coin, 1_000);
+    let tx = spend_coinbase(&first.txdata[0], vec![to(1_000_000, &anybody())]);
     core.mine_empty(98);
     refused(core.submit(&tx), "bad-txns-premature-spend-of-coinbase");
-    refused(core.test_block(std::slice::from_ref(&tx)), "bad-txns-premature-spend-of-coinbase");
+    refused(core.mine(&[tx.clone()]), "bad-txns-premature-spend-of-coinbase");
     core.mine_empty(1);
     core.submit(&tx).unwrap();
     let block = core.mine_mempool().unwrap();
@@ -106,11 +114,8 @@ fn spent_coin_is_missing_in_mempool_and_block() {
 fn coinbase_that_claims_one_satoshi_too_much_is_refused() {
     let mut core = Core::new();
     let mut block = core.next_block(&[]);
-    block.txdata[0].output[0].value = subsidy(Height::new(1).unwrap()) + Amount::ONE_SAT;
-    block.header.merkle_root = block.compute_merkle_root().unwrap();
-    while block.header.validate_pow(block.header.target()).is_err() {
-        block.header.nonce += 1;
-    }
+    block.txdata[0].output[0].value += Amount::ONE_SAT;
+    mined(&mut block);
     refused(core.connect_block(&block), "bad-cb-amount");
     assert_eq!(core.tip().height.to_u32(), 0);
     // Core remembers the hash.
@@ -123,10 +128,7 @@ fn block_without_its_witness_commitment_is_refused() {
     let (mut core, coins) = funded(1);
     let mut block = core.next_block(&[pass_on(&coins[0], 1_000)]);
     block.txdata[0].output.truncate(1);
-    block.header.merkle_root = block.compute_merkle_root().unwrap();
-    while block.header.validate_pow(block.header.target()).is_err() {
-        block.header.nonce += 1;
-    }
+    mined(&mut block);
     refused(core.connect_block(&block), "unexpected-witness");
 }
 
@@ -188,6 +190,7 @@ fn invalidated_blocks_give_their_transactions_back() {
     core.invalidate(2);
     assert_eq!(core.tip(), before);
     assert_eq!(core.mempool_txs(), [tx]);
+    core.mine_empty(1);
     core.mine_mempool().unwrap();
     assert_eq!(core.mempool(), []);
 }
@@ -195,12 +198,32 @@ fn invalidated_blocks_give_their_transactions_back() {
 #[test]
 fn weaker_branch_is_stored_and_the_tip_stays() {
     let mut core = Core::new();
-    let rival = core.next_block(&[]);
+    let mut rival = core.next_block(&[]);
+    rival.header.time += 1;
+    mined(&mut rival);
     core.mine_empty(1);
     let tip = core.tip();
     core.connect_block(&rival).unwrap();
     assert_eq!(core.tip(), tip);
     refused(core.connect_block(&rival), "duplicate");
+}
+
+#[test]
+fn branch_that_begins_like_an_earlier_one_wins_again() {
+    let (mut core, _) = funded(1);
+    core.mine_empty(1);
+    core.reorg(1, &[vec![], vec![]]).unwrap();
+    core.reorg(2, &[vec![], vec![], vec![]]).unwrap();
+    assert_eq!(core.tip().height.to_u32(), 104);
+}
+
+#[test]
+fn block_refused_once_is_refused_for_the_same_reason_again() {
+    let (mut core, coins) = funded(1);
+    let tx = spend(&[&coins[0]], vec![to(coins[0].value + 1, &anybody())]);
+    for _ in 0..2 {
+        refused(core.mine(std::slice::from_ref(&tx)), "bad-txns-in-belowout");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn taproot_output_below_330_is_dust() {
         spend(&[&coins[0]], vec![to(1_000_000, &anybody()), small])
     };
     refused(core.submit(&pay(329)), "dust");
-    core.test_block(&[pay(329)]).unwrap();
+    core.test_block(&core.next_block(&[pay(329)])).unwrap();
     core.submit(&pay(330)).unwrap();
 }
 
