@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let chosen = all.iter().filter(|one| picked.as_deref().is_none_or(|it| one.name.contains(it)));
     let mut count = Count::default();
     for one in chosen {
-        count.add(hear(one));
+        count.add(hear(one).ok());
     }
     let nothing = count.passed == 0 && picked.is_none();
     let good = count.failed == 0 && !nothing;
@@ -50,15 +50,15 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, outcome: Result<Report, Mismatch>) {
+    fn add(&mut self, outcome: Option<Report>) {
         match outcome {
-            Ok(report) => {
+            Some(report) => {
                 self.passed += 1;
                 self.accepted += report.accepted;
                 self.refused += report.refused;
                 self.reorgs += report.reorgs;
             }
-            Err(_) => self.failed += 1,
+            None => self.failed += 1,
         }
     }
 }

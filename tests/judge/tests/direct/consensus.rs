@@ -23,7 +23,7 @@ fn coinbase_matures_at_exactly_100_blocks() {
     let tx = spend_coinbase(&first.txdata[0], vec![to(1_000_000, &anybody())]);
     core.mine_empty(98);
     refused(core.submit(&tx), "bad-txns-premature-spend-of-coinbase");
-    refused(core.mine(&[tx.clone()]), "bad-txns-premature-spend-of-coinbase");
+    refused(core.mine(std::slice::from_ref(&tx)), "bad-txns-premature-spend-of-coinbase");
     core.mine_empty(1);
     core.submit(&tx).unwrap();
     let block = core.mine_mempool().unwrap();

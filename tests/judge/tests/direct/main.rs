@@ -3,4 +3,5 @@
 
 mod coins;
 mod consensus;
+mod court;
 mod policy;
