@@ -174,12 +174,12 @@ pub fn tagged_hash(tag: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 
 /// Which network a key is for, as one byte. `bitcoin` may learn networks that this crate does not
 /// know; they share regtest's byte, which guards no money.
-const fn network_byte(network: Network) -> u8 {
+pub(crate) const fn network_byte(network: Network) -> u8 {
     match network {
         Network::Bitcoin => 0,
         Network::Testnet => 1,
         Network::Signet => 2,
         Network::Testnet4 => 4,
-        _ => 3,
+        Network::Regtest => 3,
     }
 }

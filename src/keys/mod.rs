@@ -27,6 +27,7 @@ mod pair;
 
 use bitcoin::secp256k1::{All, Secp256k1};
 
+pub(crate) use derive::network_byte;
 pub use derive::{BackupKey, BaseKey, Seed, payee_key, tagged_hash};
 pub use pair::ChannelKey;
 

@@ -1,1 +1,62 @@
-//! Stream channels: the payer and payee machines.
+//! Stream channels: one-way channels of cumulative vouchers, what machines use all day.
+//!
+//! ```text
+//!  payer                                                      payee
+//!  Opening::new(terms) -> fund -> funded()
+//!    record, Backup durable, then broadcast
+//!  Payer::open_request ------------ OpenRequest -----------> Payee::open (chain looked up)
+//!  Payer::pay          ------------ Voucher ---------------> Payee::accept
+//!                      <----------- acknowledged paid ------   record durable, then told
+//!  Payer::resume       <----------- best voucher -----------  Payee::best
+//!  Payer::notice  <== OutputStatus ==  chain  == OutputStatus ==> Payee::notice
+//!                                                SettlementPlan -> Payee::promise -> broadcast
+//!  Payer::propose_close ----------- CloseProposal ---------> Payee::answer_close
+//!  Payer::propose_top_up ---------- TopUpProposal ---------> Payee::answer_top_up
+//!  Payer::refund (after the deadline)
+//! ```
+//!
+//! A machine is one channel outpoint. A rollover or a top-up ends it and gives the record of its
+//! successor; the old machine stays, with its best voucher and deadline, until its spend is buried.
+//! Each method that decides is pure and returns a step with the next record; `apply` is the only
+//! mutation, live and on reload alike. Whoever drives a machine (`node`) commits the record before
+//! anything of the step leaves.
+//!
+//! # Rules
+//!
+//! * S1. `paid` never exceeds the capacity, in any record, before it is written and after it is read.
+//! * S2. A voucher counts only if its signature fits exactly this outpoint and template.
+//! * S3. `paid` never falls at the payee; a stale voucher is answered with the best one.
+//! * S4. What is not secured by depth, or lies above what a payee signature has stated, stays
+//!   within the zero-conf limit.
+//! * S5. Nothing is accepted at or after the last call (deadline less settle margin), nor while the
+//!   chain stands still.
+//! * S6. A payee signature that has left is never revoked: the least that one stated stays what the
+//!   payee relies on until the outpoint's spend is buried.
+//! * S7. The payer never signs less than it signed before; after a restart it signs nothing until
+//!   the payee has presented its best voucher.
+//!
+//! Rank 4. Used by `node`; imports `signer`, `tx`, `store`, `keys`, `units`.
+
+mod backup;
+mod bytes;
+mod channel;
+mod error;
+mod joint;
+pub mod payee;
+pub mod payer;
+mod spend;
+mod terms;
+mod view;
+
+pub use backup::{Backup, BackupError};
+pub use channel::{OpenRequest, Rules, deadline};
+pub use error::{Blame, StreamError};
+pub use joint::{CloseProposal, TopUpProposal};
+pub use payee::Payee;
+pub use payer::Payer;
+pub use spend::SpendKind;
+pub use terms::{HoldRules, Terms, TermsError};
+pub use view::View;
+
+#[cfg(test)]
+mod tests;

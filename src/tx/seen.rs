@@ -35,6 +35,9 @@ pub struct OutputStatus {
     pub script: ScriptBuf,
     /// Height of the block that holds its transaction; `None` while that is in the mempool only.
     pub confirmed: Option<Height>,
+    /// Whether its transaction is version 3 (TRUC, BIP431): settlements of an unconfirmed output
+    /// can be relayed and replaced only then.
+    pub truc: bool,
     /// The transaction that spends it, if one is known.
     pub spent: Option<Spend>,
 }

@@ -1,0 +1,244 @@
+//! What a channel refuses, and who is to blame.
+
+use bitcoin::{Network, OutPoint, XOnlyPublicKey};
+
+use super::terms::TermsError;
+use crate::signer::SignerError;
+use crate::store::StoreError;
+use crate::tx::TxError;
+use crate::units::{Blocks, Height, Msat, Sat, Seconds, UtcSeconds};
+
+/// Why a machine refused an input; its state is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// Less than the payee holds already; the payee answers with its best voucher.
+    #[error("voucher of {got} is older than the best, {best}")]
+    Stale {
+        /// What the voucher states.
+        got: Msat,
+        /// What the best one states.
+        best: Msat,
+    },
+    /// A voucher must state at least what the channel started with.
+    #[error("voucher of {got} does not cover the channel's first debt of {start}")]
+    BelowStart {
+        /// What the voucher states.
+        got: Msat,
+        /// What was carried into this outpoint.
+        start: Msat,
+    },
+    /// More than the output's depth and the zero-conf limit allow.
+    #[error("{asked} on an output {depth} deep is above the zero-conf limit of {limit}")]
+    NotDeepEnough {
+        /// What would be unsecured.
+        asked: Msat,
+        /// How deep the output is.
+        depth: Blocks,
+        /// What is accepted at that depth.
+        limit: Msat,
+    },
+    /// Too close to the deadline, from which on the payer can refund.
+    #[error("height {height} is not below the last call at {last_call}")]
+    TooLate {
+        /// The tip's height.
+        height: Height,
+        /// From this height on vouchers are refused.
+        last_call: Height,
+    },
+    /// The refund's delay has not passed.
+    #[error("refund at height {height} before {from}")]
+    TooEarly {
+        /// The tip's height.
+        height: Height,
+        /// The first tip height at which mempools take it.
+        from: Height,
+    },
+    /// The chain has not moved for too long: it may be eclipsed or stalled.
+    #[error("tip is {age} old, above {max}")]
+    StalledTip {
+        /// Its age.
+        age: Seconds,
+        /// The oldest that is trusted.
+        max: Seconds,
+    },
+    /// The machine is in a phase that does not do this.
+    #[error("channel is {phase}, which does not allow to {act}")]
+    WrongPhase {
+        /// The phase's name.
+        phase: &'static str,
+        /// What was asked.
+        act: &'static str,
+    },
+    /// After a restart the payer asks the payee for its best voucher before it signs again.
+    #[error("at least {at_least} is signed; the payee's best voucher must be seen first")]
+    MustResume {
+        /// A lower bound of what was signed.
+        at_least: Msat,
+    },
+    /// Amounts only rise.
+    #[error("payment to {got} is below {signed}, which is signed")]
+    Backwards {
+        /// What was asked.
+        got: Msat,
+        /// What is signed.
+        signed: Msat,
+    },
+    /// The last voucher gives up the dust rest, and the caller did not opt in.
+    #[error("payment of the whole capacity {capacity} gives up the change")]
+    LastNotAllowed {
+        /// The capacity.
+        capacity: Msat,
+    },
+    /// The request is for another payee.
+    #[error("request for payee {got}, not {want}")]
+    WrongPayee {
+        /// This payee's base key.
+        want: XOnlyPublicKey,
+        /// The request's.
+        got: XOnlyPublicKey,
+    },
+    /// The request is for another chain.
+    #[error("network {got}, not {want}")]
+    WrongNetwork {
+        /// The machine's.
+        want: Network,
+        /// The request's.
+        got: Network,
+    },
+    /// The request was made from other terms.
+    #[error("terms of another hash")]
+    OtherTerms,
+    /// The terms are not offered any more.
+    #[error("terms expired at {expiry}, now {now}")]
+    TermsExpired {
+        /// Until when they stood.
+        expiry: UtcSeconds,
+        /// The time given.
+        now: UtcSeconds,
+    },
+    /// A delay outside the terms.
+    #[error("delay of {got} outside {from}..={to}")]
+    DelayOutOfTerms {
+        /// The request's.
+        got: u16,
+        /// The smallest.
+        from: u16,
+        /// The largest.
+        to: u16,
+    },
+    /// A capacity outside the terms.
+    #[error("capacity of {got} outside {from}..={to}")]
+    CapacityOutOfTerms {
+        /// The output's value.
+        got: Sat,
+        /// The smallest.
+        from: Sat,
+        /// The largest.
+        to: Sat,
+    },
+    /// The chain knows no such output.
+    #[error("output {outpoint} is not known to the chain")]
+    NoOutput {
+        /// The outpoint.
+        outpoint: OutPoint,
+    },
+    /// The output has another script than the channel's.
+    #[error("output {outpoint} has another script than the channel's")]
+    WrongScript {
+        /// The outpoint.
+        outpoint: OutPoint,
+    },
+    /// The output has another value than the record or the request says.
+    #[error("output {outpoint} is worth {got}, not {want}")]
+    WrongValue {
+        /// The outpoint.
+        outpoint: OutPoint,
+        /// What was expected.
+        want: Sat,
+        /// What the chain says.
+        got: Sat,
+    },
+    /// The output is spent.
+    #[error("output {outpoint} is spent")]
+    SpentOutput {
+        /// The outpoint.
+        outpoint: OutPoint,
+    },
+    /// Nothing was paid, so there is nothing to settle.
+    #[error("no voucher to settle")]
+    NothingToSettle,
+    /// A proposed close or top-up differs from what the payee would build.
+    #[error("proposal states {got} where {want} is owed")]
+    WrongProposal {
+        /// What the payee holds.
+        want: Msat,
+        /// What the proposal states.
+        got: Msat,
+    },
+    /// A stored record has the right version and checksum, and still makes no sense.
+    #[error("record is broken at byte {at}")]
+    BrokenRecord {
+        /// Where reading stopped.
+        at: usize,
+    },
+    /// A transaction or voucher does not check.
+    #[error(transparent)]
+    Tx(#[from] TxError),
+    /// The terms cannot be read, or contradict themselves.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    /// The signer's policy said no.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// A stored record cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Who caused an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Our own caller, configuration or disk.
+    Us,
+    /// The other side of the channel.
+    Peer,
+    /// The chain or the time.
+    World,
+}
+
+impl StreamError {
+    /// Who caused it.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Stale { .. }
+            | Self::BelowStart { .. }
+            | Self::WrongPayee { .. }
+            | Self::WrongNetwork { .. }
+            | Self::OtherTerms
+            | Self::TermsExpired { .. }
+            | Self::DelayOutOfTerms { .. }
+            | Self::CapacityOutOfTerms { .. }
+            | Self::NoOutput { .. }
+            | Self::WrongScript { .. }
+            | Self::WrongValue { .. }
+            | Self::SpentOutput { .. }
+            | Self::WrongProposal { .. }
+            | Self::Tx(_)
+            | Self::Terms(_) => Blame::Peer,
+            Self::NotDeepEnough { .. }
+            | Self::TooLate { .. }
+            | Self::TooEarly { .. }
+            | Self::StalledTip { .. } => Blame::World,
+            Self::WrongPhase { .. }
+            | Self::MustResume { .. }
+            | Self::Backwards { .. }
+            | Self::LastNotAllowed { .. }
+            | Self::NothingToSettle
+            | Self::BrokenRecord { .. }
+            | Self::Signer(_)
+            | Self::Store(_) => Blame::Us,
+        }
+    }
+}

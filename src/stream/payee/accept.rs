@@ -1,0 +1,117 @@
+//! Accepting a voucher: the one thing that a payee does all day.
+
+use super::{Payee, PayeePhase, PayeeRecord};
+use crate::keys::Context;
+use crate::stream::channel;
+use crate::stream::error::StreamError;
+use crate::stream::view::View;
+use crate::tx::{Voucher, VoucherChecked};
+use crate::units::Msat;
+
+/// An accepted voucher. Commit the record, then acknowledge and count [`Accepted::paid`] as paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Accepted {
+    record: PayeeRecord,
+    gained: Msat,
+    proof: AcceptedProof,
+}
+
+/// How an accepted voucher relates to what the payee had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptedProof {
+    /// The same voucher again: nothing changes, the acknowledgement is repeated.
+    Repeated,
+    /// A newer one, its signature checked.
+    Newer(VoucherChecked),
+}
+
+impl Accepted {
+    /// What is to be stored before anything leaves.
+    pub const fn record(&self) -> &PayeeRecord {
+        &self.record
+    }
+
+    /// The cumulative amount that counts as paid once the record is durable.
+    #[must_use]
+    pub fn paid(&self) -> Msat {
+        self.record.paid()
+    }
+
+    /// How much more that is than before.
+    pub const fn gained(&self) -> Msat {
+        self.gained
+    }
+
+    /// Whether there is anything new to store.
+    pub const fn is_new(&self) -> bool {
+        matches!(self.proof, AcceptedProof::Newer(_))
+    }
+}
+
+impl Payee {
+    /// Decides on a voucher: one verification, no write.
+    ///
+    /// S2: the signature fits exactly this outpoint and template. S3: paid never falls. S4: what is
+    /// not secured by depth is within the zero-conf limit. S5: nothing is accepted at or after the
+    /// last call, or on a stalled chain.
+    ///
+    /// # Errors
+    /// [`StreamError::Stale`] (answer with [`Payee::best`]), [`StreamError::BelowStart`],
+    /// [`StreamError::Tx`], [`StreamError::NotDeepEnough`], [`StreamError::TooLate`],
+    /// [`StreamError::StalledTip`], [`StreamError::WrongPhase`].
+    pub fn accept(
+        &self,
+        context: &Context,
+        voucher: Voucher,
+        view: &View,
+    ) -> Result<Accepted, StreamError> {
+        if self.record.best == Some(voucher) {
+            let record = self.record.clone();
+            return Ok(Accepted { record, gained: Msat::ZERO, proof: AcceptedProof::Repeated });
+        }
+        match self.record.phase {
+            PayeePhase::Open | PayeePhase::Promised { .. } => {}
+            PayeePhase::Spent { .. } | PayeePhase::Closed { .. } => {
+                return Err(self.wrong_phase("accept a voucher"));
+            }
+        }
+        let got = voucher.paid;
+        if let Some(best) = self.record.best
+            && got < best.paid
+        {
+            return Err(StreamError::Stale { got, best: best.paid });
+        }
+        if got < self.record.start {
+            return Err(StreamError::BelowStart { got, start: self.record.start });
+        }
+        self.check_last_call(view)?;
+        self.check_secured(got, view)?;
+        // Last, because it is the only check that costs anything.
+        let checked = self.channel.verify(context, voucher)?;
+        let mut record = self.record.clone();
+        record.best = Some(voucher);
+        let gained = record.paid().saturating_sub(self.paid());
+        Ok(Accepted { record, gained, proof: AcceptedProof::Newer(checked) })
+    }
+
+    /// S4: on a shallow output, and above what a payee signature already states, only so much.
+    fn check_secured(&self, asked: Msat, view: &View) -> Result<(), StreamError> {
+        let rules = &self.record.rules;
+        let depth = channel::depth(self.record.confirmed, view.tip.height);
+        // The debt that was carried in was counted before this outpoint existed.
+        let unsecured = if depth < rules.confirmation_depth {
+            asked.saturating_sub(self.record.start)
+        } else if let PayeePhase::Promised { stated } = self.record.phase {
+            asked.saturating_sub(stated)
+        } else {
+            return Ok(());
+        };
+        let relayable = self.record.truc || self.record.confirmed.is_some();
+        let limit = if relayable { rules.zero_conf_limit.to_msat() } else { Msat::ZERO };
+        if unsecured > limit {
+            return Err(StreamError::NotDeepEnough { asked: unsecured, depth, limit });
+        }
+        Ok(())
+    }
+}

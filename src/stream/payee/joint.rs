@@ -1,0 +1,158 @@
+//! Close and top-up, as the payee answers them.
+
+use bitcoin::secp256k1::schnorr;
+use bitcoin::{OutPoint, ScriptBuf};
+
+use super::{Payee, PayeePhase, PayeeRecord};
+use crate::keys::Context;
+use crate::stream::error::StreamError;
+use crate::stream::joint::{CloseProposal, TopUpProposal, top_up_spend};
+use crate::stream::view::View;
+use crate::tx::{Channel, JointSpend};
+use crate::units::Msat;
+
+/// A close that the payee agrees to. Commit the record, sign [`CloseAnswer::spend`] with the
+/// payee's key, then broadcast it with the payer's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct CloseAnswer {
+    record: PayeeRecord,
+    spend: JointSpend,
+    payer: schnorr::Signature,
+}
+
+impl CloseAnswer {
+    /// What is to be stored before the payee signs.
+    pub const fn record(&self) -> &PayeeRecord {
+        &self.record
+    }
+
+    /// The transaction.
+    pub const fn spend(&self) -> &JointSpend {
+        &self.spend
+    }
+
+    /// The payer's signature, checked.
+    pub const fn payer(&self) -> &schnorr::Signature {
+        &self.payer
+    }
+}
+
+/// A top-up that the payee agrees to. Commit both records, then sign and send the signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct TopUpAnswer {
+    record: PayeeRecord,
+    successor: PayeeRecord,
+    spend: JointSpend,
+}
+
+impl TopUpAnswer {
+    /// The old outpoint's record.
+    pub const fn record(&self) -> &PayeeRecord {
+        &self.record
+    }
+
+    /// The new outpoint's record, with its first voucher if the balance is carried.
+    pub const fn successor(&self) -> &PayeeRecord {
+        &self.successor
+    }
+
+    /// The transaction.
+    pub const fn spend(&self) -> &JointSpend {
+        &self.spend
+    }
+}
+
+impl Payee {
+    /// Decides on a cooperative close; the payee's output goes to `script`.
+    ///
+    /// # Errors
+    /// [`StreamError::WrongProposal`] unless it states exactly what the payee holds;
+    /// [`StreamError::Tx`] for a bad signature or a fee that the payer's rest does not cover.
+    pub fn answer_close(
+        &self,
+        context: &Context,
+        proposal: &CloseProposal,
+        script: ScriptBuf,
+        view: &View,
+    ) -> Result<CloseAnswer, StreamError> {
+        self.check_proposal(proposal.paid, view, "close")?;
+        let spend = JointSpend::close(
+            self.channel.clone(),
+            proposal.paid,
+            proposal.script.clone(),
+            script,
+            proposal.fee,
+        )?;
+        spend.verify_payer(context, &proposal.signature)?;
+        Ok(CloseAnswer { record: self.promised(proposal.paid), spend, payer: proposal.signature })
+    }
+
+    /// Decides on a top-up; a payout goes to `script`.
+    ///
+    /// With the balance carried, the payee agrees only together with the payer's voucher for it on
+    /// the new outpoint, which the successor's record holds: it must be durable before the payee
+    /// signs, because from then on the old vouchers can be spent from under it.
+    ///
+    /// # Errors
+    /// [`StreamError::WrongProposal`], [`StreamError::Tx`].
+    pub fn answer_top_up(
+        &self,
+        context: &Context,
+        proposal: &TopUpProposal,
+        script: ScriptBuf,
+        view: &View,
+    ) -> Result<TopUpAnswer, StreamError> {
+        self.check_proposal(proposal.paid, view, "top up")?;
+        let payout = proposal.carried.is_none().then_some(script);
+        let spend = top_up_spend(
+            &self.channel,
+            proposal.paid,
+            &proposal.inputs,
+            proposal.capacity,
+            payout,
+        )?;
+        let outpoint = OutPoint { txid: spend.transaction().compute_txid(), vout: 0 };
+        let successor = match proposal.carried {
+            Some(voucher) => {
+                if voucher.paid != proposal.paid {
+                    let want = proposal.paid;
+                    return Err(StreamError::WrongProposal { want, got: voucher.paid });
+                }
+                let channel = Channel::new(
+                    outpoint,
+                    proposal.capacity,
+                    self.channel.output().clone(),
+                    self.record.change.clone(),
+                )?;
+                let _checked = channel.verify(context, voucher)?;
+                let mut record = self.successor(outpoint, proposal.capacity, proposal.paid);
+                record.best = Some(voucher);
+                record
+            }
+            None => self.successor(outpoint, proposal.capacity, rest_of(proposal.paid)),
+        };
+        Ok(TopUpAnswer { record: self.promised(proposal.paid), successor, spend })
+    }
+
+    fn check_proposal(&self, got: Msat, view: &View, act: &'static str) -> Result<(), StreamError> {
+        match self.record.phase {
+            PayeePhase::Open | PayeePhase::Promised { .. } => {}
+            PayeePhase::Spent { .. } | PayeePhase::Closed { .. } => {
+                return Err(self.wrong_phase(act));
+            }
+        }
+        let want = self.paid();
+        // A payee signature that has left states the least: another spend may only change the fee.
+        if got != want || self.record.phase.stated().is_some_and(|stated| stated != got) {
+            return Err(StreamError::WrongProposal { want, got });
+        }
+        self.check_last_call(view)
+    }
+}
+
+/// The sub-satoshi part, which nothing on the chain can pay out.
+fn rest_of(paid: Msat) -> Msat {
+    Msat::new(u64::from(paid.sub_sat())).unwrap_or(Msat::ZERO)
+}

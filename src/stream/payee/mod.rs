@@ -1,0 +1,194 @@
+//! The payee's machine: accepts vouchers, and settles the best of them in time.
+//!
+//! Every method that decides takes `&self` and returns a step with the next [`PayeeRecord`];
+//! [`Payee::apply`] is the only mutation, live and on reload alike. `node` commits the record
+//! before it lets anything of the step leave.
+
+mod accept;
+mod joint;
+mod record;
+mod settle;
+mod watch;
+
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::XOnlyPublicKey;
+
+pub use accept::{Accepted, AcceptedProof};
+pub use joint::{CloseAnswer, TopUpAnswer};
+pub use record::{PayeePhase, PayeeRecord};
+pub use settle::{SettleAdvice, SettlePolicy, SettlementPlan};
+pub use watch::{Noticed, PayeeNews};
+
+use super::channel::{self, OpenRequest, Rules};
+use super::error::StreamError;
+use super::terms::Terms;
+use super::view::View;
+use crate::keys::Context;
+use crate::tx::seen::OutputStatus;
+use crate::tx::{Channel, FundingOutput, Voucher};
+use crate::units::{Height, Msat, Sat};
+
+/// One channel as its payee keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payee {
+    record: PayeeRecord,
+    channel: Channel,
+}
+
+impl Payee {
+    /// The record of a channel that a payer shows, if the terms and the chain agree with it.
+    ///
+    /// `status` is what a look-up of `request.outpoint` says, however long ago it was funded. The
+    /// caller commits the record, and answers only then.
+    ///
+    /// # Errors
+    /// Whatever the request gets wrong: network, payee, terms, expiry, delay, capacity, script,
+    /// a spent or unknown output; [`StreamError::TooLate`] too close to the deadline.
+    pub fn open(
+        context: &Context,
+        terms: &Terms,
+        request: &OpenRequest,
+        status: Option<&OutputStatus>,
+        view: &View,
+    ) -> Result<PayeeRecord, StreamError> {
+        request.check(terms, view.now)?;
+        let outpoint = request.outpoint;
+        let status = status.ok_or(StreamError::NoOutput { outpoint })?;
+        let output = FundingOutput::new(context, request.payer, request.base, request.delay)?;
+        let channel = channel::channel_of(outpoint, output, request.change.clone(), status)?;
+        channel::check_capacity(terms, channel.capacity())?;
+        let record = PayeeRecord {
+            payer: request.payer,
+            delay: request.delay,
+            change: request.change.clone(),
+            outpoint,
+            capacity: channel.capacity(),
+            rules: Rules::of(terms),
+            truc: status.truc,
+            start: Msat::ZERO,
+            confirmed: status.confirmed,
+            best: None,
+            phase: PayeePhase::Open,
+        };
+        let payee = Self { record, channel };
+        payee.check_last_call(view)?;
+        Ok(payee.record)
+    }
+
+    /// The machine of a record, just made or read from the store; three point multiplications.
+    ///
+    /// # Errors
+    /// [`StreamError::Tx`] if the record's keys do not make a channel.
+    pub fn load(
+        context: &Context,
+        base: XOnlyPublicKey,
+        record: PayeeRecord,
+    ) -> Result<Self, StreamError> {
+        let output = FundingOutput::new(context, record.payer, base, record.delay)?;
+        let channel =
+            Channel::new(record.outpoint, record.capacity, output, record.change.clone())?;
+        Ok(Self { record, channel })
+    }
+
+    /// Takes the record of a step. The only mutation.
+    ///
+    /// # Errors
+    /// [`StreamError::BrokenRecord`] for another channel's record, or one that breaks S1.
+    pub fn apply(&mut self, record: &PayeeRecord) -> Result<(), StreamError> {
+        let same = record.outpoint == self.record.outpoint
+            && record.payer == self.record.payer
+            && record.capacity == self.record.capacity;
+        if !same || !record.holds_together() {
+            return Err(StreamError::BrokenRecord { at: 0 });
+        }
+        self.record = record.clone();
+        Ok(())
+    }
+
+    /// The channel: outpoint, capacity, scripts.
+    pub const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// What is stored.
+    pub const fn record(&self) -> &PayeeRecord {
+        &self.record
+    }
+
+    /// The channel's identity.
+    pub const fn outpoint(&self) -> OutPoint {
+        self.record.outpoint
+    }
+
+    /// The cumulative amount that counts as paid.
+    #[must_use]
+    pub fn paid(&self) -> Msat {
+        self.record.paid()
+    }
+
+    /// The amount that the channel started with: debt that a rollover or a top-up carried in.
+    pub const fn start(&self) -> Msat {
+        self.record.start
+    }
+
+    /// What was paid in this channel since it started.
+    #[must_use]
+    pub fn earned(&self) -> Msat {
+        self.paid().saturating_sub(self.record.start)
+    }
+
+    /// The best voucher: what the payee presents to a payer that lost its memory.
+    pub const fn best(&self) -> Option<Voucher> {
+        self.record.best
+    }
+
+    /// Where the channel stands.
+    pub const fn phase(&self) -> PayeePhase {
+        self.record.phase
+    }
+
+    /// The height at which the payer's refund can confirm; none while unconfirmed.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Height> {
+        self.record.confirmed.map(|height| channel::deadline(height, self.record.delay))
+    }
+
+    /// The tip height from which on vouchers are refused; none while unconfirmed.
+    #[must_use]
+    pub fn last_call(&self) -> Option<Height> {
+        self.record.confirmed.map(|height| self.record.rules.last_call(height, self.record.delay))
+    }
+
+    /// Whether the machine's promises to itself hold; simulation calls it after every step.
+    ///
+    /// # Errors
+    /// [`StreamError::BrokenRecord`] if not.
+    pub fn check_invariants(&self, context: &Context) -> Result<(), StreamError> {
+        if !self.record.holds_together() || self.record.outpoint != self.channel.outpoint() {
+            return Err(StreamError::BrokenRecord { at: 0 });
+        }
+        if let Some(best) = self.record.best {
+            let _checked = self.channel.verify(context, best)?;
+        }
+        Ok(())
+    }
+
+    fn check_last_call(&self, view: &View) -> Result<(), StreamError> {
+        let height = view.live_height()?;
+        match self.last_call() {
+            Some(last_call) if height >= last_call => {
+                Err(StreamError::TooLate { height, last_call })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    const fn wrong_phase(&self, act: &'static str) -> StreamError {
+        StreamError::WrongPhase { phase: self.record.phase.name(), act }
+    }
+}
+
+/// The whole satoshis of `paid`, which is what a settlement pays out.
+const fn balance(paid: Msat) -> Sat {
+    paid.floor_to_sat()
+}

@@ -1,0 +1,253 @@
+//! The payee's record: the whole state of one channel, the same size after a million payments.
+
+use alloc::vec::Vec;
+
+use bitcoin::hashes::Hash;
+use bitcoin::secp256k1::{XOnlyPublicKey, schnorr};
+use bitcoin::{OutPoint, Txid};
+
+use crate::store::{Key, envelope};
+use crate::stream::bytes::{Reader, Writer};
+use crate::stream::channel::Rules;
+use crate::stream::error::StreamError;
+use crate::tx::{ChangeScript, Delay, Voucher};
+use crate::units::{Height, Msat, Sat};
+
+/// The store's room byte of payee records.
+const ROOM: u8 = 0x04;
+/// The record format that this release writes and reads.
+const VERSION: u8 = 1;
+
+/// What the payee stores of a channel, under [`PayeeRecord::key`]; newest wins.
+///
+/// | bytes | field, numbers big-endian |
+/// | --- | --- |
+/// | 32 + 2 | payer's key, delay |
+/// | 1, 23 or 35 | change script: its length (0: the channel's own), then it |
+/// | 36 + 8 | outpoint, capacity in sat |
+/// | 2 + 2 + 8 | rules: confirmation depth, settle margin, zero-conf limit in sat |
+/// | 1 | 1 if the funding transaction is version 3 |
+/// | 8 | what the channel started with, msat |
+/// | 4 | confirmation height, or 0xffffffff |
+/// | 1, or 1 + 8 + 64 | best voucher: 0, or 1 with paid and signature |
+/// | 1 + .. | phase: 0 open; 1 promised + 8 stated; 2 spent + 32 txid + 4 height + 1 or 9 before; 3 closed + 8 kept |
+/// | 1 | number of open holds: 0 in this release |
+///
+/// With the envelope at most 229 bytes while it is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayeeRecord {
+    pub(super) payer: XOnlyPublicKey,
+    pub(super) delay: Delay,
+    pub(super) change: ChangeScript,
+    pub(super) outpoint: OutPoint,
+    pub(super) capacity: Sat,
+    pub(super) rules: Rules,
+    /// Zero-conf credit needs it: settlements of a version-2 parent may not be relayable.
+    pub(super) truc: bool,
+    pub(super) start: Msat,
+    pub(super) confirmed: Option<Height>,
+    pub(super) best: Option<Voucher>,
+    pub(super) phase: PayeePhase,
+}
+
+/// Where a payee's channel stands.
+///
+/// ```text
+/// Open --settle, close, top-up signed--> Promised --+
+///   |                                               | spend seen
+///   +------------------ refund seen ----------------+--> Spent --buried--> Closed
+///                                                         | spend undone by a reorg
+///                                                         '--> what it was before
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PayeePhase {
+    /// Vouchers are accepted.
+    Open,
+    /// A payee signature on the outpoint has left and cannot be revoked: vouchers above `stated`
+    /// are zero-conf credit, and replacements change the fee only.
+    Promised {
+        /// The `paid` that the signature states.
+        stated: Msat,
+    },
+    /// The output is spent, in the mempool or in a block.
+    Spent {
+        /// The spending transaction.
+        by: Txid,
+        /// Its height.
+        at: Option<Height>,
+        /// What was stated before, if a payee signature had left.
+        stated: Option<Msat>,
+    },
+    /// The spend is buried; the record may be forgotten.
+    Closed {
+        /// What the payee got, before fees.
+        kept: Msat,
+    },
+}
+
+impl PayeePhase {
+    /// The phase in one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Promised { .. } => "promised",
+            Self::Spent { .. } => "spent",
+            Self::Closed { .. } => "closed",
+        }
+    }
+
+    /// What a payee signature that has left states.
+    #[must_use]
+    pub const fn stated(&self) -> Option<Msat> {
+        match *self {
+            Self::Promised { stated } => Some(stated),
+            Self::Spent { stated, .. } => stated,
+            Self::Open | Self::Closed { .. } => None,
+        }
+    }
+}
+
+impl PayeeRecord {
+    /// The prefix of every payee record, for a scan.
+    pub const PREFIX: [u8; 1] = [ROOM];
+
+    /// The store key: the room byte and the outpoint.
+    ///
+    /// # Errors
+    /// None: 37 bytes are a key.
+    pub fn key(&self) -> Result<Key, StreamError> {
+        Self::key_of(self.outpoint)
+    }
+
+    /// The store key of the channel at `outpoint`.
+    ///
+    /// # Errors
+    /// None: 37 bytes are a key.
+    pub fn key_of(outpoint: OutPoint) -> Result<Key, StreamError> {
+        Ok(crate::stream::bytes::outpoint_key(ROOM, outpoint)?)
+    }
+
+    /// The channel's outpoint.
+    pub const fn outpoint(&self) -> OutPoint {
+        self.outpoint
+    }
+
+    /// The cumulative amount that counts as paid once this record is durable.
+    #[must_use]
+    pub fn paid(&self) -> Msat {
+        self.best.map_or(self.start, |voucher| voucher.paid.max(self.start))
+    }
+
+    /// Where the channel stands.
+    pub const fn phase(&self) -> PayeePhase {
+        self.phase
+    }
+
+    /// The bytes to store, envelope included.
+    ///
+    /// # Errors
+    /// None: see [`Self::key`].
+    pub fn encode(&self) -> Result<Vec<u8>, StreamError> {
+        let mut w = Writer::with_capacity(256);
+        w.bytes(&self.payer.serialize());
+        w.u16(self.delay.to_u16());
+        w.change(&self.change);
+        w.outpoint(self.outpoint);
+        w.sat(self.capacity);
+        self.rules.write(&mut w);
+        w.u8(u8::from(self.truc));
+        w.msat(self.start);
+        w.height(self.confirmed);
+        match self.best {
+            None => w.u8(0),
+            Some(best) => {
+                w.u8(1);
+                w.msat(best.paid);
+                w.bytes(&best.signature.serialize());
+            }
+        }
+        self.write_phase(&mut w);
+        w.u8(0);
+        Ok(envelope::seal(&self.key()?, VERSION, &w.finish()))
+    }
+
+    fn write_phase(&self, w: &mut Writer) {
+        match self.phase {
+            PayeePhase::Open => w.u8(0),
+            PayeePhase::Promised { stated } => {
+                w.u8(1);
+                w.msat(stated);
+            }
+            PayeePhase::Spent { by, at, stated } => {
+                w.u8(2);
+                w.bytes(by.as_byte_array());
+                w.height(at);
+                w.optional_msat(stated);
+            }
+            PayeePhase::Closed { kept } => {
+                w.u8(3);
+                w.msat(kept);
+            }
+        }
+    }
+
+    /// Reads what [`Self::encode`] wrote under `key`.
+    ///
+    /// # Errors
+    /// [`StreamError::Store`] for an unknown version or rot, [`StreamError::BrokenRecord`].
+    pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, StreamError> {
+        let body = envelope::open(key, VERSION, bytes)?;
+        let mut r = Reader::new(body);
+        let record = Self::read(&mut r).ok_or(StreamError::BrokenRecord { at: r.at() })?;
+        // Assert twice: what is read must be what could have been written.
+        if !r.is_empty() || record.key()? != *key || !record.holds_together() {
+            return Err(StreamError::BrokenRecord { at: r.at() });
+        }
+        Ok(record)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Option<Self> {
+        let record = Self {
+            payer: r.key()?,
+            delay: Delay::new(r.u16()?).ok()?,
+            change: r.change()?,
+            outpoint: r.outpoint()?,
+            capacity: r.sat()?,
+            rules: Rules::read(r)?,
+            truc: r.flag()?,
+            start: r.msat()?,
+            confirmed: r.height()?,
+            best: if r.flag()? {
+                let paid = r.msat()?;
+                let signature = schnorr::Signature::from_slice(r.array::<64>()?).ok()?;
+                Some(Voucher { paid, signature })
+            } else {
+                None
+            },
+            phase: Self::read_phase(r)?,
+        };
+        (r.u8()? == 0).then_some(record)
+    }
+
+    fn read_phase(r: &mut Reader<'_>) -> Option<PayeePhase> {
+        Some(match r.u8()? {
+            0 => PayeePhase::Open,
+            1 => PayeePhase::Promised { stated: r.msat()? },
+            2 => PayeePhase::Spent {
+                by: Txid::from_byte_array(*r.array::<32>()?),
+                at: r.height()?,
+                stated: r.optional_msat()?,
+            },
+            3 => PayeePhase::Closed { kept: r.msat()? },
+            _ => return None,
+        })
+    }
+
+    /// S1: what is paid never exceeds the capacity, in any record.
+    pub(super) fn holds_together(&self) -> bool {
+        let capacity = self.capacity.to_msat();
+        self.paid() <= capacity && self.phase.stated().is_none_or(|stated| stated <= capacity)
+    }
+}

@@ -1,0 +1,220 @@
+//! The payer's record. A plain payment does not need it durable: the seed and the backup do.
+
+use alloc::vec::Vec;
+
+use bitcoin::hashes::Hash;
+use bitcoin::secp256k1::XOnlyPublicKey;
+use bitcoin::{OutPoint, Txid};
+
+use crate::store::{Key, envelope};
+use crate::stream::bytes::{Reader, Writer, outpoint_key};
+use crate::stream::channel::Rules;
+use crate::stream::error::StreamError;
+use crate::tx::{ChangeScript, Delay};
+use crate::units::{Height, KeyIndex, Msat, Sat};
+
+/// The store's room byte of payer records.
+const ROOM: u8 = 0x03;
+/// The record format that this release writes and reads.
+const VERSION: u8 = 1;
+
+/// What the payer stores of a channel, under [`PayerRecord::key`]; newest wins.
+///
+/// | bytes | field, numbers big-endian |
+/// | --- | --- |
+/// | 4 + 32 + 2 | key index, payee's base key, delay |
+/// | 32 | hash of the payee's terms |
+/// | 1, 23 or 35 | change script: its length (0: the channel's own), then it |
+/// | 36 + 8 | outpoint, capacity in sat |
+/// | 2 + 2 + 8 | rules: confirmation depth, settle margin, zero-conf limit in sat |
+/// | 8 | what the channel started with, msat |
+/// | 4 | confirmation height, or 0xffffffff |
+/// | 8 | signed: the highest `paid` that this record knows of, msat |
+/// | 1 + .. | phase: 0 open; 1 leaving + 8 stated; 2 spent + 32 txid + 4 height; 3 closed |
+/// | 1 | number of open holds: 0 in this release |
+///
+/// With the envelope at most 224 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayerRecord {
+    pub(super) index: KeyIndex,
+    pub(super) base: XOnlyPublicKey,
+    pub(super) delay: Delay,
+    pub(super) terms: [u8; 32],
+    pub(super) change: ChangeScript,
+    pub(super) outpoint: OutPoint,
+    pub(super) capacity: Sat,
+    pub(super) rules: Rules,
+    pub(super) start: Msat,
+    pub(super) confirmed: Option<Height>,
+    pub(super) signed: Msat,
+    pub(super) phase: PayerPhase,
+}
+
+/// Where a payer's channel stands.
+///
+/// ```text
+/// (from the store or a backup) Unsure --payee's best voucher seen--> Open
+/// Open --close or top-up signed--> Leaving --+
+///   |                                        | spend seen
+///   +----------------------------------------+--> Spent --buried--> Closed
+///                                            ^     | undone by a reorg
+/// Open, Leaving, Unsure --refund signed------+     '--> Unsure
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PayerPhase {
+    /// Payments are signed; `signed` is exact. A record never comes back from the store like this.
+    Open,
+    /// After a restart: `signed` is a lower bound until the payee's best voucher was seen.
+    Unsure,
+    /// A close or a top-up of this outpoint is signed; no further voucher is.
+    Leaving {
+        /// The `paid` that it states.
+        stated: Msat,
+    },
+    /// The output is spent, in the mempool or in a block.
+    Spent {
+        /// The spending transaction.
+        by: Txid,
+        /// Its height.
+        at: Option<Height>,
+    },
+    /// The spend is buried; the record may be forgotten.
+    Closed,
+}
+
+impl PayerPhase {
+    /// The phase in one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Unsure => "unsure",
+            Self::Leaving { .. } => "leaving",
+            Self::Spent { .. } => "spent",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl PayerRecord {
+    /// The prefix of every payer record, for a scan.
+    pub const PREFIX: [u8; 1] = [ROOM];
+
+    /// The store key: the room byte and the outpoint.
+    ///
+    /// # Errors
+    /// None: 37 bytes are a key.
+    pub fn key(&self) -> Result<Key, StreamError> {
+        Self::key_of(self.outpoint)
+    }
+
+    /// The store key of the channel at `outpoint`.
+    ///
+    /// # Errors
+    /// None: 37 bytes are a key.
+    pub fn key_of(outpoint: OutPoint) -> Result<Key, StreamError> {
+        Ok(outpoint_key(ROOM, outpoint)?)
+    }
+
+    /// The channel's outpoint.
+    pub const fn outpoint(&self) -> OutPoint {
+        self.outpoint
+    }
+
+    /// Which of the seed's payer keys.
+    pub const fn index(&self) -> KeyIndex {
+        self.index
+    }
+
+    /// Where the channel stands.
+    pub const fn phase(&self) -> PayerPhase {
+        self.phase
+    }
+
+    /// The highest `paid` that the record knows of.
+    pub const fn signed(&self) -> Msat {
+        self.signed
+    }
+
+    /// The bytes to store, envelope included.
+    ///
+    /// # Errors
+    /// None: see [`Self::key`].
+    pub fn encode(&self) -> Result<Vec<u8>, StreamError> {
+        let mut w = Writer::with_capacity(256);
+        w.u32(self.index.to_u32());
+        w.bytes(&self.base.serialize());
+        w.u16(self.delay.to_u16());
+        w.bytes(&self.terms);
+        w.change(&self.change);
+        w.outpoint(self.outpoint);
+        w.sat(self.capacity);
+        self.rules.write(&mut w);
+        w.msat(self.start);
+        w.height(self.confirmed);
+        w.msat(self.signed);
+        match self.phase {
+            PayerPhase::Open | PayerPhase::Unsure => w.u8(0),
+            PayerPhase::Leaving { stated } => {
+                w.u8(1);
+                w.msat(stated);
+            }
+            PayerPhase::Spent { by, at } => {
+                w.u8(2);
+                w.bytes(by.as_byte_array());
+                w.height(at);
+            }
+            PayerPhase::Closed => w.u8(3),
+        }
+        w.u8(0);
+        Ok(envelope::seal(&self.key()?, VERSION, &w.finish()))
+    }
+
+    /// Reads what [`Self::encode`] wrote under `key`; an open channel comes back as
+    /// [`PayerPhase::Unsure`], because payments are not written one by one.
+    ///
+    /// # Errors
+    /// [`StreamError::Store`] for an unknown version or rot, [`StreamError::BrokenRecord`].
+    pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, StreamError> {
+        let body = envelope::open(key, VERSION, bytes)?;
+        let mut r = Reader::new(body);
+        let record = Self::read(&mut r).ok_or(StreamError::BrokenRecord { at: r.at() })?;
+        if !r.is_empty() || record.key()? != *key || !record.holds_together() {
+            return Err(StreamError::BrokenRecord { at: r.at() });
+        }
+        Ok(record)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Option<Self> {
+        let record = Self {
+            index: KeyIndex::new(r.u32()?).ok()?,
+            base: r.key()?,
+            delay: Delay::new(r.u16()?).ok()?,
+            terms: *r.array::<32>()?,
+            change: r.change()?,
+            outpoint: r.outpoint()?,
+            capacity: r.sat()?,
+            rules: Rules::read(r)?,
+            start: r.msat()?,
+            confirmed: r.height()?,
+            signed: r.msat()?,
+            phase: match r.u8()? {
+                0 => PayerPhase::Unsure,
+                1 => PayerPhase::Leaving { stated: r.msat()? },
+                2 => PayerPhase::Spent {
+                    by: Txid::from_byte_array(*r.array::<32>()?),
+                    at: r.height()?,
+                },
+                3 => PayerPhase::Closed,
+                _ => return None,
+            },
+        };
+        (r.u8()? == 0).then_some(record)
+    }
+
+    /// S1: what is signed lies between the start and the capacity, in any record.
+    pub(super) fn holds_together(&self) -> bool {
+        self.start <= self.signed && self.signed <= self.capacity.to_msat()
+    }
+}
