@@ -1,8 +1,8 @@
 //! Every scenario of the crate before Bitcoin Core.
 //!
-//! Prints each step with Core's verdict in Core's words. Fails at any verdict that the list does
-//! not expect, and if there is no scenario at all. An argument picks the scenarios whose name
-//! contains it.
+//! Prints each step with Core's verdict in Core's words, up to the first comma (ids stand after it).
+//! Fails at any verdict that the list does not expect, and if there is no scenario at all. An
+//! argument picks the scenarios whose name contains it.
 
 use std::process::ExitCode;
 
@@ -68,13 +68,24 @@ fn hear(scenario: &Scenario) -> Result<Report, Mismatch> {
     println!("\nscenario {}", scenario.name);
     let mut court = Court::new();
     let outcome = scenario::run(scenario, &mut court);
-    let heard_steps = scenario.steps.iter().filter(|step| !matches!(step, Step::InMempool { .. }));
-    for (step, heard) in heard_steps.zip(court.heard()) {
-        println!("  {}: {}", label(step), words(heard));
+    let heard = scenario.steps.iter().filter(|step| !matches!(step, Step::InMempool { .. }));
+    let lines: Vec<String> = heard
+        .zip(court.heard())
+        .map(|(step, heard)| format!("{}: {}", label(step), words(heard)))
+        .collect();
+    for same in lines.chunk_by(|line, next| line == next) {
+        match same {
+            [line] => println!("  {line}"),
+            [line, ..] => println!("  {line} ({} times)", same.len()),
+            [] => {}
+        }
     }
     match &outcome {
         Ok(_) => println!("  as expected"),
-        Err(mismatch) => println!("  FAILED: {mismatch}"),
+        Err(mismatch) => {
+            let last = court.heard().last().map_or("nothing", |heard| &heard.words);
+            println!("  FAILED: {mismatch}; Core said {last:?}");
+        }
     }
     outcome
 }
@@ -83,7 +94,7 @@ fn label(step: &Step) -> String {
     match step {
         Step::Submit { what, .. } => format!("submit {what}"),
         Step::Package { what, .. } => format!("package {what}"),
-        Step::Connect { what, .. } => format!("block of {what}"),
+        Step::Connect { what, .. } => format!("connect {what}"),
         Step::Mine { blocks } => format!("mine {blocks}"),
         Step::Reorg { depth, branch } => format!("{depth} replaced by {}", branch.len()),
         Step::InMempool { what, .. } => format!("look for {what}"),
@@ -93,6 +104,9 @@ fn label(step: &Step) -> String {
 fn words(heard: &Heard) -> String {
     match heard.verdict {
         Verdict::Accept => "accepted".to_owned(),
-        Verdict::Refuse(reason) => format!("refused, {reason}: {}", heard.words),
+        Verdict::Refuse(reason) => {
+            let said = heard.words.split(',').next().unwrap_or_default();
+            format!("refused, {reason} ({said})")
+        }
     }
 }
