@@ -12,10 +12,15 @@
 //!
 //! Rank 6, `std`. Used by the driver, by the command line and by whoever embeds the node.
 
+#[cfg(any(feature = "redb", feature = "sqlite"))]
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+#[cfg(any(feature = "redb", feature = "sqlite"))]
+use std::path::Path;
+use std::path::PathBuf;
 
+#[cfg(feature = "redb")]
+mod ending;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(feature = "sqlite")]
@@ -56,24 +61,44 @@ pub enum DbError {
     },
 }
 
-/// Opens `path` for reading and writing; a new file is private to its owner and durably named.
-fn private_file(path: &Path) -> Result<File, DbError> {
+#[cfg(feature = "redb")]
+impl DbError {
+    /// The same error about the file that the caller named.
+    fn named(self, path: &Path) -> Self {
+        let path = path.to_path_buf();
+        match self {
+            Self::Locked { .. } => Self::Locked { path },
+            Self::Refused { source, .. } => Self::Refused { path, source },
+            Self::Unreadable { source, .. } => Self::Unreadable { path, source },
+        }
+    }
+}
+
+/// Creates `path` if it does not exist: private to its owner, and durably named.
+///
+/// An existing file is not opened: closing it again would drop the POSIX locks that this process
+/// holds on it, and `SQLite`'s are of that kind.
+#[cfg(any(feature = "redb", feature = "sqlite"))]
+fn create_private(path: &Path) -> Result<(), DbError> {
     let refused = |source| DbError::Refused { path: path.to_path_buf(), source };
     let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    match options.open(path) {
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
-        opened => return opened.map_err(refused),
-    }
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.create(true).truncate(false).open(path).map_err(refused)?;
-    // Without this a power cut may take the name of the file, and every durable record with it.
-    #[cfg(unix)]
-    {
+    match options.open(path) {
+        Err(exists) if exists.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        created => created.map_err(refused)?,
+    };
+    sync_name(path).map_err(refused)
+}
+
+/// Makes the name of `path` durable: a power cut may take it, and every durable record with it.
+#[cfg(any(feature = "redb", feature = "sqlite"))]
+fn sync_name(path: &Path) -> io::Result<()> {
+    // Elsewhere a folder cannot be opened as a file.
+    if cfg!(unix) {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = File::open(parent.unwrap_or(Path::new("."))).map_err(refused)?;
-        parent.sync_all().map_err(refused)?;
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
-    Ok(file)
+    Ok(())
 }

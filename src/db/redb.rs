@@ -1,18 +1,27 @@
 //! The store on redb: a copy-on-write B-tree in one file, without a log to replay.
+//!
+//! It is crash-only: no orderly end is ever written, so that every opening takes the way of an
+//! opening after a power cut, on which redb walks the file and verifies every page. After an
+//! orderly end it would trust the file, and rot in it was seen to panic and, once, to show an older
+//! state. Opening costs one reading of the file.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::ops::ControlFlow;
-use std::path::Path;
+use std::ops::{Bound, ControlFlow};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::redb::backends::InMemoryBackend;
+use ::redb::backends::{FileBackend, InMemoryBackend};
 use ::redb::{
-    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase,
-    ReadableTable, StorageBackend, TableDefinition, TableError,
+    Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    StorageBackend, TableDefinition, TableError,
 };
 
-use super::{DbError, private_file};
+use super::ending::Ending;
+use super::{DbError, create_private, sync_name};
 use crate::store::{Batch, Durability, Key, Store, StoreError};
 
 /// The one table: key bytes to record bytes.
@@ -32,20 +41,56 @@ pub struct RedbStore {
     database: Database,
     /// A lazy commit waits for a barrier.
     pending: bool,
+    ended: Arc<AtomicBool>,
 }
 
 impl RedbStore {
-    /// Opens the store in `path`, or creates it with mode 0600.
-    ///
-    /// After a power cut redb repairs the file first: it walks the whole file once.
+    /// Opens the store in `path`, or creates it with mode 0600, and verifies all of it.
     ///
     /// # Errors
     /// [`DbError::Locked`] while another process has it open, [`DbError::Refused`],
     /// [`DbError::Unreadable`].
     pub fn open(path: &Path) -> Result<Self, DbError> {
-        let file = private_file(path)?;
-        let database = builder().create_file(file).map_err(|error| opening(path, error))?;
-        Ok(Self { database, pending: false })
+        if !path.exists() {
+            Self::make(path)?;
+        }
+        Self::open_file(path)
+    }
+
+    /// Makes an empty store under another name first: redb refuses a file whose making a power cut
+    /// interrupted, so the file gets its name only when it is whole.
+    fn make(path: &Path) -> Result<(), DbError> {
+        let refused = |source| DbError::Refused { path: path.to_path_buf(), source };
+        let mut new = path.as_os_str().to_owned();
+        new.push(format!(".new-{}", std::process::id()));
+        let new = PathBuf::from(new);
+        // Left behind by an earlier process of the same number.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error)),
+            _ => {}
+        }
+        create_private(&new).and_then(|()| Self::open_file(&new)).map_err(|error| {
+            // The caller knows the file by the name that it gave.
+            error.named(path)
+        })?;
+        // A link, unlike a rename, never replaces the store that another process made meanwhile.
+        let linked = fs::hard_link(&new, path).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            // The file system of many memory cards has no links.
+            _ if !path.exists() => fs::rename(&new, path),
+            _ => Err(error),
+        });
+        linked.map_err(refused)?;
+        // It may be gone by the rename.
+        let _ = fs::remove_file(&new);
+        sync_name(path).map_err(refused)
+    }
+
+    fn open_file(path: &Path) -> Result<Self, DbError> {
+        let refused = |source| DbError::Refused { path: path.to_path_buf(), source };
+        let file = File::options().read(true).write(true).open(path).map_err(refused)?;
+        let storage = FileBackend::new(file).map_err(|error| opening(path, error))?;
+        Self::create(storage).map_err(|error| opening(path, error))
     }
 
     /// Opens the store on a storage of the caller's, as the simulator does to tear it.
@@ -53,19 +98,14 @@ impl RedbStore {
     /// # Errors
     /// What redb found, as a [`StoreError`].
     pub fn on(storage: impl StorageBackend) -> Result<Self, StoreError> {
-        let database = builder().create_with_backend(storage).map_err(refused)?;
-        Ok(Self { database, pending: false })
+        Self::create(storage).map_err(|error| failed(error.into()))
     }
 
-    /// Checks every page against its checksum; false if something was wrong and was repaired.
-    ///
-    /// Reads the whole file. Commits check nothing that they do not touch, so this finds rot before
-    /// a record is needed.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] if it cannot be repaired.
-    pub fn check(&mut self) -> Result<bool, StoreError> {
-        self.database.check_integrity().map_err(refused)
+    fn create(storage: impl StorageBackend) -> Result<Self, DatabaseError> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let storage = Ending::new(storage, Arc::clone(&ended));
+        let database = create(storage)?;
+        Ok(Self { database, pending: false, ended })
     }
 
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), ::redb::Error> {
@@ -104,9 +144,16 @@ impl Store for RedbStore {
         if batch.is_empty() && !(barrier && self.pending) {
             return Ok(());
         }
-        self.write(batch, durability).map_err(failed)?;
+        guarded(|| self.write(batch, durability))?;
         self.pending = !barrier;
         Ok(())
+    }
+}
+
+/// Leaves the file as a power cut would; see the head of this file.
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
     }
 }
 
@@ -118,14 +165,9 @@ impl fmt::Debug for RedbStore {
 
 /// The records of a redb file, without ever writing to it.
 ///
-/// After a power cut redb would repair the file first; this one then repairs a copy in memory, so
-/// that what is inspected stays as it was found.
-pub struct RedbReader(Source);
-
-enum Source {
-    File(ReadOnlyDatabase),
-    Copy(Database),
-}
+/// What is read is a verified copy in memory, as large as the file: redb repairs before it reads,
+/// and what is inspected must stay as it was found.
+pub struct RedbReader(Database);
 
 impl RedbReader {
     /// Opens the store in `path` for reading.
@@ -134,34 +176,37 @@ impl RedbReader {
     /// [`DbError::Locked`] while another process writes to it, [`DbError::Refused`],
     /// [`DbError::Unreadable`].
     pub fn open(path: &Path) -> Result<Self, DbError> {
-        match builder().open_read_only(path) {
-            Ok(database) => return Ok(Self(Source::File(database))),
-            Err(DatabaseError::RepairAborted) => {}
-            Err(error) => return Err(opening(path, error)),
-        }
         let refused = |source| DbError::Refused { path: path.to_path_buf(), source };
         let mut file = File::open(path).map_err(refused)?;
-        // The same lock as redb's, so that no writer repairs the file under the copy.
-        file.try_lock_shared().map_err(|_| DbError::Locked { path: path.to_path_buf() })?;
+        // The lock of redb's own readers: no writer may repair the file under the copy.
+        let locks = FileBackend::new(file.try_clone().map_err(refused)?)
+            .map_err(|error| opening(path, error))?;
+        let locked = locks.try_lock_shared_range(Bound::Unbounded, Bound::Unbounded);
+        if !locked.is_ok_and(|locked| locked) {
+            return Err(DbError::Locked { path: path.to_path_buf() });
+        }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(refused)?;
+        let read = file.read_to_end(&mut bytes);
+        locks.close().and(read).map_err(refused)?;
+        // redb would make a new store of an empty file.
+        if bytes.is_empty() {
+            let source = StoreError::Damaged { what: "the file is empty" };
+            return Err(DbError::Unreadable { path: path.to_path_buf(), source });
+        }
         let copy = InMemoryBackend::new();
         let filled = u64::try_from(bytes.len())
             .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
             .and_then(|len| copy.set_len(len))
             .and_then(|()| copy.write(0, &bytes));
         filled.map_err(refused)?;
-        let database = builder().create_with_backend(copy).map_err(|error| opening(path, error))?;
-        Ok(Self(Source::Copy(database)))
+        let database = create(copy).map_err(|error| opening(path, error))?;
+        Ok(Self(database))
     }
 }
 
 impl Store for RedbReader {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-        match &self.0 {
-            Source::File(database) => get(database, key),
-            Source::Copy(database) => get(database, key),
-        }
+        get(&self.0, key)
     }
 
     fn scan(
@@ -169,10 +214,7 @@ impl Store for RedbReader {
         prefix: &[u8],
         visitor: &mut dyn FnMut(&Key, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        match &self.0 {
-            Source::File(database) => scan(database, prefix, visitor),
-            Source::Copy(database) => scan(database, prefix, visitor),
-        }
+        scan(&self.0, prefix, visitor)
     }
 
     fn commit(&mut self, _: &Batch, _: Durability) -> Result<(), StoreError> {
@@ -186,15 +228,25 @@ impl fmt::Debug for RedbReader {
     }
 }
 
-fn builder() -> Builder {
+fn create(storage: impl StorageBackend) -> Result<Database, DatabaseError> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
-    builder
+    // The name of a system table is looked up before the pages are verified, and rot in it panics.
+    catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(storage)))
+        .unwrap_or_else(|_| Err(::redb::StorageError::Corrupted(String::new()).into()))
+}
+
+/// Runs `work`, and takes a panic of the database for what it is: bytes that rotted after the
+/// pages were verified. Without unwinding (`panic = "abort"`) it still ends the process.
+fn guarded<T>(work: impl FnOnce() -> Result<T, ::redb::Error>) -> Result<T, StoreError> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.map_err(|_| StoreError::Damaged { what: "a page that the database cannot follow" })?
+        .map_err(failed)
 }
 
 /// The table of records, or `None` before the first commit.
 fn records(
-    database: &impl ReadableDatabase,
+    database: &Database,
 ) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, ::redb::Error> {
     match database.begin_read()?.open_table(RECORDS) {
         Ok(table) => Ok(Some(table)),
@@ -203,21 +255,22 @@ fn records(
     }
 }
 
-fn get(database: &impl ReadableDatabase, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(table) = records(database).map_err(failed)? else { return Ok(None) };
-    let value = ReadableTable::get(&table, key.as_bytes()).map_err(|error| failed(error.into()))?;
-    Ok(value.map(|value| value.value().to_vec()))
+fn get(database: &Database, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+    guarded(|| {
+        let Some(table) = records(database)? else { return Ok(None) };
+        let value = ReadableTable::get(&table, key.as_bytes())?;
+        Ok(value.map(|value| value.value().to_vec()))
+    })
 }
 
 fn scan(
-    database: &impl ReadableDatabase,
+    database: &Database,
     prefix: &[u8],
     visitor: &mut dyn FnMut(&Key, &[u8]) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
-    let Some(table) = records(database).map_err(failed)? else { return Ok(()) };
-    let range = ReadableTable::range::<&[u8]>(&table, prefix..);
-    for record in range.map_err(|error| failed(error.into()))? {
-        let (key, value) = record.map_err(|error| failed(error.into()))?;
+    let Some(table) = guarded(|| records(database))? else { return Ok(()) };
+    let mut range = guarded(|| Ok(ReadableTable::range::<&[u8]>(&table, prefix..)?))?;
+    while let Some((key, value)) = guarded(|| Ok(range.next().transpose()?))? {
         if !key.value().starts_with(prefix) {
             break;
         }
@@ -239,19 +292,15 @@ fn opening(path: &Path, error: DatabaseError) -> DbError {
         {
             DbError::Refused { path, source }
         }
-        error => DbError::Unreadable { path, source: refused(error) },
+        error => DbError::Unreadable { path, source: failed(error.into()) },
     }
-}
-
-fn refused(error: DatabaseError) -> StoreError {
-    failed(error.into())
 }
 
 /// What redb's error means to a machine; its text says more than a machine can use.
 fn failed(error: ::redb::Error) -> StoreError {
     use ::redb::Error;
     match error {
-        Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => StoreError::Full,
+        Error::Io(error) if is_full(&error) => StoreError::Full,
         Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
             StoreError::Damaged { what: "the file is no redb database" }
         }
@@ -264,4 +313,11 @@ fn failed(error: ::redb::Error) -> StoreError {
         }
         _ => StoreError::Damaged { what: "a page, a checksum or the allocator's state" },
     }
+}
+
+/// The medium, the owner's quota or the largest file allowed.
+fn is_full(error: &io::Error) -> bool {
+    let kinds =
+        [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+    kinds.contains(&error.kind())
 }

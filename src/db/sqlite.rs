@@ -1,13 +1,14 @@
 //! The store on `SQLite`: a write-ahead log with one synced append a barrier.
 
 use std::fmt;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
-use super::{DbError, private_file};
+use super::{DbError, create_private};
 use crate::store::{Batch, Durability, Key, Store, StoreError};
 
 /// A durable store in one `SQLite` file beside its log, held by one process at a time.
@@ -44,34 +45,32 @@ const OPEN: &str = "
     BEGIN EXCLUSIVE; COMMIT;";
 
 impl SqliteStore {
-    /// Opens the store in `path`, or creates it with mode 0600; its log gets the same mode.
+    /// Opens the store in `path`, or creates it with mode 0600, and checks its structure.
+    ///
+    /// The log gets the same mode. The check reads the whole file; it finds no rotted bit inside a
+    /// value, for which the file has no checksum.
     ///
     /// # Errors
     /// [`DbError::Locked`] while another process has it open, [`DbError::Refused`],
     /// [`DbError::Unreadable`].
     pub fn open(path: &Path) -> Result<Self, DbError> {
-        // Only for its mode and its durable name: SQLite opens the file itself.
-        drop(private_file(path)?);
+        create_private(path)?;
+        let unreadable = |source| DbError::Unreadable { path: path.to_path_buf(), source };
         let connection = Self::connect(path).map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 DbError::Locked { path: path.to_path_buf() }
             }
-            _ => DbError::Unreadable { path: path.to_path_buf(), source: failed(&error) },
+            Some(ErrorCode::CannotOpen) => {
+                DbError::Refused { path: path.to_path_buf(), source: io::Error::other(error) }
+            }
+            _ => unreadable(failed(&error)),
         })?;
-        Ok(Self { connection, durability: Durability::Barrier, pending: false })
-    }
-
-    /// Checks the structure of every page; false if something is wrong.
-    ///
-    /// Finds no rotted bit inside a value, for which the file has no checksum.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`], [`StoreError::Medium`].
-    pub fn check(&mut self) -> Result<bool, StoreError> {
         let ask = "PRAGMA integrity_check(1)";
-        let says: String =
-            self.connection.query_row(ask, [], |row| row.get(0)).map_err(|error| failed(&error))?;
-        Ok(says == "ok")
+        let says = connection.query_row(ask, [], |row| row.get::<_, String>(0));
+        if says.map_err(|error| unreadable(failed(&error)))? != "ok" {
+            return Err(unreadable(StoreError::Damaged { what: "the structure of the file" }));
+        }
+        Ok(Self { connection, durability: Durability::Barrier, pending: false })
     }
 
     fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -1,4 +1,6 @@
 //! Simulation: scenarios, faults, oracles and fuzz bodies.
 
+#[cfg(feature = "redb")]
+pub mod disk;
 pub mod fuzz;
 pub mod scenario;

@@ -93,9 +93,9 @@ pub trait Store {
     /// durable. An empty batch with a barrier makes the lazy commits before it durable.
     ///
     /// # Errors
-    /// After [`StoreError::Full`] the store holds what it held before. After any other error it is
-    /// unknown whether the batch is durable: drop the store, open it again and read. A caller that
-    /// sends only after `Ok` is right in both cases.
+    /// After any error it is unknown whether the batch became durable, whole, and a database may
+    /// refuse all further work: drop the store, open it again and read. A caller that sends only
+    /// after `Ok` is right in both cases.
     fn commit(&mut self, batch: &Batch, durability: Durability) -> Result<(), StoreError>;
 }
 
@@ -175,7 +175,7 @@ pub enum StoreError {
         /// Which of its checks failed.
         what: &'static str,
     },
-    /// The medium has no room for the batch. Nothing of it was stored.
+    /// The medium has no room for the batch; what was durable before is safe.
     #[error("the medium is full")]
     Full,
     /// The medium refused a read or a write.
@@ -231,3 +231,6 @@ impl<S: Store + ?Sized> Store for Box<S> {
         (**self).commit(batch, durability)
     }
 }
+
+#[cfg(test)]
+mod tests;
