@@ -245,6 +245,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, ::redb::Error>) -> Result<T, Stor
 }
 
 /// The table of records, or `None` before the first commit.
+#[expect(clippy::type_complexity, reason = "a name for it would hide that it is redb's own table")]
 fn records(
     database: &Database,
 ) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, ::redb::Error> {
