@@ -27,17 +27,16 @@ impl Exact {
     pub(in crate::meter) fn product(units: u64, rate: u64, scale: u64) -> Result<Self, Overflow> {
         let too_much = Overflow { unit: "Msat" };
         // Below 2^128 by their types; the 64-bit way is the usual one and four times as fast.
-        let (whole, rest) = match units.checked_mul(rate) {
-            Some(parts) => (parts.checked_div(scale), parts.checked_rem(scale)),
-            None => {
-                let parts = u128::from(units).saturating_mul(u128::from(rate));
-                let whole = parts.checked_div(u128::from(scale));
-                let rest = parts.checked_rem(u128::from(scale));
-                (
-                    whole.and_then(|whole| u64::try_from(whole).ok()),
-                    rest.and_then(|rest| u64::try_from(rest).ok()),
-                )
-            }
+        let (whole, rest) = if let Some(parts) = units.checked_mul(rate) {
+            (parts.checked_div(scale), parts.checked_rem(scale))
+        } else {
+            let parts = u128::from(units).saturating_mul(u128::from(rate));
+            let whole = parts.checked_div(u128::from(scale));
+            let rest = parts.checked_rem(u128::from(scale));
+            (
+                whole.and_then(|whole| u64::try_from(whole).ok()),
+                rest.and_then(|rest| u64::try_from(rest).ok()),
+            )
         };
         let (Some(whole), Some(rest)) = (whole, rest) else { return Err(too_much) };
         Ok(Self { msat: Msat::new(whole).map_err(|_| too_much)?, rest })
@@ -97,10 +96,10 @@ impl Tariff {
         // At most MAX_TIERS rounds: each one ends at a higher tier.
         while total < end {
             let segment = self.segment(at, total);
-            let stop = segment.last.min(end);
-            let units = stop.saturating_sub(total).to_u64();
+            let edge = segment.last.min(end);
+            let units = edge.saturating_sub(total).to_u64();
             sum = sum.plus(Exact::product(units, segment.rate, self.scale)?, self.scale)?;
-            total = stop;
+            total = edge;
         }
         Ok(sum)
     }
