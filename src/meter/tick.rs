@@ -5,7 +5,7 @@ use crate::units::{Msat, Quantity, Seconds, UtcSeconds};
 use super::tariff::segment::{Exact, Segment};
 use super::{Input, MeterError, Role, Session, State};
 
-/// The price that counts from the session's last reading on, and the price of one tick under it.
+/// The price that counts from the session's last reading on, and what the last tick cost under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
     segment: Segment,
@@ -23,7 +23,8 @@ impl Session {
     ///
     /// Exactly [`Self::decide`] and [`Self::apply`] of a [`Input::Meter`] (seller) or an
     /// [`Input::Claim`] without new idle time (buyer) with a total higher by `step`. No allocation;
-    /// for a repeated `step` inside one price a few additions and comparisons.
+    /// inside one price a multiplication and a division, and if `step` is the one before a few
+    /// additions and comparisons.
     ///
     /// # Errors
     /// As [`Self::decide`]; a refused tick changes nothing.
@@ -73,11 +74,11 @@ impl Session {
     /// what is wrong.
     #[inline]
     fn tick_at_pace(&mut self, now: UtcSeconds, at: UtcSeconds, step: Quantity) -> Option<State> {
-        let pace = self.pace.as_ref()?;
+        let pace = self.pace.as_mut()?;
         let account = &self.record.account;
         let total = account.quantity.checked_add(step)?;
         let at_pace = self.record.state == State::Active
-            && step == pace.step
+            && step > Quantity::ZERO
             && at >= account.at
             && at < pace.segment.until
             && at.to_u64().abs_diff(now.to_u64()) <= pace.skew.to_u64()
@@ -85,6 +86,11 @@ impl Session {
             && total <= self.record.allowed();
         if !at_pace {
             return None;
+        }
+        if step != pace.step {
+            // Only the shortcut changes, and it stays true, whatever becomes of the tick.
+            pace.cost = Exact::product(step.to_u64(), pace.segment.rate, pace.scale).ok()?;
+            pace.step = step;
         }
         let sum = Exact { msat: account.accrued, rest: account.rest };
         let sum = sum.plus(pace.cost, pace.scale).ok()?;
