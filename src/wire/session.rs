@@ -58,7 +58,7 @@ codec! { SessionStart = 0x9143 { session, alias, tariff_hash, time } }
 
 /// The payee's meter, cumulative (type 0x9145).
 ///
-/// On the wire: session (8), time (8), quantity (8).
+/// On the wire: session (8), time (8), quantity (8); TLV 1: idle (8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// The session.
@@ -67,9 +67,11 @@ pub struct Reading {
     pub time: UtcSeconds,
     /// Everything delivered in the session so far.
     pub quantity: Quantity,
+    /// The idle seconds billed in the session so far; absent for none.
+    pub idle: Option<Seconds>,
 }
 
-codec! { Reading = 0x9145 { session, time, quantity } }
+codec! { Reading = 0x9145 { session, time, quantity } tlv { 1 => idle } }
 
 /// The payee stops serving until the debt is paid (type 0x9147).
 ///

@@ -199,7 +199,8 @@ impl Dice<'_> {
             "SessionEnd" | "Reading" => {
                 let (time, quantity) = (self.time(), Quantity::new(self.u64()).unwrap());
                 if name == "Reading" {
-                    Reading { session, time, quantity }.into()
+                    let idle = self.maybe(|dice| Seconds::new(dice.u64()).unwrap());
+                    Reading { session, time, quantity, idle }.into()
                 } else {
                     SessionEnd { session, time, quantity }.into()
                 }

@@ -142,7 +142,7 @@ fn shown_session_field(message: &Message, name: &str) -> String {
         }
         Reading(m) {
             session: m.session.to_string(), time: m.time.to_u64().to_string(),
-            quantity: m.quantity.to_string(),
+            quantity: m.quantity.to_string(), idle: m.idle.unwrap().to_u64().to_string(),
         }
         SessionPause(m) {
             session: m.session.to_string(), time: m.time.to_u64().to_string(),
