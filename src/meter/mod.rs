@@ -29,7 +29,8 @@
 //!   [`Session::accept_tariff`]; else the session ends at the old price.
 //! - M7. Readings are cumulative, and a repeated one changes nothing. A skipped one is healed by the
 //!   next as long as no price border, idle second or tariff change lies between; beyond these the
-//!   seller sends it again, because the buyer would count it at another price.
+//!   seller sends it again, because the buyer would count it at another price. So both sides store
+//!   their record when a price changes, if they want to meet to the millisatoshi after a restart.
 //!
 //! Rank 2, no allocation but for the tariff's lists. Used by `signer` (statements), `stream` and
 //! `node`, which carry claims over `wire` and turn [`Session::pay_to`] into vouchers.

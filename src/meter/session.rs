@@ -34,8 +34,11 @@ pub enum Input {
         /// Idle seconds since the start that the seller bills.
         idle: Seconds,
     },
-    /// The cumulative payment for this session: on the buyer's side what it has signed, on the
-    /// seller's side what is durable there.
+    /// The cumulative payment for this session: on the buyer's side what it has signed (told when it
+    /// signs, so that it never lags behind the seller's), on the seller's side what is durable there.
+    ///
+    /// A buyer that restarts from an older record has paid more than that record owes: it is told
+    /// the smaller of what was paid and [`Session::pay_to`], and the rest after the next claim.
     Paid {
         /// Cumulative, msat.
         total: Msat,
@@ -253,7 +256,7 @@ impl Session {
         &self.record
     }
 
-    /// The last reading as the buyer takes it; `None` while nothing can be claimed. It repeats all
+    /// The last reading as the buyer takes it; `None` while nothing can be claimed. It covers all
     /// readings since the last price border, so that only the newest has to arrive (M7).
     #[must_use]
     pub const fn claim(&self) -> Option<Input> {

@@ -359,3 +359,19 @@ fn statement_is_verified_against_the_sellers_base_key_and_every_bit() {
     changed.owed = msat(1);
     assert_eq!(changed.verify(&context, base.public(), &signature), refused);
 }
+
+#[test]
+fn buyer_restarted_from_an_older_record_catches_up_without_a_wedge() {
+    let mut payer = started(buyer(), flat());
+    meter(&mut payer, T0, 30).unwrap();
+    // The stored record is paused, the lost ones went on to 270 msat paid.
+    claim(&mut payer, T0, T0, 11, 0).unwrap();
+    let stored = *payer.record();
+    let mut payer = Session::restore(&stored, flat()).unwrap();
+    assert!(matches!(paid(&mut payer, T0, 270), Err(MeterError::PrepayExceeded { .. })));
+    let due = payer.pay_to().to_msat().min(270);
+    assert_eq!(paid(&mut payer, T0, due), Ok(Some(State::Active)));
+    assert_eq!(claim(&mut payer, T0, T0, 25, 0), Ok(None));
+    assert_eq!(paid(&mut payer, T0, 270), Ok(None));
+    assert_eq!(payer.ahead(), msat(20));
+}
