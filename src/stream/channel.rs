@@ -118,6 +118,17 @@ pub(super) fn check_capacity(terms: &Terms, capacity: Sat) -> Result<(), StreamE
     Ok(())
 }
 
+/// The change as this room keeps it: a wallet's script that is the channel's own means the same
+/// outputs and the same signatures as [`ChangeScript::Own`], and rolls over like it.
+pub(super) fn own_or_wallet(change: ChangeScript, output: &FundingOutput) -> ChangeScript {
+    match change {
+        ChangeScript::Wallet(script) if *script.as_script() == **output.script() => {
+            ChangeScript::Own
+        }
+        change => change,
+    }
+}
+
 /// Checks that the chain shows the output unspent with this script, and makes the channel of it.
 pub(super) fn channel_of(
     outpoint: OutPoint,
@@ -131,6 +142,7 @@ pub(super) fn channel_of(
     if status.spent.is_some() {
         return Err(StreamError::SpentOutput { outpoint });
     }
+    let change = own_or_wallet(change, &output);
     Ok(Channel::new(outpoint, status.value, output, change)?)
 }
 

@@ -176,6 +176,27 @@ pub enum StreamError {
         /// What the proposal states.
         got: Msat,
     },
+    /// Where a close sends the payer's rest is non-standard, or the channel itself.
+    #[error("close to a script of {bytes} bytes that is non-standard or the channel's own")]
+    CloseScript {
+        /// The script's length.
+        bytes: usize,
+    },
+    /// A close or top-up spends confirmed outputs only.
+    #[error("output {outpoint} is not confirmed")]
+    Unconfirmed {
+        /// The outpoint.
+        outpoint: OutPoint,
+    },
+    /// A top-up without the payer's first voucher on the new outpoint.
+    #[error("top-up without a first voucher on the new outpoint")]
+    NoFirstVoucher,
+    /// A step that was decided before another one was applied.
+    #[error("step to {phase} was decided before a later one was applied")]
+    OldStep {
+        /// The phase that it leads to.
+        phase: &'static str,
+    },
     /// A stored record has the right version and checksum, and still makes no sense.
     #[error("record is broken at byte {at}")]
     BrokenRecord {
@@ -225,17 +246,21 @@ impl StreamError {
             | Self::WrongValue { .. }
             | Self::SpentOutput { .. }
             | Self::WrongProposal { .. }
+            | Self::CloseScript { .. }
+            | Self::NoFirstVoucher
             | Self::Tx(_)
             | Self::Terms(_) => Blame::Peer,
             Self::NotDeepEnough { .. }
             | Self::TooLate { .. }
             | Self::TooEarly { .. }
+            | Self::Unconfirmed { .. }
             | Self::StalledTip { .. } => Blame::World,
             Self::WrongPhase { .. }
             | Self::MustResume { .. }
             | Self::Backwards { .. }
             | Self::LastNotAllowed { .. }
             | Self::NothingToSettle
+            | Self::OldStep { .. }
             | Self::BrokenRecord { .. }
             | Self::Signer(_)
             | Self::Store(_) => Blame::Us,

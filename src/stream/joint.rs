@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use bitcoin::ScriptBuf;
 use bitcoin::secp256k1::schnorr;
+use bitcoin::{Script, ScriptBuf};
 
 use super::error::StreamError;
 use crate::tx::{Channel, FeeInput, JointSpend, TxError, Voucher};
@@ -34,9 +34,28 @@ pub struct TopUpProposal {
     pub capacity: Sat,
     /// The coins that bring the new money and the fee.
     pub inputs: Vec<FeeInput>,
-    /// The payer's voucher for `paid` on the new outpoint, if the balance is carried; else the
-    /// payee is paid out.
+    /// The payer's first voucher on the new outpoint: of `paid` if the balance is carried, of its
+    /// sub-satoshi part if the rest is paid out. The payee refuses a proposal without one.
     pub carried: Option<Voucher>,
+}
+
+/// The sub-satoshi part, which nothing on the chain can pay out.
+pub(super) fn rest_of(paid: Msat) -> Msat {
+    Msat::new(u64::from(paid.sub_sat())).unwrap_or(Msat::ZERO)
+}
+
+/// A close goes to a script that every node relays, and is no rollover in disguise.
+pub(super) fn check_close_script(channel: &Channel, script: &Script) -> Result<(), StreamError> {
+    let standard = script.is_p2tr()
+        || script.is_p2wpkh()
+        || script.is_p2wsh()
+        || script.is_p2pkh()
+        || script.is_p2sh();
+    if standard && *script != **channel.output().script() {
+        Ok(())
+    } else {
+        Err(StreamError::CloseScript { bytes: script.len() })
+    }
 }
 
 /// The transaction of a top-up; both sides build it from the same words. `payout`: where the

@@ -10,7 +10,7 @@ use bitcoin::secp256k1::XOnlyPublicKey;
 
 use super::bytes::{Reader, Writer, network_from};
 use crate::keys::{network_byte, tagged_hash};
-use crate::tx::Delay;
+use crate::tx::{Delay, TxError};
 use crate::units::{Blocks, Msat, Sat, UtcSeconds};
 
 /// The text form's human-readable part.
@@ -84,6 +84,19 @@ pub struct HoldRules {
 impl HoldRules {
     /// A payee that takes no holds.
     pub const NONE: Self = Self { k: 0, fee: Sat::ZERO, dust: Sat::ZERO, count: 0 };
+
+    /// Either no holds at all, or some with a lock of two blocks or more; fee and dust are four
+    /// bytes in the encoding.
+    fn check(self) -> Result<(), TermsError> {
+        let Self { k, fee, dust, count } = self;
+        let fits = |sat: Sat| u32::try_from(sat.to_sat()).is_ok();
+        let kept = (count == 0 && k == 0) || (count > 0 && k >= 2);
+        if kept && fits(fee) && fits(dust) {
+            Ok(())
+        } else {
+            Err(TermsError::Holds { count, k, fee, dust })
+        }
+    }
 }
 
 /// Why terms cannot be read, or contradict themselves.
@@ -133,6 +146,18 @@ pub enum TermsError {
         /// The confirmation depth.
         depth: Blocks,
     },
+    /// Rules for holds that no hold could keep.
+    #[error("holds of {count} with k of {k} blocks, fee of {fee} and dust of {dust}")]
+    Holds {
+        /// How many.
+        count: u8,
+        /// The claim's relative lock.
+        k: u16,
+        /// The agreed fee.
+        fee: Sat,
+        /// The smallest hold.
+        dust: Sat,
+    },
     /// A depth of zero would count outputs that nobody mined.
     #[error("confirmation depth of {got} is outside 1..={max}")]
     Depth {
@@ -144,6 +169,31 @@ pub enum TermsError {
 }
 
 impl Terms {
+    /// Terms of the payee with this base key, to be adjusted field by field.
+    ///
+    /// Delays of a day to four weeks (144 to 4,032 blocks), capacities of 10,000 sat to 0.1
+    /// bitcoin, depth 6, settle margin 36 blocks, nothing on shallow outputs, no holds, no tariff,
+    /// no credit, no prepayment, standing for ever.
+    ///
+    /// # Errors
+    /// None: the values are in range.
+    pub fn new(network: Network, base: XOnlyPublicKey) -> Result<Self, TxError> {
+        Ok(Self {
+            network,
+            base,
+            delay: (Delay::new(144)?, Delay::new(4_032)?),
+            capacity: (Sat::new(10_000)?, Sat::new(10_000_000)?),
+            confirmation_depth: Blocks::new(6)?,
+            settle_margin: Blocks::new(36)?,
+            zero_conf_limit: Sat::ZERO,
+            holds: HoldRules::NONE,
+            tariff: [0; 32],
+            credit: Msat::ZERO,
+            prepay: Msat::ZERO,
+            expiry: UtcSeconds::MAX,
+        })
+    }
+
     /// The canonical bytes, 133.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -215,7 +265,7 @@ impl Terms {
     ///
     /// # Errors
     /// [`TermsError::EmptyRange`], [`TermsError::Depth`], [`TermsError::MarginTooShort`],
-    /// [`TermsError::DelayTooShort`].
+    /// [`TermsError::DelayTooShort`], [`TermsError::Holds`].
     pub fn check(&self) -> Result<(), TermsError> {
         let (from, to) = (self.delay.0.to_u16(), self.delay.1.to_u16());
         if from > to {
@@ -232,6 +282,7 @@ impl Terms {
         if margin <= depth {
             return Err(TermsError::MarginTooShort { margin, depth });
         }
+        self.holds.check()?;
         if self.delay.0.to_blocks() <= depth.saturating_add(margin) {
             return Err(TermsError::DelayTooShort { delay: from, depth, margin });
         }
@@ -255,7 +306,13 @@ impl Terms {
         if checked.hrp() != Hrp::parse_unchecked(HRP) {
             return Err(TermsError::NotText);
         }
-        Self::parse(&checked.byte_iter().collect::<Vec<u8>>())
+        let terms = Self::parse(&checked.byte_iter().collect::<Vec<u8>>())?;
+        // One text for one offer: the padding bit could be set.
+        if terms.to_text().eq_ignore_ascii_case(text) {
+            Ok(terms)
+        } else {
+            Err(TermsError::NotText)
+        }
     }
 
     /// The hash that names these terms: tagged hash("millstream/terms", bytes).

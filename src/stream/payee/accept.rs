@@ -20,7 +20,7 @@ pub struct Accepted {
 /// How an accepted voucher relates to what the payee had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptedProof {
-    /// The same voucher again: nothing changes, the acknowledgement is repeated.
+    /// The same amount again: nothing changes, the acknowledgement is repeated.
     Repeated,
     /// A newer one, its signature checked.
     Newer(VoucherChecked),
@@ -90,6 +90,10 @@ impl Payee {
         // Last, because it is the only check that costs anything.
         let checked = self.channel.verify(context, voucher)?;
         let mut record = self.record.clone();
+        if self.record.best.is_some_and(|best| best.paid == got) {
+            // Another signature of the same state: a payer must not cause writes for nothing.
+            return Ok(Accepted { record, gained: Msat::ZERO, proof: AcceptedProof::Repeated });
+        }
         record.best = Some(voucher);
         let gained = record.paid().saturating_sub(self.paid());
         Ok(Accepted { record, gained, proof: AcceptedProof::Newer(checked) })
@@ -100,15 +104,17 @@ impl Payee {
         let rules = &self.record.rules;
         let depth = channel::depth(self.record.confirmed, view.tip.height);
         // The debt that was carried in was counted before this outpoint existed.
-        let unsecured = if depth < rules.confirmation_depth {
+        let shallow = depth < rules.confirmation_depth;
+        let unsecured = if shallow {
             asked.saturating_sub(self.record.start)
         } else if let PayeePhase::Promised { stated } = self.record.phase {
             asked.saturating_sub(stated)
         } else {
             return Ok(());
         };
-        let relayable = self.record.truc || self.record.confirmed.is_some();
-        let limit = if relayable { rules.zero_conf_limit.to_msat() } else { Msat::ZERO };
+        // While a version-2 funding is reorganised out, no settlement of it can be relayed.
+        let credit = self.record.truc || !shallow;
+        let limit = if credit { rules.zero_conf_limit.to_msat() } else { Msat::ZERO };
         if unsecured > limit {
             return Err(StreamError::NotDeepEnough { asked: unsecured, depth, limit });
         }

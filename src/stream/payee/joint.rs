@@ -1,14 +1,16 @@
 //! Close and top-up, as the payee answers them.
 
+use bitcoin::ScriptBuf;
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{OutPoint, ScriptBuf};
 
 use super::{Payee, PayeePhase, PayeeRecord};
 use crate::keys::Context;
 use crate::stream::error::StreamError;
-use crate::stream::joint::{CloseProposal, TopUpProposal, top_up_spend};
+use crate::stream::joint::{
+    CloseProposal, TopUpProposal, check_close_script, rest_of, top_up_spend,
+};
 use crate::stream::view::View;
-use crate::tx::{Channel, JointSpend};
+use crate::tx::JointSpend;
 use crate::units::Msat;
 
 /// A close that the payee agrees to. Commit the record, sign [`CloseAnswer::spend`] with the
@@ -69,7 +71,7 @@ impl Payee {
     ///
     /// # Errors
     /// [`StreamError::WrongProposal`] unless it states exactly what the payee holds;
-    /// [`StreamError::Tx`] for a bad signature or a fee that the payer's rest does not cover.
+    /// [`StreamError::CloseScript`], [`StreamError::Unconfirmed`]; [`StreamError::Tx`] for a bad signature or a fee that the payer's rest does not cover.
     pub fn answer_close(
         &self,
         context: &Context,
@@ -78,6 +80,7 @@ impl Payee {
         view: &View,
     ) -> Result<CloseAnswer, StreamError> {
         self.check_proposal(proposal.paid, view, "close")?;
+        check_close_script(&self.channel, &proposal.script)?;
         let spend = JointSpend::close(
             self.channel.clone(),
             proposal.paid,
@@ -89,14 +92,18 @@ impl Payee {
         Ok(CloseAnswer { record: self.promised(proposal.paid), spend, payer: proposal.signature })
     }
 
-    /// Decides on a top-up; a payout goes to `script`.
+    /// Decides on a top-up; a payout goes to `script`. The caller checks the new capacity against
+    /// the terms that it offers.
     ///
-    /// With the balance carried, the payee agrees only together with the payer's voucher for it on
-    /// the new outpoint, which the successor's record holds: it must be durable before the payee
-    /// signs, because from then on the old vouchers can be spent from under it.
+    /// The payee agrees only together with the payer's first voucher on the new outpoint, which the
+    /// successor's record holds. It must be durable before the payee signs, because from then on
+    /// the old vouchers can be spent from under it; and it shows that it is the payer who asks.
+    /// A voucher of what is paid carries the balance over, one of its sub-satoshi part has the
+    /// whole satoshis paid out.
     ///
     /// # Errors
-    /// [`StreamError::WrongProposal`], [`StreamError::Tx`].
+    /// [`StreamError::NoFirstVoucher`], [`StreamError::WrongProposal`],
+    /// [`StreamError::Unconfirmed`], [`StreamError::Tx`].
     pub fn answer_top_up(
         &self,
         context: &Context,
@@ -105,7 +112,12 @@ impl Payee {
         view: &View,
     ) -> Result<TopUpAnswer, StreamError> {
         self.check_proposal(proposal.paid, view, "top up")?;
-        let payout = proposal.carried.is_none().then_some(script);
+        let first = proposal.carried.ok_or(StreamError::NoFirstVoucher)?;
+        let carries = first.paid == proposal.paid;
+        if !carries && first.paid != rest_of(proposal.paid) {
+            return Err(StreamError::WrongProposal { want: proposal.paid, got: first.paid });
+        }
+        let payout = (!carries).then_some(script);
         let spend = top_up_spend(
             &self.channel,
             proposal.paid,
@@ -113,26 +125,10 @@ impl Payee {
             proposal.capacity,
             payout,
         )?;
-        let outpoint = OutPoint { txid: spend.transaction().compute_txid(), vout: 0 };
-        let successor = match proposal.carried {
-            Some(voucher) => {
-                if voucher.paid != proposal.paid {
-                    let want = proposal.paid;
-                    return Err(StreamError::WrongProposal { want, got: voucher.paid });
-                }
-                let channel = Channel::new(
-                    outpoint,
-                    proposal.capacity,
-                    self.channel.output().clone(),
-                    self.record.change.clone(),
-                )?;
-                let _checked = channel.verify(context, voucher)?;
-                let mut record = self.successor(outpoint, proposal.capacity, proposal.paid);
-                record.best = Some(voucher);
-                record
-            }
-            None => self.successor(outpoint, proposal.capacity, rest_of(proposal.paid)),
-        };
+        let next = spend.topped_up()?.ok_or(StreamError::NoFirstVoucher)?;
+        let _checked = next.verify(context, first)?;
+        let mut successor = self.successor(next.outpoint(), next.capacity(), first.paid);
+        successor.best = Some(first);
         Ok(TopUpAnswer { record: self.promised(proposal.paid), successor, spend })
     }
 
@@ -148,11 +144,9 @@ impl Payee {
         if got != want || self.record.phase.stated().is_some_and(|stated| stated != got) {
             return Err(StreamError::WrongProposal { want, got });
         }
+        // A joint spend has confirmed inputs only: else it could not be relayed.
+        let outpoint = self.outpoint();
+        self.record.confirmed.ok_or(StreamError::Unconfirmed { outpoint })?;
         self.check_last_call(view)
     }
-}
-
-/// The sub-satoshi part, which nothing on the chain can pay out.
-fn rest_of(paid: Msat) -> Msat {
-    Msat::new(u64::from(paid.sub_sat())).unwrap_or(Msat::ZERO)
 }

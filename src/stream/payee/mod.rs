@@ -39,7 +39,9 @@ impl Payee {
     /// The record of a channel that a payer shows, if the terms and the chain agree with it.
     ///
     /// `status` is what a look-up of `request.outpoint` says, however long ago it was funded. The
-    /// caller commits the record, and answers only then.
+    /// caller commits the record, and answers only then. An outpoint that it has a record of is
+    /// opened again only while no voucher was accepted on it ([`Payee::is_fresh`]): so a payer that
+    /// lost its memory may name its change script anew. Any other record would be overwritten.
     ///
     /// # Errors
     /// Whatever the request gets wrong: network, payee, terms, expiry, delay, capacity, script,
@@ -60,7 +62,7 @@ impl Payee {
         let record = PayeeRecord {
             payer: request.payer,
             delay: request.delay,
-            change: request.change.clone(),
+            change: channel.change().clone(),
             outpoint,
             capacity: channel.capacity(),
             rules: Rules::of(terms),
@@ -93,13 +95,15 @@ impl Payee {
     /// Takes the record of a step. The only mutation.
     ///
     /// # Errors
-    /// [`StreamError::BrokenRecord`] for another channel's record, or one that breaks S1.
+    /// [`StreamError::BrokenRecord`] for another channel's record, or one that breaks S1;
+    /// [`StreamError::OldStep`] for a step that was decided before another one was applied, if it
+    /// would take back what is paid (S3) or what a payee signature stated (S6).
     pub fn apply(&mut self, record: &PayeeRecord) -> Result<(), StreamError> {
-        let same = record.outpoint == self.record.outpoint
-            && record.payer == self.record.payer
-            && record.capacity == self.record.capacity;
-        if !same || !record.holds_together() {
+        if !record.is_same_channel(&self.record) || !record.holds_together() {
             return Err(StreamError::BrokenRecord { at: 0 });
+        }
+        if !record.may_follow(&self.record) {
+            return Err(StreamError::OldStep { phase: record.phase.name() });
         }
         self.record = record.clone();
         Ok(())
@@ -145,6 +149,13 @@ impl Payee {
     /// Where the channel stands.
     pub const fn phase(&self) -> PayeePhase {
         self.record.phase
+    }
+
+    /// Whether no voucher was accepted and no payee signature has left: nothing is lost if the
+    /// payer opens the outpoint again.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.record.best.is_none() && self.record.phase == PayeePhase::Open
     }
 
     /// The height at which the payer's refund can confirm; none while unconfirmed.

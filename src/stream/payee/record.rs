@@ -248,6 +248,32 @@ impl PayeeRecord {
     /// S1: what is paid never exceeds the capacity, in any record.
     pub(super) fn holds_together(&self) -> bool {
         let capacity = self.capacity.to_msat();
-        self.paid() <= capacity && self.phase.stated().is_none_or(|stated| stated <= capacity)
+        self.paid() <= capacity
+            && self.best.is_none_or(|best| best.paid >= self.start)
+            && self.phase.stated().is_none_or(|stated| stated <= capacity)
+    }
+
+    /// Whether this record and `other` are of one channel: what never changes is equal.
+    pub(super) fn is_same_channel(&self, other: &Self) -> bool {
+        self.outpoint == other.outpoint
+            && self.payer == other.payer
+            && self.delay == other.delay
+            && self.change == other.change
+            && self.capacity == other.capacity
+            && self.start == other.start
+    }
+
+    /// Whether this record may replace `before`: paid never falls (S3), a statement is never taken
+    /// back or raised (S6), and a closed channel stays closed.
+    pub(super) fn may_follow(&self, before: &Self) -> bool {
+        if let PayeePhase::Closed { .. } = self.phase {
+            return self.paid() >= before.paid();
+        }
+        let kept = match (before.phase.stated(), self.phase.stated()) {
+            (Some(before), Some(now)) => now <= before,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        kept && self.paid() >= before.paid() && !matches!(before.phase, PayeePhase::Closed { .. })
     }
 }

@@ -164,7 +164,7 @@ impl Payee {
             .parts()
             .iter()
             .enumerate()
-            .find(|(_, part)| part.channel().outpoint() == self.outpoint())
+            .find(|(_, part)| *part.channel() == self.channel)
             .ok_or(StreamError::NothingToSettle)?;
         let (got, want) = (part.voucher().voucher().paid, self.paid());
         if got != want {
@@ -207,12 +207,11 @@ impl Payee {
     }
 
     pub(super) const fn may_settle(&self) -> bool {
-        // An unconfirmed spend may be replaced by a better fee.
+        // An unconfirmed spend may be replaced: our own by a better fee, and a refund that came
+        // into the mempool before our settlement did.
         matches!(
             self.record.phase,
-            PayeePhase::Open
-                | PayeePhase::Promised { .. }
-                | PayeePhase::Spent { at: None, stated: Some(_), .. }
+            PayeePhase::Open | PayeePhase::Promised { .. } | PayeePhase::Spent { at: None, .. }
         )
     }
 

@@ -104,7 +104,13 @@ impl Payee {
         tip: &Tip,
     ) {
         let (by, at) = (spend.tx.compute_txid(), spend.confirmed);
-        let stated = record.phase.stated();
+        let before = record.phase.stated();
+        // S6: whoever made it, this spend carries a payee signature, also one of a lost record.
+        let stated = match kind {
+            SpendKind::Settlement { paid, .. } => Some(before.map_or(paid, |b| b.min(paid))),
+            SpendKind::Joint { rest, .. } => Some(before.unwrap_or(rest)),
+            SpendKind::Refund => before,
+        };
         let phase = PayeePhase::Spent { by, at, stated };
         if record.phase != phase {
             record.phase = phase;
@@ -113,7 +119,7 @@ impl Payee {
         if channel::is_buried(at, tip.height, &record.rules) {
             let kept = match kind {
                 SpendKind::Settlement { paid, .. } => paid,
-                SpendKind::Joint { .. } => stated.unwrap_or(self.paid()),
+                SpendKind::Joint { .. } => before.unwrap_or(self.paid()),
                 SpendKind::Refund => Msat::ZERO,
             };
             record.phase = PayeePhase::Closed { kept };
@@ -123,7 +129,7 @@ impl Payee {
 
     fn notice_unspent(record: &mut PayeeRecord, news: &mut Vec<PayeeNews>) {
         if let PayeePhase::Spent { stated, .. } = record.phase {
-            // P7's other half: what a payee signature stated stays promised after a reorg.
+            // S6: what a payee signature stated stays promised after a reorg.
             record.phase = match stated {
                 Some(stated) => PayeePhase::Promised { stated },
                 None => PayeePhase::Open,

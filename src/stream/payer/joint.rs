@@ -9,10 +9,12 @@ use super::{Payer, PayerPhase, PayerRecord};
 use crate::keys::{Context, Entropy};
 use crate::signer::{Past, Request, Signer};
 use crate::stream::error::StreamError;
-use crate::stream::joint::{CloseProposal, TopUpProposal, top_up_spend};
+use crate::stream::joint::{
+    CloseProposal, TopUpProposal, check_close_script, rest_of, top_up_spend,
+};
 use crate::stream::view::View;
 use crate::tx::{FeeInput, JointSpend, Refund, Voucher};
-use crate::units::{Blocks, FeeRate, Msat, Sat, SessionId};
+use crate::units::{Blocks, FeeRate, Sat, SessionId};
 
 /// A signed close proposal. Commit the record, then send the proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +89,8 @@ impl Payer {
     /// If the payee never answers, nothing is lost: it can still settle, and the payer refunds.
     ///
     /// # Errors
-    /// [`StreamError::WrongPhase`], [`StreamError::MustResume`], [`StreamError::Tx`],
-    /// [`StreamError::Signer`].
+    /// [`StreamError::WrongPhase`], [`StreamError::MustResume`], [`StreamError::Unconfirmed`],
+    /// [`StreamError::CloseScript`], [`StreamError::Tx`], [`StreamError::Signer`].
     pub fn propose_close(
         &self,
         signer: &mut dyn Signer,
@@ -99,6 +101,8 @@ impl Payer {
         aux: &Entropy,
     ) -> Result<CloseStep, StreamError> {
         self.check_may_leave("close")?;
+        self.check_confirmed()?;
+        check_close_script(&self.channel, &script)?;
         let paid = self.record.signed;
         let channel = self.channel.clone();
         let spend = JointSpend::close(channel, paid, script.clone(), payee, fee)?;
@@ -109,8 +113,9 @@ impl Payer {
 
     /// Proposes to go on at a new outpoint of `capacity`, fed by `inputs`.
     ///
-    /// With `carries` the balance moves along and the payer signs its voucher there; without it the
-    /// payee is paid out to `payee`.
+    /// With `carries` the balance moves along; without it the payee is paid out to `payee`. Either
+    /// way the payer signs its first voucher there, of what the new outpoint starts with: that was
+    /// spent already, and costs no budget.
     ///
     /// # Errors
     /// As [`Self::propose_close`].
@@ -127,26 +132,23 @@ impl Payer {
         aux: &Entropy,
     ) -> Result<TopUpStep, StreamError> {
         self.check_may_leave("top up")?;
+        self.check_confirmed()?;
         let paid = self.record.signed;
         let payout = carries.is_none().then_some(payee);
         let spend = top_up_spend(&self.channel, paid, &inputs, capacity, payout)?;
         let outpoint = OutPoint { txid: spend.transaction().compute_txid(), vout: 0 };
         let start = match carries {
             Some(_) => paid,
-            None => Msat::new(u64::from(paid.sub_sat())).unwrap_or(Msat::ZERO),
+            None => rest_of(paid),
         };
-        let successor = self.record.successor(outpoint, capacity, start);
+        let successor = self.record.successor(outpoint, capacity, start, PayerPhase::Open);
         let next = Self::load(context, self.channel.output().payer(), successor.clone())?;
         let past = Past::Descends { from: self.outpoint(), carried: start };
         next.register(signer, past)?;
-        let carried = match carries {
-            Some(session) => {
-                let request = Request::Voucher { channel: next.channel(), paid, session };
-                let signature = signer.sign(&request, view.now, aux)?;
-                Some(Voucher { paid, signature })
-            }
-            None => None,
-        };
+        let session = carries.unwrap_or(SessionId::MIN);
+        let request = Request::Voucher { channel: next.channel(), paid: start, session };
+        let signature = signer.sign(&request, view.now, aux)?;
+        let carried = Some(Voucher { paid: start, signature });
         let proposal = TopUpProposal { paid, capacity, inputs, carried };
         Ok(TopUpStep { record: self.leaving(), successor, proposal, spend })
     }
@@ -211,6 +213,12 @@ impl Payer {
             PayerPhase::Unsure => Err(StreamError::MustResume { at_least: self.record.signed }),
             PayerPhase::Spent { .. } | PayerPhase::Closed => Err(self.wrong_phase(act)),
         }
+    }
+
+    /// A joint spend has confirmed inputs only: else it could not be relayed.
+    fn check_confirmed(&self) -> Result<(), StreamError> {
+        let outpoint = self.outpoint();
+        self.record.confirmed.map(|_| ()).ok_or(StreamError::Unconfirmed { outpoint })
     }
 
     fn leaving(&self) -> PayerRecord {

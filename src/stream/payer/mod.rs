@@ -55,13 +55,15 @@ impl Payer {
     /// Takes the record of a step. The only mutation.
     ///
     /// # Errors
-    /// [`StreamError::BrokenRecord`] for another channel's record, or one that breaks S1.
+    /// [`StreamError::BrokenRecord`] for another channel's record, or one that breaks S1;
+    /// [`StreamError::OldStep`] for a step that was decided before another one was applied, if it
+    /// would take back what is signed (S7).
     pub fn apply(&mut self, record: &PayerRecord) -> Result<(), StreamError> {
-        let same = record.outpoint == self.record.outpoint
-            && record.index == self.record.index
-            && record.capacity == self.record.capacity;
-        if !same || !record.holds_together() {
+        if !record.is_same_channel(&self.record) || !record.holds_together() {
             return Err(StreamError::BrokenRecord { at: 0 });
+        }
+        if !record.may_follow(&self.record) {
+            return Err(StreamError::OldStep { phase: record.phase.name() });
         }
         if record.change != self.record.change {
             self.channel = Channel::new(
@@ -160,15 +162,13 @@ impl Payer {
 
 impl PayerRecord {
     /// The record of the outpoint where this channel goes on.
-    pub(super) fn successor(&self, outpoint: OutPoint, capacity: Sat, start: Msat) -> Self {
-        Self {
-            outpoint,
-            capacity,
-            start,
-            signed: start,
-            confirmed: None,
-            phase: PayerPhase::Open,
-            ..self.clone()
-        }
+    pub(super) fn successor(
+        &self,
+        outpoint: OutPoint,
+        capacity: Sat,
+        start: Msat,
+        phase: PayerPhase,
+    ) -> Self {
+        Self { outpoint, capacity, start, signed: start, confirmed: None, phase, ..self.clone() }
     }
 }

@@ -11,7 +11,7 @@ use crate::stream::error::StreamError;
 use crate::stream::terms::Terms;
 use crate::stream::view::View;
 use crate::tx::seen::OutputStatus;
-use crate::tx::{ChangeScript, Delay, FundingOutput};
+use crate::tx::{ChangeScript, Delay, FundingOutput, TxError, dust_limit};
 use crate::units::{Blocks, KeyIndex, Msat, Sat};
 
 /// A channel that is about to be funded.
@@ -34,7 +34,7 @@ impl Opening {
     ///
     /// # Errors
     /// [`StreamError::Terms`], [`StreamError::TermsExpired`], [`StreamError::DelayOutOfTerms`],
-    /// [`StreamError::CapacityOutOfTerms`].
+    /// [`StreamError::CapacityOutOfTerms`], [`StreamError::Tx`] for a capacity that is dust.
     #[expect(clippy::too_many_arguments, reason = "each is one choice of the payer")]
     pub fn new(
         context: &Context,
@@ -53,6 +53,11 @@ impl Opening {
         channel::check_delay(terms, delay)?;
         channel::check_capacity(terms, capacity)?;
         let output = FundingOutput::new(context, key, terms.base, delay)?;
+        let dust = dust_limit(output.script());
+        if capacity < dust {
+            return Err(TxError::CapacityBelowDust { capacity, dust }.into());
+        }
+        let change = channel::own_or_wallet(change, &output);
         Ok(Self { index, terms: terms.clone(), delay, capacity, change, output })
     }
 

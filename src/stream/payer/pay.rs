@@ -2,7 +2,8 @@
 
 use super::{Payer, PayerPhase, PayerRecord};
 use crate::keys::{Context, Entropy};
-use crate::signer::{Past, Request, Signer};
+use crate::signer::{Past, Request, Signer, SignerError};
+use crate::stream::channel;
 use crate::stream::error::StreamError;
 use crate::stream::view::View;
 use crate::tx::{ChangeScript, Channel, Voucher};
@@ -134,23 +135,34 @@ impl Payer {
             let behind = record.signed.saturating_sub(record.start);
             return Ok(Resumed { record, behind });
         };
-        let channel = Channel::new(
+        let shown = Channel::new(
             self.channel.outpoint(),
             self.channel.capacity(),
             self.channel.output().clone(),
-            change.clone(),
+            channel::own_or_wallet(change.clone(), self.channel.output()),
         )?;
-        let checked = channel.verify(context, voucher)?;
+        let checked = shown.verify(context, voucher)?;
         // The last voucher signs no change, so it proves none.
-        if voucher.paid < channel.capacity().to_msat() {
-            record.change = change.clone();
+        if voucher.paid < shown.capacity().to_msat() {
+            record.change = shown.change().clone();
         }
         let behind = record.signed.saturating_sub(voucher.paid);
         record.signed = record.signed.max(voucher.paid);
         record.start = record.start.min(record.signed);
         let mut payer = self.clone();
         payer.apply(&record)?;
-        payer.register(signer, Past::Unknown { from: None })?;
+        let past = Past::Unknown { from: None };
+        match payer.register(signer, past) {
+            Err(StreamError::Signer(SignerError::AlreadyRegistered { outpoint }))
+                if record.change != self.record.change =>
+            {
+                // Known there by the change script that a restore assumed; what it signed since is
+                // kept over this.
+                signer.forget(outpoint)?;
+                payer.register(signer, past)?;
+            }
+            registered => registered?,
+        }
         signer.resume(&checked)?;
         Ok(Resumed { record, behind })
     }

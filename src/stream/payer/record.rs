@@ -67,7 +67,7 @@ pub enum PayerPhase {
     Open,
     /// After a restart: `signed` is a lower bound until the payee's best voucher was seen.
     Unsure,
-    /// A close or a top-up of this outpoint is signed; no further voucher is.
+    /// A close or a top-up of this outpoint is signed; to the payee, further vouchers are credit.
     Leaving {
         /// The `paid` that it states.
         stated: Msat,
@@ -171,7 +171,7 @@ impl PayerRecord {
         Ok(envelope::seal(&self.key()?, VERSION, &w.finish()))
     }
 
-    /// Reads what [`Self::encode`] wrote under `key`; an open channel comes back as
+    /// Reads what [`Self::encode`] wrote under `key`; an open or leaving channel comes back as
     /// [`PayerPhase::Unsure`], because payments are not written one by one.
     ///
     /// # Errors
@@ -201,7 +201,8 @@ impl PayerRecord {
             signed: r.msat()?,
             phase: match r.u8()? {
                 0 => PayerPhase::Unsure,
-                1 => PayerPhase::Leaving { stated: r.msat()? },
+                // S7: payments after it were not written either.
+                1 => r.msat().map(|_| PayerPhase::Unsure)?,
                 2 => PayerPhase::Spent {
                     by: Txid::from_byte_array(*r.array::<32>()?),
                     at: r.height()?,
@@ -211,6 +212,22 @@ impl PayerRecord {
             },
         };
         (r.u8()? == 0).then_some(record)
+    }
+
+    /// Whether this record and `other` are of one channel.
+    pub(super) fn is_same_channel(&self, other: &Self) -> bool {
+        self.outpoint == other.outpoint
+            && self.index == other.index
+            && self.base == other.base
+            && self.delay == other.delay
+            && self.capacity == other.capacity
+    }
+
+    /// Whether this record may replace `before`: signed never falls (S7), and a closed channel
+    /// stays closed.
+    pub(super) fn may_follow(&self, before: &Self) -> bool {
+        let reopens = before.phase == PayerPhase::Closed && self.phase != PayerPhase::Closed;
+        self.signed >= before.signed && !reopens
     }
 
     /// S1: what is signed lies between the start and the capacity, in any record.

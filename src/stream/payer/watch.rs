@@ -32,7 +32,11 @@ impl PayerNoticed {
     }
 
     /// The record of the outpoint where the channel goes on, if this spend is a rollover or a
-    /// top-up. A payer that negotiated a top-up has its successor already; it keeps its own.
+    /// top-up; durable before anything is signed there.
+    ///
+    /// It is told again whenever the spend moves. A record of that outpoint which exists already
+    /// (of an earlier look, or of a top-up that this payer negotiated) is kept: it knows more. It
+    /// comes as [`PayerPhase::Unsure`] if this payer cannot know that it signed nothing there.
     pub const fn successor(&self) -> Option<&PayerRecord> {
         self.successor.as_ref()
     }
@@ -118,7 +122,8 @@ impl Payer {
             record.phase = PayerPhase::Spent { by, at };
             news.push(PayerNews::Spent { by, kind, at });
             successor = kind.successor().map(|(outpoint, capacity, start)| {
-                self.record.successor(outpoint, capacity, start)
+                let phase = successor_phase(kind, self.record.phase);
+                self.record.successor(outpoint, capacity, start, phase)
             });
         }
         if let SpendKind::Settlement { paid, .. } = kind
@@ -132,5 +137,16 @@ impl Payer {
             news.push(PayerNews::Closed);
         }
         Ok(PayerNoticed { record, news, successor })
+    }
+}
+
+/// S7: nothing was signed on a rollover that this payer sees first. After a restart it may have
+/// been seen and paid on before; and what a top-up carried is in the record that negotiated it.
+const fn successor_phase(kind: SpendKind, before: PayerPhase) -> PayerPhase {
+    match (kind, before) {
+        (SpendKind::Settlement { .. }, PayerPhase::Unsure) | (SpendKind::Joint { .. }, _) => {
+            PayerPhase::Unsure
+        }
+        _ => PayerPhase::Open,
     }
 }
