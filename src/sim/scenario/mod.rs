@@ -10,10 +10,16 @@
 //! that each transaction can be signed when the list is made.
 //!
 mod arena;
+mod coins;
+mod fees;
+mod lab;
+mod locks;
+mod regtest;
 mod run;
+mod truc;
 
 pub use arena::{Arena, Verdict};
-pub use run::{Mismatch, Report, run};
+pub use run::{Mismatch, Outcome, Report, run};
 
 use bitcoin::{Transaction, Txid};
 
@@ -24,7 +30,14 @@ use crate::units::Blocks;
 /// # Errors
 /// [`BuildError`] if a transaction of the list cannot be built: a defect of the list itself.
 pub fn all() -> Result<Vec<Scenario>, BuildError> {
-    Ok(Vec::new())
+    let lab = lab::Lab::new()?;
+    let rooms = [
+        coins::scenarios(&lab)?,
+        locks::scenarios(&lab)?,
+        fees::scenarios(&lab)?,
+        truc::scenarios(&lab)?,
+    ];
+    Ok(rooms.into_iter().flatten().collect())
 }
 
 /// A scenario's own transactions could not be built.
@@ -34,6 +47,12 @@ pub enum BuildError {
     /// A number is outside its unit.
     #[error(transparent)]
     Unit(#[from] crate::units::UnitError),
+    /// A key or signature.
+    #[error(transparent)]
+    Secp(#[from] bitcoin::secp256k1::Error),
+    /// A Taproot tree or sighash.
+    #[error("a taproot tree or sighash of the list is malformed")]
+    Taproot,
 }
 
 /// A story on a fresh chain that holds the genesis block only.
