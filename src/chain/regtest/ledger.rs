@@ -13,12 +13,15 @@ use crate::units::{Height, Sat, UtcSeconds};
 
 /// Blocks whose header times the median time past is taken of (BIP113).
 const MEDIAN_TIME_SPAN: usize = 11;
+const TRUC_VERSION: i32 = 3;
 
 /// An output in the chain. Spent ones stay, for look-ups and so that disconnecting needs no
 /// separate undo data.
 #[derive(Debug, Clone)]
 pub(super) struct Coin {
     pub(super) prevout: Prevout,
+    /// Whether its transaction is version 3.
+    truc: bool,
     /// Where its spender stands: height and position in the block.
     spent: Option<(Height, usize)>,
 }
@@ -151,6 +154,7 @@ impl Ledger {
             value: sat(&coin.prevout.output),
             script: coin.prevout.output.script_pubkey.clone(),
             confirmed: Some(coin.prevout.height),
+            truc: coin.truc,
             spent,
         })
     }
@@ -212,16 +216,22 @@ impl Ledger {
         }
         let txid: Txid = tx.compute_txid();
         let coinbase = tx.is_coinbase();
+        let truc = is_truc(tx);
         for (vout, output) in (0_u32..).zip(&tx.output) {
             if output.script_pubkey.is_op_return() {
                 continue;
             }
             let outpoint = OutPoint { txid, vout };
             let prevout = Prevout { output: output.clone(), height, coinbase };
-            self.coins.insert(outpoint, Coin { prevout, spent: None });
+            self.coins.insert(outpoint, Coin { prevout, truc, spent: None });
             self.by_script.entry(output.script_pubkey.clone()).or_default().insert(outpoint);
         }
     }
+}
+
+/// Whether it is a version-3 transaction (BIP431).
+pub(super) fn is_truc(tx: &Transaction) -> bool {
+    tx.version.0 == TRUC_VERSION
 }
 
 /// The value of an output; the largest if a transaction claims more than all money.

@@ -264,6 +264,7 @@ impl Regtest {
             value: ledger::sat(output),
             script: output.script_pubkey.clone(),
             confirmed: None,
+            truc: ledger::is_truc(&entry.tx),
             spent: None,
         })
     }

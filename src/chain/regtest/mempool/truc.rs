@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use bitcoin::{Transaction, Txid};
 
 use crate::chain::Reason;
+use crate::chain::regtest::ledger::is_truc;
 use crate::chain::regtest::mempool::Mempool;
 use crate::chain::regtest::mempool::accept::Candidate;
 
-const TRUC_VERSION: i32 = 3;
 const MAX_VSIZE: u64 = 10_000;
 const MAX_CHILD_VSIZE: u64 = 1_000;
 
@@ -97,10 +97,6 @@ fn check_versions(pool: &Mempool, candidate: &Candidate) -> Result<(), Reason> {
         .filter_map(|parent| pool.get(parent))
         .any(|parent| is_truc(&parent.tx) != is_truc(&candidate.tx));
     if mixed { Err(Reason::Truc) } else { Ok(()) }
-}
-
-fn is_truc(tx: &Transaction) -> bool {
-    tx.version.0 == TRUC_VERSION
 }
 
 fn spent_ids(tx: &Transaction) -> impl Iterator<Item = Txid> + '_ {
