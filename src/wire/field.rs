@@ -11,7 +11,7 @@ use bitcoin::secp256k1::schnorr::Signature;
 use bitcoin::{OutPoint, Txid, XOnlyPublicKey};
 
 use super::{Reader, WireError};
-use crate::units::{ChannelAlias, Msat, Ppm, Quantity, Seconds, SessionId, UtcSeconds};
+use crate::units::{ChannelAlias, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds};
 
 /// A value with one encoding.
 pub(super) trait Field: Sized {
@@ -123,6 +123,7 @@ number_field! {
     Msat: u64, to_msat;
     Ppm: u32, to_ppm;
     Quantity: u64, to_u64;
+    Sat: u64, to_sat;
     Seconds: u64, to_u64;
     SessionId: u64, to_u64;
     UtcSeconds: u64, to_u64;

@@ -26,9 +26,9 @@
 //! | 0x910d | [`Refused`] | alias 4, code 2, best 8 | |
 //! | 0x910f | [`Resume`] | alias 4 | 0: outpoint |
 //! | 0x9111 | [`Best`] | outpoint 36, paid 8, signature 64, change 1 + 0/20/32 | |
-//! | 0x9113 | [`CloseRequest`] | alias 4, paid 8, length 2, transaction, signature 64 | |
+//! | 0x9113 | [`CloseRequest`] | alias 4, paid 8, fee 8, length 2, script, signature 64 | |
 //! | 0x9115 | [`CloseSigned`] | alias 4, paid 8, txid 32, signature 64 | |
-//! | 0x9117 | [`TopUpRequest`] | alias 4, paid 8, length 2, transaction, signature 64 | 0: carried |
+//! | 0x9117 | [`TopUpRequest`] | alias 4, paid 8, capacity 8, length 2, coins | 0: carried |
 //! | 0x9119 | [`TopUpSigned`] | alias 4, paid 8, txid 32, signature 64 | |
 //! | 0x9141 | [`SessionOffer`] | session 8, tariff hash 32, credit 8, prepay 8, skew 8, tolerance 4 | 1: tariff |
 //! | 0x9143 | [`SessionStart`] | session 8, alias 4, tariff hash 32, time 8 | |
@@ -76,7 +76,9 @@ pub use channel::{
     Accepted, Ack, Best, Change, Open, OtherCode, Refusal, Refused, Resume, Standing, TERMS_MAX,
     Terms, TermsQuery, Voucher,
 };
-pub use close::{Carried, CloseRequest, CloseSigned, TRANSACTION_MAX, TopUpRequest, TopUpSigned};
+pub use close::{
+    COINS_MAX, Carried, CloseRequest, CloseSigned, SCRIPT_MAX, TopUpRequest, TopUpSigned,
+};
 pub use error::WireError;
 pub use frame::{FrameReader, MESSAGE_MAX, write_frame};
 pub use message::Message;

@@ -7,7 +7,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::schnorr::Signature;
 use bitcoin::{OutPoint, Txid, XOnlyPublicKey};
 
-use crate::units::{ChannelAlias, Msat, Ppm, Quantity, Seconds, SessionId, UtcSeconds};
+use crate::units::{ChannelAlias, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds};
 use crate::wire::{
     Accepted, Ack, Best, Bytes, Carried, Change, CloseRequest, CloseSigned, Init, Message,
     NETWORKS_MAX, Networks, Open, Padding, PeerError, PeerText, PeerWarning, Ping, Pong, Reader,
@@ -88,6 +88,10 @@ impl Dice<'_> {
         }
     }
 
+    fn sat(&mut self) -> Sat {
+        Sat::new(self.u64() % (Sat::MAX.to_sat() + 1)).unwrap()
+    }
+
     fn maybe<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
         (self.u16() % 2 == 1).then(|| value(self))
     }
@@ -158,15 +162,16 @@ impl Dice<'_> {
         let (alias, paid, signature) = (self.alias(), self.msat(), self.signature());
         match name {
             "CloseRequest" => {
-                CloseRequest { alias, paid, transaction: self.blob(), signature }.into()
+                let (fee, script) = (self.sat(), self.blob());
+                CloseRequest { alias, paid, fee, script, signature }.into()
             }
             "CloseSigned" => CloseSigned { alias, paid, txid: self.txid(), signature }.into(),
             "TopUpSigned" => TopUpSigned { alias, paid, txid: self.txid(), signature }.into(),
             _ => TopUpRequest {
                 alias,
                 paid,
-                transaction: self.blob(),
-                signature,
+                capacity: self.sat(),
+                coins: self.blob(),
                 carried: self
                     .maybe(|dice| Carried { paid: dice.msat(), signature: dice.signature() }),
             }

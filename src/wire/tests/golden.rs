@@ -108,7 +108,8 @@ fn shown_spend_field(message: &Message, name: &str) -> String {
         message, name, shown_session_field(message, name);
         CloseRequest(m) {
             alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
-            transaction: hex(m.transaction.as_slice()), signature: hex(m.signature.as_ref()),
+            fee: m.fee.to_sat().to_string(), script: hex(m.script.as_slice()),
+            signature: hex(m.signature.as_ref()),
         }
         CloseSigned(m) {
             alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
@@ -116,7 +117,7 @@ fn shown_spend_field(message: &Message, name: &str) -> String {
         }
         TopUpRequest(m) {
             alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
-            transaction: hex(m.transaction.as_slice()), signature: hex(m.signature.as_ref()),
+            capacity: m.capacity.to_sat().to_string(), coins: hex(m.coins.as_slice()),
             carried_paid: m.carried.unwrap().paid.to_msat().to_string(),
             carried_signature: hex(m.carried.unwrap().signature.as_ref()),
         }

@@ -153,8 +153,8 @@ fn largest_message_of_each_kind_fits_a_frame() {
         let mut message = Dice::new(&supply).message(name);
         match &mut message {
             Message::Terms(m) => m.terms = full(),
-            Message::CloseRequest(m) => m.transaction = full(),
-            Message::TopUpRequest(m) => m.transaction = full(),
+            Message::CloseRequest(m) => m.script = full(),
+            Message::TopUpRequest(m) => m.coins = full(),
             Message::SessionOffer(m) => m.tariff = Some(full()),
             Message::Statement(m) => m.statement = full(),
             Message::Init(m) => (m.global_features, m.features) = (full(), full()),
