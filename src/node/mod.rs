@@ -1,1 +1,552 @@
 //! The node: many peers, channels and sessions behind one input and one drain.
+//!
+//! ```text
+//!   handle(now, Input) ... handle(now, Input)      any number of times; decides and applies
+//!   flush(now, store)  = drain, commit (one barrier), reserve budgets -> Outbox
+//!   Outbox: sends, broadcasts, look_ups, events    leave only after the commit
+//! ```
+//!
+//! It routes an input to the one machine that decides it, keeps what belongs together in one commit
+//! (a voucher and the session that it pays), and knows nothing of sockets, clocks or disks. It is a
+//! payer in some channels and a payee in others at once.
+//!
+//! The way of a payment: `Command::Meter` (seller) -> `meter` prices it -> `Reading` to the buyer ->
+//! `meter` checks it -> [`Payer::pay`] -> `signer` -> `Voucher` to the seller -> [`Payee::accept`]
+//! -> records committed -> `Ack`, and the session counts it as paid.
+//!
+//! If a commit fails, what is in memory may be ahead of the store: drop the node and
+//! [`Node::load`] it again. Nothing has left.
+//!
+//! Rank 5. Used by `rt`, `sim`, the examples and the command line.
+
+mod chain;
+mod effects;
+mod link;
+mod load;
+mod payee;
+mod payer;
+mod session;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bitcoin::{Network, OutPoint, ScriptBuf, Transaction, Witness};
+
+pub use effects::{Effects, Event, Outbox, Wake, WakeReason};
+
+use crate::keys::{Context, Entropy};
+use crate::meter::tariff::{Tariff, TariffError};
+use crate::meter::{MeterError, Window};
+use crate::signer::budget::Ahead;
+use crate::signer::{Signer, SignerError};
+use crate::store::{Store, StoreError};
+use crate::stream::payer::{Ending, Opening, PayerRecord};
+use crate::stream::{Payee, Payer, StreamError, Terms, View};
+use crate::tx::seen::{OutputStatus, Tip};
+use crate::tx::{FeeInput, TxError};
+use crate::units::{
+    ChannelAlias, FeeRate, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds,
+};
+use crate::wire::{Message, WireError};
+use session::SessionSlot;
+
+/// 4,096: what a payee on one connection may hold open by name; each costs about 100 bytes.
+const ALIASES_MAX: usize = 4_096;
+/// 65,536 channels at a node: about 100 MB of records and machines.
+const CHANNELS_MAX: usize = 65_536;
+
+/// One connection to a peer, named by the driver; a name is never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// The time and the auxiliary randomness of one input.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The time.
+    pub time: UtcSeconds,
+    /// Auxiliary randomness for signatures (BIP340); zeros are safe.
+    pub aux: Entropy,
+}
+
+/// How a node behaves, fixed at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The chain that its channels live on.
+    pub network: Network,
+    /// What it offers as a payee; `None` if it only pays.
+    pub terms: Option<Terms>,
+    /// How old the tip may be before the chain counts as stalled.
+    pub tip_age_max: Seconds,
+    /// How long a payment waits for its acknowledgement before it is sent again.
+    pub resend_after: Seconds,
+    /// Payments of a session wait until this much is due, or the session pauses or ends.
+    pub pay_step: Msat,
+}
+
+/// What a node is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A connection is up.
+    Connected(LinkId),
+    /// A connection is gone.
+    Disconnected(LinkId),
+    /// A message came.
+    Received(LinkId, Message),
+    /// The best chain has a new tip.
+    Tip(Tip),
+    /// What the chain shows of an outpoint that was looked up or is watched; `None`: nothing.
+    Output(OutPoint, Option<OutputStatus>),
+    /// The time of [`Node::wake`] has come.
+    Woken,
+    /// The caller wants something.
+    Do(Command),
+}
+
+/// What a caller can want.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Asks a payee for its terms.
+    AskTerms(LinkId),
+    /// Takes a channel whose funding transaction is signed: stores record and backup, then
+    /// broadcasts and shows it to the payee.
+    Fund {
+        /// The payee's connection, if there is one already.
+        link: Option<LinkId>,
+        /// What was funded.
+        opening: Box<Opening>,
+        /// The funding transaction.
+        funding: Transaction,
+        /// Which of its outputs is the channel's.
+        vout: u32,
+        /// The channel's backup, sealed by the seed's owner, stored in the same commit.
+        backup: Vec<u8>,
+    },
+    /// Takes a channel that was restored from its backup.
+    Adopt(Box<PayerRecord>),
+    /// Takes up a payer's channel over a connection: asks the payee for its best voucher.
+    Attach {
+        /// The payee's connection.
+        link: LinkId,
+        /// The channel.
+        outpoint: OutPoint,
+    },
+    /// Pays more in a channel, outside the meter.
+    Pay {
+        /// The channel.
+        outpoint: OutPoint,
+        /// How much more.
+        more: Msat,
+        /// Out of which session's budget.
+        session: SessionId,
+        /// Whether it may be the last voucher.
+        ending: Ending,
+    },
+    /// Settles payee's channels in one transaction whose fee comes out of the payee's output.
+    Settle {
+        /// The channels.
+        outpoints: Vec<OutPoint>,
+        /// Where the payee's money goes.
+        script: ScriptBuf,
+        /// The fee rate.
+        rate: FeeRate,
+    },
+    /// Proposes to close a payer's channel.
+    Close {
+        /// The channel.
+        outpoint: OutPoint,
+        /// Where the rest goes.
+        script: ScriptBuf,
+        /// The fee, out of the rest.
+        fee: Sat,
+    },
+    /// Proposes to top up a payer's channel.
+    TopUp {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The coins that bring the money.
+        inputs: Vec<FeeInput>,
+        /// The new value.
+        capacity: Sat,
+        /// Carries the balance, out of this session's budget; else the payee is paid out.
+        carries: Option<SessionId>,
+    },
+    /// Completes a top-up that the payee has signed.
+    FinishTopUp {
+        /// The old outpoint.
+        outpoint: OutPoint,
+        /// The witnesses of the coins, in order.
+        witnesses: Vec<Witness>,
+    },
+    /// Takes a payer's coin back after the deadline.
+    Refund {
+        /// The channel.
+        outpoint: OutPoint,
+        /// Where to.
+        script: ScriptBuf,
+        /// The fee rate.
+        rate: FeeRate,
+    },
+    /// Offers a session to a payer.
+    OfferSession {
+        /// Whom.
+        link: LinkId,
+        /// The session's id, unique for this pair.
+        session: SessionId,
+        /// The tariff.
+        tariff: Tariff,
+        /// Credit and prepay.
+        window: Window,
+        /// How far a stamp may be from the buyer's clock.
+        skew: Seconds,
+        /// How far the meters may differ.
+        tolerance: Ppm,
+    },
+    /// Takes an offered session and pays it from a channel.
+    AcceptSession {
+        /// The session.
+        session: SessionId,
+        /// The channel.
+        outpoint: OutPoint,
+        /// The most that it may cost.
+        budget: Msat,
+        /// How much the seller's reading may be ahead of the own meter beside the tolerance.
+        slack: Quantity,
+    },
+    /// The own meter's total: the seller's is billed, the buyer's is what claims are held against.
+    Meter {
+        /// The session.
+        session: SessionId,
+        /// The total since the session's start.
+        total: Quantity,
+    },
+    /// Ends a session.
+    EndSession(SessionId),
+}
+
+/// Why an input had no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// No tip was told yet.
+    #[error("the chain's tip is not known yet")]
+    NoTip,
+    /// No such connection.
+    #[error("link {} is not connected", link.0)]
+    NoLink {
+        /// Which.
+        link: LinkId,
+    },
+    /// No such channel, or it is on the other side.
+    #[error("channel {outpoint} is not known here")]
+    NoChannel {
+        /// Which.
+        outpoint: OutPoint,
+    },
+    /// The peer names a channel that it has not shown.
+    #[error("channel {alias} is not known on this link")]
+    NoAlias {
+        /// Which.
+        alias: ChannelAlias,
+    },
+    /// No such session.
+    #[error("session {session} is not known here")]
+    NoSession {
+        /// Which.
+        session: SessionId,
+    },
+    /// The session's id is taken.
+    #[error("session {session} exists already")]
+    SessionExists {
+        /// Which.
+        session: SessionId,
+    },
+    /// This node offers no terms.
+    #[error("this node is no payee")]
+    NotAPayee,
+    /// A limit of the node.
+    #[error("more than {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// The funding transaction does not pay the channel's script with its capacity.
+    #[error("output {vout} of the funding transaction is not the channel's")]
+    WrongFunding {
+        /// Which output.
+        vout: u32,
+    },
+    /// The answer belongs to no question of ours.
+    #[error("{what} was not asked for")]
+    NotAsked {
+        /// What.
+        what: &'static str,
+    },
+    /// A channel machine refused.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// A session refused.
+    #[error(transparent)]
+    Meter(#[from] MeterError),
+    /// A tariff cannot be read.
+    #[error(transparent)]
+    Tariff(#[from] TariffError),
+    /// The signer refused.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// A transaction does not check.
+    #[error(transparent)]
+    Tx(#[from] TxError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A message cannot be made.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+/// Many channels, sessions and peers of one machine.
+#[derive(Debug)]
+pub struct Node<S> {
+    config: Config,
+    context: Context,
+    signer: S,
+    tip: Option<Tip>,
+    payees: BTreeMap<OutPoint, PayeeSlot>,
+    payers: BTreeMap<OutPoint, PayerSlot>,
+    /// Channels that payers show and the chain was asked about.
+    asked: BTreeMap<OutPoint, payee::Asked>,
+    /// The names that each peer uses for a payee's channels.
+    links: BTreeMap<LinkId, BTreeMap<ChannelAlias, OutPoint>>,
+    /// The names that this node uses for its payer's channels.
+    aliases: BTreeMap<ChannelAlias, OutPoint>,
+    sessions: BTreeMap<SessionId, SessionSlot>,
+    next_alias: u32,
+    effects: Effects,
+    /// Payments that wait for a budget reservation to be durable.
+    waiting: Vec<(Payment, Ahead)>,
+}
+
+/// A payee's channel and where its payer is.
+#[derive(Debug)]
+struct PayeeSlot {
+    machine: Payee,
+    at: Option<(LinkId, ChannelAlias)>,
+    /// The outpoint whose spend made this one, and the amount which that spend states.
+    parent: Option<(OutPoint, Msat)>,
+}
+
+/// A payer's channel and where its payee is.
+#[derive(Debug)]
+struct PayerSlot {
+    machine: Payer,
+    link: Option<LinkId>,
+    alias: ChannelAlias,
+    /// What the payee has acknowledged.
+    acked: Msat,
+    /// When a payment that is not acknowledged is sent again.
+    resend_at: Option<UtcSeconds>,
+    /// A top-up that the payee has not signed yet, or that waits for the coins' witnesses.
+    top_up: Option<payer::PendingTopUp>,
+    parent: Option<(OutPoint, Msat)>,
+}
+
+/// A voucher that is to be signed and sent.
+#[derive(Debug, Clone, Copy)]
+struct Payment {
+    outpoint: OutPoint,
+    paid: Msat,
+    session: SessionId,
+    ending: Ending,
+}
+
+impl<S: Signer> Node<S> {
+    /// A node without channels. Its signer's secrets stay in the signer.
+    pub fn new(config: Config, context: Context, signer: S) -> Self {
+        Self {
+            config,
+            context,
+            signer,
+            tip: None,
+            payees: BTreeMap::new(),
+            payers: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            links: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            next_alias: 0,
+            effects: Effects::default(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Decides on one input and applies the decision in memory.
+    ///
+    /// # Errors
+    /// Whatever the input gets wrong; the machines are as they were. A refused message is answered
+    /// to the peer all the same.
+    pub fn handle(&mut self, now: &Now, input: Input) -> Result<(), NodeError> {
+        match input {
+            Input::Connected(link) => {
+                self.links.entry(link).or_default();
+                Ok(())
+            }
+            Input::Disconnected(link) => {
+                self.disconnected(link);
+                Ok(())
+            }
+            Input::Received(link, message) => self.received(now, link, message),
+            Input::Tip(tip) => {
+                self.tip = Some(tip);
+                Ok(())
+            }
+            Input::Output(outpoint, status) => self.output(now, outpoint, status.as_ref()),
+            Input::Woken => self.woken(now),
+            Input::Do(command) => self.run(now, command),
+        }
+    }
+
+    /// Takes out everything since the last drain; [`Self::flush`] is the usual way.
+    pub fn drain(&mut self) -> Effects {
+        core::mem::take(&mut self.effects)
+    }
+
+    /// Drains, makes the records durable with at most one barrier, opens budgets that were reserved
+    /// by it, and sends what waited for them.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`]: drop the node, and load it again; nothing has left.
+    pub fn flush(&mut self, now: &Now, store: &mut dyn Store) -> Result<Outbox, NodeError> {
+        let mut outbox = Outbox::default();
+        loop {
+            let waiting = core::mem::take(&mut self.waiting);
+            let ahead = waiting.first().map(|(_, ahead)| *ahead);
+            let staged = match self.signer.reserve(now.time, ahead)? {
+                Some(reservation) => Some(reservation.stage(self.effects.batch_for_barrier())?),
+                None => None,
+            };
+            outbox.append(self.drain().commit(store)?);
+            let reserved = staged.is_some();
+            if let Some(staged) = staged {
+                self.signer.apply(staged.after_barrier())?;
+            }
+            if waiting.is_empty() || !reserved {
+                return Ok(outbox);
+            }
+            for (payment, _) in waiting {
+                // A payment that is refused now was refused for good; its session shows it as due.
+                let _refused = self.pay_to(now, payment);
+            }
+        }
+    }
+
+    /// When and why the node wants [`Input::Woken`] next.
+    #[must_use]
+    pub fn wake(&self) -> Option<Wake> {
+        let at = self.payers.values().filter_map(|slot| slot.resend_at).min()?;
+        Some(Wake { at, why: WakeReason::Resend })
+    }
+
+    /// The outpoints whose status the node must be told after every change of the chain.
+    pub fn watched(&self) -> impl Iterator<Item = OutPoint> + '_ {
+        self.payees.keys().chain(self.payers.keys()).copied()
+    }
+
+    /// The payee's machine of a channel.
+    pub fn payee(&self, outpoint: OutPoint) -> Option<&Payee> {
+        self.payees.get(&outpoint).map(|slot| &slot.machine)
+    }
+
+    /// All payee's channels.
+    pub fn payees(&self) -> impl Iterator<Item = &Payee> {
+        self.payees.values().map(|slot| &slot.machine)
+    }
+
+    /// The payer's machine of a channel.
+    pub fn payer(&self, outpoint: OutPoint) -> Option<&Payer> {
+        self.payers.get(&outpoint).map(|slot| &slot.machine)
+    }
+
+    /// All payer's channels.
+    pub fn payers(&self) -> impl Iterator<Item = &Payer> {
+        self.payers.values().map(|slot| &slot.machine)
+    }
+
+    /// A session's meter.
+    pub fn session(&self, session: SessionId) -> Option<&crate::meter::Session> {
+        self.sessions.get(&session).map(SessionSlot::meter)
+    }
+
+    /// The signer, for budgets and registrations.
+    pub const fn signer_mut(&mut self) -> &mut S {
+        &mut self.signer
+    }
+
+    /// The curve context, for building openings and terms.
+    pub const fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The world as the node sees it at `time`.
+    ///
+    /// # Errors
+    /// [`NodeError::NoTip`] before the first tip.
+    pub fn view(&self, time: UtcSeconds) -> Result<View, NodeError> {
+        let tip = self.tip.ok_or(NodeError::NoTip)?;
+        Ok(View { tip, now: time, tip_age_max: self.config.tip_age_max })
+    }
+
+    /// Whether every machine's promises to itself hold; simulation calls it after every step.
+    ///
+    /// # Errors
+    /// [`NodeError::Stream`], [`NodeError::Meter`] if not.
+    pub fn check_invariants(&self) -> Result<(), NodeError> {
+        for slot in self.payees.values() {
+            slot.machine.check_invariants(&self.context)?;
+        }
+        for slot in self.payers.values() {
+            slot.machine.check_invariants()?;
+        }
+        for slot in self.sessions.values() {
+            slot.meter().check_invariants()?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, now: &Now, command: Command) -> Result<(), NodeError> {
+        match command {
+            Command::AskTerms(link) => self.ask_terms(link),
+            Command::Fund { link, opening, funding, vout, backup } => {
+                self.fund(link, &opening, funding, vout, &backup)
+            }
+            Command::Adopt(record) => self.adopt(*record),
+            Command::Attach { link, outpoint } => self.attach(link, outpoint),
+            Command::Pay { outpoint, more, session, ending } => {
+                self.pay_more(now, outpoint, more, session, ending)
+            }
+            Command::Settle { outpoints, script, rate } => {
+                self.settle(now, &outpoints, script, rate)
+            }
+            Command::Close { outpoint, script, fee } => self.close(now, outpoint, script, fee),
+            Command::TopUp { outpoint, inputs, capacity, carries } => {
+                self.top_up(now, outpoint, inputs, capacity, carries)
+            }
+            Command::FinishTopUp { outpoint, witnesses } => {
+                self.finish_top_up(now, outpoint, witnesses)
+            }
+            Command::Refund { outpoint, script, rate } => self.refund(now, outpoint, script, rate),
+            Command::OfferSession { link, session, tariff, window, skew, tolerance } => {
+                self.offer_session(link, session, tariff, window, skew, tolerance)
+            }
+            Command::AcceptSession { session, outpoint, budget, slack } => {
+                self.accept_session(now, session, outpoint, budget, slack)
+            }
+            Command::Meter { session, total } => self.meter(now, session, total),
+            Command::EndSession(session) => self.end_session(now, session),
+        }
+    }
+}

@@ -170,6 +170,12 @@ impl Payee {
         self.record.confirmed.map(|height| self.record.rules.last_call(height, self.record.delay))
     }
 
+    /// Whether anything is accepted before the output is deep enough.
+    #[must_use]
+    pub fn takes_zero_conf(&self) -> bool {
+        self.record.truc && self.record.rules.zero_conf_limit > Sat::ZERO
+    }
+
     /// Whether the machine's promises to itself hold; simulation calls it after every step.
     ///
     /// # Errors

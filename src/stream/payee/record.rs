@@ -134,6 +134,16 @@ impl PayeeRecord {
         self.outpoint
     }
 
+    /// The value of the outpoint.
+    pub const fn capacity(&self) -> Sat {
+        self.capacity
+    }
+
+    /// What the channel started with.
+    pub const fn start(&self) -> Msat {
+        self.start
+    }
+
     /// The cumulative amount that counts as paid once this record is durable.
     #[must_use]
     pub fn paid(&self) -> Msat {

@@ -127,6 +127,27 @@ impl PayerRecord {
         self.index
     }
 
+    /// The payee's base key.
+    pub const fn base(&self) -> XOnlyPublicKey {
+        self.base
+    }
+
+    /// The value of the outpoint.
+    pub const fn capacity(&self) -> Sat {
+        self.capacity
+    }
+
+    /// What the channel started with.
+    pub const fn start(&self) -> Msat {
+        self.start
+    }
+
+    /// The same, to be paid on only after the payee's best voucher was seen.
+    #[must_use]
+    pub fn into_unsure(self) -> Self {
+        Self { phase: PayerPhase::Unsure, ..self }
+    }
+
     /// Where the channel stands.
     pub const fn phase(&self) -> PayerPhase {
         self.phase

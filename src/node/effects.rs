@@ -1,0 +1,278 @@
+//! What leaves the node: first to the store, then to peers and the chain, then to the caller.
+
+use alloc::vec::Vec;
+
+use bitcoin::{OutPoint, Transaction, Txid};
+
+use super::LinkId;
+use crate::meter::Statement;
+use crate::meter::tariff::TariffHash;
+use crate::store::{Batch, Durability, Key, Store, StoreError};
+use crate::stream::{SpendKind, Terms};
+use crate::tx::JointSpend;
+use crate::units::{ChannelAlias, Height, Msat, Sat, SessionId, UtcSeconds};
+use crate::wire::{Message, Refusal};
+
+/// Everything that one drain produced, locked until its records are durable.
+///
+/// P4: the only way to the messages, transactions and events is [`Effects::commit`], so nothing can
+/// leave before what it depends on is stored. One barrier a drain, however many payments.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Effects {
+    batch: Batch,
+    barrier: bool,
+    out: Outbox,
+}
+
+/// What may leave now, in this order: send, broadcast, tell.
+#[derive(Debug, Default)]
+#[must_use]
+#[non_exhaustive]
+pub struct Outbox {
+    /// Messages for connected peers, in order.
+    pub sends: Vec<(LinkId, Message)>,
+    /// Packages for the chain, parents first; repeating a broadcast is harmless.
+    pub broadcasts: Vec<Vec<Transaction>>,
+    /// Outpoints whose status the node wants to be told by [`super::Input::Output`].
+    pub look_ups: Vec<OutPoint>,
+    /// News for the caller.
+    pub events: Vec<Event>,
+}
+
+/// What the node tells its caller. Everything stated is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A payee's terms.
+    TermsReceived {
+        /// From whom.
+        link: LinkId,
+        /// The terms, checked.
+        terms: Terms,
+    },
+    /// The payee has taken a channel (told on both sides).
+    Opened {
+        /// The channel.
+        outpoint: OutPoint,
+        /// Its value.
+        capacity: Sat,
+    },
+    /// A payer's channel may be paid on: opened, or taken up again.
+    Ready {
+        /// The channel.
+        outpoint: OutPoint,
+        /// What is signed.
+        signed: Msat,
+        /// What the payee lost and is owed again.
+        behind: Msat,
+    },
+    /// The payee holds a newer voucher.
+    Received {
+        /// The channel.
+        outpoint: OutPoint,
+        /// How much more counts as paid.
+        gained: Msat,
+        /// The cumulative amount.
+        paid: Msat,
+    },
+    /// The payee has acknowledged a payment.
+    Acknowledged {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The cumulative amount that the payee holds durably.
+        paid: Msat,
+    },
+    /// The peer refused something.
+    Refused {
+        /// From whom.
+        link: LinkId,
+        /// Its name for the channel.
+        alias: ChannelAlias,
+        /// Why.
+        code: Refusal,
+    },
+    /// The seller offers a session.
+    SessionOffered {
+        /// From whom.
+        link: LinkId,
+        /// The session.
+        session: SessionId,
+        /// Its tariff.
+        tariff: TariffHash,
+    },
+    /// Service may be delivered (seller), or is expected (buyer).
+    ServiceOn {
+        /// The session.
+        session: SessionId,
+    },
+    /// Service stops until the debt is paid.
+    ServiceOff {
+        /// The session.
+        session: SessionId,
+        /// What is owed and not paid.
+        debt: Msat,
+    },
+    /// The session is over; the seller's statement follows when it is checked.
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+        /// What it came to.
+        owed: Msat,
+    },
+    /// The seller's signed statement agrees with what this side counted.
+    StatementAgreed {
+        /// What both sides count.
+        statement: Statement,
+    },
+    /// The output confirmed; the payer's refund is possible from the deadline on.
+    Confirmed {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The deadline.
+        deadline: Height,
+    },
+    /// A reorg took the output out of its block.
+    Unconfirmed {
+        /// The channel.
+        outpoint: OutPoint,
+    },
+    /// The output is spent, in the mempool or in a block.
+    Spent {
+        /// The channel.
+        outpoint: OutPoint,
+        /// By which transaction.
+        by: Txid,
+        /// How.
+        kind: SpendKind,
+        /// At which height, if it has confirmed.
+        at: Option<Height>,
+    },
+    /// A reorg has undone the spend.
+    SpendUndone {
+        /// The channel.
+        outpoint: OutPoint,
+    },
+    /// The channel goes on at another outpoint.
+    RolledOver {
+        /// The old outpoint.
+        from: OutPoint,
+        /// The new one.
+        to: OutPoint,
+        /// Its value.
+        capacity: Sat,
+    },
+    /// The spend is buried, and the record forgotten.
+    Closed {
+        /// The channel.
+        outpoint: OutPoint,
+    },
+    /// The payee has signed the top-up: the coins' owner signs now, then
+    /// [`super::Command::FinishTopUp`].
+    TopUpAgreed {
+        /// The old outpoint.
+        outpoint: OutPoint,
+        /// The transaction.
+        spend: JointSpend,
+    },
+    /// A message of the peer does not make sense here; the state is as it was.
+    Misbehaved {
+        /// From whom.
+        link: LinkId,
+        /// Which message.
+        message: &'static str,
+    },
+}
+
+/// Why the node wants to be woken, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wake {
+    /// At this time.
+    pub at: UtcSeconds,
+    /// What will be done then.
+    pub why: WakeReason,
+}
+
+/// What a wake-up is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WakeReason {
+    /// A payment was not acknowledged; it is sent again.
+    Resend,
+}
+
+impl Effects {
+    /// Makes the records durable and opens the rest. Without records it does not touch the store.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing may leave; drop the node, and load it again from the store.
+    pub fn commit(self, store: &mut dyn Store) -> Result<Outbox, StoreError> {
+        if self.barrier {
+            store.commit(&self.batch, Durability::Barrier)?;
+        } else if !self.batch.is_empty() {
+            store.commit(&self.batch, Durability::Lazy)?;
+        }
+        Ok(self.out)
+    }
+
+    /// Whether there is nothing to commit and nothing to let out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+            && self.out.sends.is_empty()
+            && self.out.broadcasts.is_empty()
+            && self.out.look_ups.is_empty()
+            && self.out.events.is_empty()
+    }
+
+    /// A record that must be durable before anything of this drain leaves.
+    pub(super) fn put(&mut self, key: Key, bytes: &[u8]) -> Result<(), StoreError> {
+        self.batch.put(key, bytes)?;
+        self.barrier = true;
+        Ok(())
+    }
+
+    /// A record that may ride on a later barrier.
+    pub(super) fn put_lazily(&mut self, key: Key, bytes: &[u8]) -> Result<(), StoreError> {
+        self.batch.put(key, bytes)
+    }
+
+    pub(super) fn delete(&mut self, key: Key) -> Result<(), StoreError> {
+        self.batch.delete(key)?;
+        self.barrier = true;
+        Ok(())
+    }
+
+    pub(super) const fn batch_for_barrier(&mut self) -> &mut Batch {
+        self.barrier = true;
+        &mut self.batch
+    }
+
+    pub(super) fn send(&mut self, link: LinkId, message: impl Into<Message>) {
+        self.out.sends.push((link, message.into()));
+    }
+
+    pub(super) fn broadcast(&mut self, package: Vec<Transaction>) {
+        self.out.broadcasts.push(package);
+    }
+
+    pub(super) fn look_up(&mut self, outpoint: OutPoint) {
+        if !self.out.look_ups.contains(&outpoint) {
+            self.out.look_ups.push(outpoint);
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.out.events.push(event);
+    }
+}
+
+impl Outbox {
+    /// Adds what a later drain produced behind what this one did.
+    pub(super) fn append(&mut self, mut later: Self) {
+        self.sends.append(&mut later.sends);
+        self.broadcasts.append(&mut later.broadcasts);
+        self.look_ups.append(&mut later.look_ups);
+        self.events.append(&mut later.events);
+    }
+}

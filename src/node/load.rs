@@ -1,0 +1,83 @@
+//! From the store to a running node: every record becomes its machine again.
+
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use super::session::SessionSlot;
+use super::{Config, Node, NodeError, PayeeSlot, PayerSlot};
+use crate::keys::Context;
+use crate::signer::{KeyName, Role, Signer};
+use crate::store::{Key, Store};
+use crate::stream::payee::PayeeRecord;
+use crate::stream::payer::PayerRecord;
+use crate::stream::{Payee, Payer};
+
+/// The store's room byte of sessions, see `session`.
+const SESSIONS: [u8; 1] = [0x05];
+
+impl<S: Signer> Node<S> {
+    /// A node with everything that the store holds.
+    ///
+    /// Afterwards tell it the tip and the status of each [`Node::watched`] outpoint, then connect.
+    /// A payer's channel takes payments again once its payee has presented its best voucher.
+    ///
+    /// # Errors
+    /// [`NodeError::Stream`], [`NodeError::Meter`] or [`NodeError::Store`] for the first record that
+    /// cannot be read (unknown version, rot); the store is not touched.
+    pub fn load(
+        config: Config,
+        context: Context,
+        signer: S,
+        store: &dyn Store,
+    ) -> Result<Self, NodeError> {
+        let mut node = Self::new(config, context, signer);
+        for (key, bytes) in records(store, &PayeeRecord::PREFIX)? {
+            node.load_payee(PayeeRecord::decode(&key, &bytes)?)?;
+        }
+        for (key, bytes) in records(store, &PayerRecord::PREFIX)? {
+            node.load_payer(PayerRecord::decode(&key, &bytes)?)?;
+        }
+        for (key, bytes) in records(store, &SESSIONS)? {
+            let (session, slot) = SessionSlot::decode(&key, &bytes)?;
+            node.sessions.insert(session, slot);
+        }
+        Ok(node)
+    }
+
+    fn load_payee(&mut self, record: PayeeRecord) -> Result<(), NodeError> {
+        let terms = self.config.terms.as_ref().ok_or(NodeError::NotAPayee)?;
+        let machine = Payee::load(&self.context, terms.base, record)?;
+        let stated = machine.phase().stated();
+        self.signer.register(machine.channel(), Role::Payee { stated })?;
+        let slot = PayeeSlot { machine, at: None, parent: None };
+        self.payees.insert(slot.machine.outpoint(), slot);
+        Ok(())
+    }
+
+    fn load_payer(&mut self, record: PayerRecord) -> Result<(), NodeError> {
+        let key = self.signer.public(KeyName::Payer(record.index()))?;
+        let machine = Payer::load(&self.context, key, record)?;
+        let (outpoint, acked) = (machine.outpoint(), machine.start());
+        let alias = self.new_alias(outpoint);
+        let slot = PayerSlot {
+            machine,
+            link: None,
+            alias,
+            acked,
+            resend_at: None,
+            top_up: None,
+            parent: None,
+        };
+        self.payers.insert(outpoint, slot);
+        Ok(())
+    }
+}
+
+fn records(store: &dyn Store, prefix: &[u8]) -> Result<Vec<(Key, Vec<u8>)>, NodeError> {
+    let mut found = Vec::new();
+    store.scan(prefix, &mut |key, value| {
+        found.push((*key, value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,315 @@
+//! The payee's side: terms, opening, vouchers, settlement, and its answers to close and top-up.
+
+use alloc::vec::Vec;
+
+use bitcoin::secp256k1::schnorr;
+use bitcoin::{OutPoint, ScriptBuf};
+
+use super::effects::Event;
+use super::link::{chain_hash, change_from_wire, change_to_wire, coins_from_wire};
+use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayeeSlot};
+use crate::signer::{Request, Role, Signer};
+use crate::stream::payee::{PayeeRecord, SettlementPlan};
+use crate::stream::{CloseProposal, OpenRequest, Payee, Terms, TopUpProposal};
+use crate::tx::seen::OutputStatus;
+use crate::tx::{Delay, Settlement, Voucher, payee_script};
+use crate::units::{ChannelAlias, FeeRate, Msat};
+use crate::wire::{self, Accepted, Ack, Best, Bytes, CloseSigned, Standing, TopUpSigned};
+
+/// An opening that waits for the chain's word about its output.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) link: LinkId,
+    pub(super) alias: ChannelAlias,
+    pub(super) request: OpenRequest,
+}
+
+impl<S: Signer> Node<S> {
+    fn terms(&self) -> Result<&Terms, NodeError> {
+        self.config.terms.as_ref().ok_or(NodeError::NotAPayee)
+    }
+
+    pub(super) fn answer_terms(&mut self, link: LinkId) -> Result<(), NodeError> {
+        let terms = Bytes::new(self.terms()?.encode())?;
+        self.effects.send(link, wire::Terms { terms });
+        Ok(())
+    }
+
+    /// A payer shows a channel. What the chain knows of its output is asked first.
+    pub(super) fn receive_open(
+        &mut self,
+        link: LinkId,
+        open: &wire::Open,
+    ) -> Result<(), NodeError> {
+        let terms = self.terms()?;
+        let network = if open.chain == chain_hash(terms.network) {
+            terms.network
+        } else {
+            let (want, got) = (terms.network, other_network(terms.network));
+            return Err(crate::stream::StreamError::WrongNetwork { want, got }.into());
+        };
+        let outpoint = open.outpoint;
+        if self.payees.contains_key(&outpoint) {
+            // Shown again, or a rollover that this payee made itself.
+            self.name(link, open.alias, outpoint)?;
+            return self.answer_standing(link, open.alias, outpoint);
+        }
+        if self.payees.len().saturating_add(self.asked.len()) >= CHANNELS_MAX {
+            return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
+        }
+        let request = OpenRequest {
+            network,
+            base: open.payee_base,
+            payer: open.payer,
+            delay: Delay::new(open.delay.get())?,
+            outpoint,
+            change: change_from_wire(open.change)?,
+            terms: open.terms_hash,
+        };
+        self.asked.insert(outpoint, Asked { link, alias: open.alias, request });
+        self.effects.look_up(outpoint);
+        Ok(())
+    }
+
+    /// The chain has answered about an output that a payer showed.
+    pub(super) fn open_asked(
+        &mut self,
+        now: &Now,
+        asked: &Asked,
+        status: Option<&OutputStatus>,
+    ) -> Result<(), NodeError> {
+        let view = self.view(now.time)?;
+        let terms = self.terms()?;
+        let record = Payee::open(&self.context, terms, &asked.request, status, &view)?;
+        let (outpoint, capacity) = (asked.request.outpoint, record.capacity());
+        self.adopt_payee(&record, None)?;
+        self.name(asked.link, asked.alias, outpoint)?;
+        self.effects.tell(Event::Opened { outpoint, capacity });
+        self.answer_standing(asked.link, asked.alias, outpoint)
+    }
+
+    /// Stores a new payee record, and makes its machine.
+    pub(super) fn adopt_payee(
+        &mut self,
+        record: &PayeeRecord,
+        parent: Option<(OutPoint, Msat)>,
+    ) -> Result<(), NodeError> {
+        let base = self.terms()?.base;
+        let machine = Payee::load(&self.context, base, record.clone())?;
+        let stated = record.phase().stated();
+        self.signer.register(machine.channel(), Role::Payee { stated })?;
+        self.effects.put(record.key()?, &record.encode()?)?;
+        let at =
+            parent.and_then(|(outpoint, _)| self.payees.get(&outpoint)).and_then(|slot| slot.at);
+        self.payees.insert(record.outpoint(), PayeeSlot { machine, at, parent });
+        Ok(())
+    }
+
+    fn answer_standing(
+        &mut self,
+        link: LinkId,
+        alias: ChannelAlias,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
+        let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let standing = match slot.machine.deadline() {
+            Some(_) => Standing::Ready,
+            None if slot.machine.takes_zero_conf() => Standing::ZeroConf,
+            None => Standing::Waiting,
+        };
+        let paid = slot.machine.paid();
+        self.effects.send(link, Accepted { alias, paid, standing });
+        Ok(())
+    }
+
+    pub(super) fn receive_resume(
+        &mut self,
+        link: LinkId,
+        resume: wire::Resume,
+    ) -> Result<(), NodeError> {
+        if let Some(outpoint) = resume.outpoint {
+            if !self.payees.contains_key(&outpoint) {
+                return Err(NodeError::NoChannel { outpoint });
+            }
+            self.name(link, resume.alias, outpoint)?;
+        }
+        let outpoint = self.named(link, resume.alias)?;
+        let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        match slot.machine.best() {
+            Some(Voucher { paid, signature }) => {
+                let change = change_to_wire(slot.machine.channel().change());
+                self.effects.send(link, Best { outpoint, paid, signature, change });
+            }
+            None => self.answer_standing(link, resume.alias, outpoint)?,
+        }
+        self.resend_claims(link, outpoint);
+        Ok(())
+    }
+
+    /// A payment: one verification, then its record and the session that it pays in one commit.
+    pub(super) fn receive_voucher(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        message: wire::Voucher,
+    ) -> Result<(), NodeError> {
+        let outpoint = self.named(link, message.alias)?;
+        let view = self.view(now.time)?;
+        let slot = self.payees.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let voucher = Voucher { paid: message.paid, signature: message.signature };
+        let accepted = slot.machine.accept(&self.context, voucher, &view)?;
+        let paid = accepted.paid();
+        if accepted.is_new() {
+            let record = accepted.record();
+            // P4: the record is in the batch before the acknowledgement is in the outbox.
+            self.effects.put(record.key()?, &record.encode()?)?;
+            slot.machine.apply(record)?;
+            let gained = accepted.gained();
+            self.effects.tell(Event::Received { outpoint, gained, paid });
+            self.count_paid(now, outpoint)?;
+        }
+        self.effects.send(link, Ack { alias: message.alias, paid });
+        Ok(())
+    }
+
+    /// Settles channels in one transaction: stores the promises and the successors, then sends.
+    pub(super) fn settle(
+        &mut self,
+        now: &Now,
+        outpoints: &[OutPoint],
+        script: ScriptBuf,
+        rate: FeeRate,
+    ) -> Result<(), NodeError> {
+        let mut machines = Vec::with_capacity(outpoints.len());
+        for outpoint in outpoints {
+            let slot = self.payees.get(outpoint);
+            let slot = slot.ok_or(NodeError::NoChannel { outpoint: *outpoint })?;
+            machines.push(&slot.machine);
+        }
+        let settlement = SettlementPlan::new(&self.context, machines.iter().copied())?.build(
+            &[],
+            script,
+            rate,
+        )?;
+        let promises = machines
+            .iter()
+            .map(|machine| Ok((machine.promise(&settlement)?, machine.paid())))
+            .collect::<Result<Vec<_>, NodeError>>()?;
+        let signatures = self.sign_settlement(now, &settlement)?;
+        let tx = settlement.finish(&signatures, Vec::new())?;
+        for ((record, successor), stated) in promises {
+            let from = record.outpoint();
+            self.effects.put(record.key()?, &record.encode()?)?;
+            let slot = self.payees.get_mut(&from);
+            let slot = slot.ok_or(NodeError::NoChannel { outpoint: from })?;
+            slot.machine.apply(&record)?;
+            if let Some(successor) = successor {
+                self.continue_payee(from, stated, &successor)?;
+            }
+        }
+        self.effects.broadcast(Vec::from([tx]));
+        Ok(())
+    }
+
+    fn sign_settlement(
+        &mut self,
+        now: &Now,
+        settlement: &Settlement,
+    ) -> Result<Vec<schnorr::Signature>, NodeError> {
+        (0..settlement.parts().len())
+            .map(|index| {
+                let request = Request::Settlement { settlement, index };
+                Ok(self.signer.sign(&request, now.time, &now.aux)?)
+            })
+            .collect()
+    }
+
+    /// The channel goes on at another outpoint that a payee's signature makes.
+    fn continue_payee(
+        &mut self,
+        from: OutPoint,
+        stated: Msat,
+        successor: &PayeeRecord,
+    ) -> Result<(), NodeError> {
+        let (to, capacity) = (successor.outpoint(), successor.capacity());
+        if self.payees.contains_key(&to) {
+            return Ok(());
+        }
+        self.adopt_payee(successor, Some((from, stated)))?;
+        self.move_sessions(from, to, stated, successor.start());
+        self.effects.tell(Event::RolledOver { from, to, capacity });
+        Ok(())
+    }
+
+    pub(super) fn receive_close(
+        &mut self,
+        now: &Now,
+        request: &wire::CloseRequest,
+        link: LinkId,
+    ) -> Result<(), NodeError> {
+        let (outpoint, view) = (self.named(link, request.alias)?, self.view(now.time)?);
+        let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let script = payee_script(&self.context, slot.machine.channel().output().payee())?;
+        let proposal = CloseProposal {
+            paid: request.paid,
+            script: ScriptBuf::from(request.script.as_slice().to_vec()),
+            fee: request.fee,
+            signature: request.signature,
+        };
+        let answer = slot.machine.answer_close(&self.context, &proposal, script, &view)?;
+        let spend = answer.spend();
+        let signature = self.signer.sign(&Request::Close { spend }, now.time, &now.aux)?;
+        let tx = spend.clone().finish(answer.payer(), &signature, Vec::new())?;
+        self.promise(outpoint, answer.record())?;
+        let txid = tx.compute_txid();
+        self.effects.broadcast(Vec::from([tx]));
+        let (alias, paid) = (request.alias, request.paid);
+        self.effects.send(link, CloseSigned { alias, paid, txid, signature });
+        Ok(())
+    }
+
+    pub(super) fn receive_top_up(
+        &mut self,
+        now: &Now,
+        request: &wire::TopUpRequest,
+        link: LinkId,
+    ) -> Result<(), NodeError> {
+        let (outpoint, view) = (self.named(link, request.alias)?, self.view(now.time)?);
+        let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let script = payee_script(&self.context, slot.machine.channel().output().payee())?;
+        let inputs = coins_from_wire(request.coins.as_slice());
+        let carried = request
+            .carried
+            .map(|carried| Voucher { paid: carried.paid, signature: carried.signature });
+        let proposal = TopUpProposal {
+            paid: request.paid,
+            capacity: request.capacity,
+            inputs: inputs.ok_or(NodeError::NotAsked { what: "a coin of another kind" })?,
+            carried,
+        };
+        let answer = slot.machine.answer_top_up(&self.context, &proposal, script, &view)?;
+        let spend = answer.spend();
+        let signature = self.signer.sign(&Request::TopUp { spend }, now.time, &now.aux)?;
+        let txid = spend.transaction().compute_txid();
+        self.promise(outpoint, answer.record())?;
+        self.continue_payee(outpoint, request.paid, answer.successor())?;
+        let (alias, paid) = (request.alias, request.paid);
+        self.effects.send(link, TopUpSigned { alias, paid, txid, signature });
+        Ok(())
+    }
+
+    /// P7: what a payee's signature states is durable before the signature leaves.
+    fn promise(&mut self, outpoint: OutPoint, record: &PayeeRecord) -> Result<(), NodeError> {
+        self.effects.put(record.key()?, &record.encode()?)?;
+        let slot = self.payees.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        Ok(slot.machine.apply(record)?)
+    }
+}
+
+/// Some network that is not `network`: the wire's hash does not say which it was.
+const fn other_network(network: bitcoin::Network) -> bitcoin::Network {
+    match network {
+        bitcoin::Network::Bitcoin => bitcoin::Network::Testnet,
+        _ => bitcoin::Network::Bitcoin,
+    }
+}

@@ -1,0 +1,433 @@
+//! The payer's side: funding, payments, resuming, close, top-up and refund.
+
+use alloc::vec::Vec;
+
+use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness, secp256k1::schnorr};
+
+use super::effects::Event;
+use super::link::{chain_hash, change_from_wire, change_to_wire, coins_to_wire};
+use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot, Payment};
+use crate::signer::{KeyName, Past, Signer, SignerError};
+use crate::store::Key;
+use crate::stream::payer::{Ending, Opening, PayerRecord, TopUpStep};
+use crate::stream::{Payer, StreamError, Terms};
+use crate::tx::{FeeInput, Voucher, payee_script};
+use crate::units::{ChannelAlias, FeeRate, Msat, Sat, SessionId};
+use crate::wire::{self, Bytes, Carried, CloseRequest, Resume, TermsQuery, TopUpRequest};
+
+/// The store's room byte of the node's own records; the second byte says which.
+const ROOM: u8 = 0x01;
+/// A channel's backup, under its first outpoint.
+const BACKUP: u8 = 0x02;
+
+/// A top-up on its way.
+#[derive(Debug)]
+pub(super) struct PendingTopUp {
+    step: TopUpStep,
+    /// The payee's signature, once it has come.
+    payee: Option<schnorr::Signature>,
+}
+
+impl<S: Signer> Node<S> {
+    pub(super) fn ask_terms(&mut self, link: LinkId) -> Result<(), NodeError> {
+        if !self.links.contains_key(&link) {
+            return Err(NodeError::NoLink { link });
+        }
+        self.effects.send(link, TermsQuery {});
+        Ok(())
+    }
+
+    pub(super) fn receive_terms(
+        &mut self,
+        link: LinkId,
+        message: &wire::Terms,
+    ) -> Result<(), NodeError> {
+        let terms = Terms::parse(message.terms.as_slice()).map_err(StreamError::from)?;
+        self.effects.tell(Event::TermsReceived { link, terms });
+        Ok(())
+    }
+
+    /// The funding is signed: record and backup become durable, then it is broadcast and shown.
+    pub(super) fn fund(
+        &mut self,
+        link: Option<LinkId>,
+        opening: &Opening,
+        funding: Transaction,
+        vout: u32,
+        backup: &[u8],
+    ) -> Result<(), NodeError> {
+        let output = usize::try_from(vout).ok().and_then(|vout| funding.output.get(vout));
+        let right = output.is_some_and(|output| {
+            output.script_pubkey == *opening.script()
+                && output.value.to_sat() == opening.capacity().to_sat()
+        });
+        if !right {
+            return Err(NodeError::WrongFunding { vout });
+        }
+        let outpoint = OutPoint { txid: funding.compute_txid(), vout };
+        let (record, _, _) = opening.funded(outpoint);
+        // P4: the refund leaf's only copy is durable before there is anything to refund.
+        self.effects.put(backup_key(outpoint)?, backup)?;
+        self.adopt_payer(record, None)?;
+        self.slot(outpoint)?.machine.clone().register(&mut self.signer, Past::New)?;
+        self.effects.broadcast(Vec::from([funding]));
+        self.effects.look_up(outpoint);
+        match link {
+            Some(link) => self.show(link, outpoint),
+            None => Ok(()),
+        }
+    }
+
+    /// A restored channel: paid on only after the payee's best voucher was seen.
+    pub(super) fn adopt(&mut self, record: PayerRecord) -> Result<(), NodeError> {
+        let outpoint = record.outpoint();
+        self.adopt_payer(record, None)?;
+        self.effects.look_up(outpoint);
+        Ok(())
+    }
+
+    pub(super) fn adopt_payer(
+        &mut self,
+        record: PayerRecord,
+        parent: Option<(OutPoint, Msat)>,
+    ) -> Result<(), NodeError> {
+        if self.payers.len() >= CHANNELS_MAX {
+            return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
+        }
+        let key = self.signer.public(KeyName::Payer(record.index()))?;
+        let machine = Payer::load(&self.context, key, record)?;
+        let record = machine.record();
+        self.effects.put(record.key()?, &record.encode()?)?;
+        let link =
+            parent.and_then(|(outpoint, _)| self.payers.get(&outpoint)).and_then(|slot| slot.link);
+        let (outpoint, acked) = (machine.outpoint(), machine.start());
+        let alias = self.new_alias(outpoint);
+        let slot = PayerSlot { machine, link, alias, acked, resend_at: None, top_up: None, parent };
+        self.payers.insert(outpoint, slot);
+        Ok(())
+    }
+
+    /// Shows a channel to the payee: its answer is `Accepted`.
+    pub(super) fn show(&mut self, link: LinkId, outpoint: OutPoint) -> Result<(), NodeError> {
+        if !self.links.contains_key(&link) {
+            return Err(NodeError::NoLink { link });
+        }
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        slot.link = Some(link);
+        let request = slot.machine.open_request(self.config.network);
+        let delay = core::num::NonZeroU16::new(request.delay.to_u16());
+        let open = wire::Open {
+            alias: slot.alias,
+            chain: chain_hash(self.config.network),
+            payer: request.payer,
+            delay: delay.unwrap_or(core::num::NonZeroU16::MIN),
+            outpoint,
+            change: change_to_wire(&request.change),
+            paid: slot.machine.signed(),
+            payee_base: request.base,
+            terms_hash: request.terms,
+        };
+        self.effects.send(link, open);
+        Ok(())
+    }
+
+    pub(super) fn attach(&mut self, link: LinkId, outpoint: OutPoint) -> Result<(), NodeError> {
+        if !self.links.contains_key(&link) {
+            return Err(NodeError::NoLink { link });
+        }
+        let slot = self.slot_mut(outpoint)?;
+        slot.link = Some(link);
+        let alias = slot.alias;
+        self.effects.send(link, Resume { alias, outpoint: Some(outpoint) });
+        Ok(())
+    }
+
+    /// The payee has taken the channel, or holds no voucher of it yet.
+    pub(super) fn receive_accepted(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        message: wire::Accepted,
+    ) -> Result<(), NodeError> {
+        let outpoint = self.payer_named(message.alias)?;
+        self.slot_mut(outpoint)?.link = Some(link);
+        self.resumed(now, outpoint, None)
+    }
+
+    /// The payee presents its best voucher.
+    pub(super) fn receive_best(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        message: &wire::Best,
+    ) -> Result<(), NodeError> {
+        let outpoint = message.outpoint;
+        self.slot_mut(outpoint)?.link = Some(link);
+        let voucher = Voucher { paid: message.paid, signature: message.signature };
+        self.resumed(now, outpoint, Some((voucher, change_from_wire(message.change)?)))
+    }
+
+    fn resumed(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+        best: Option<(Voucher, crate::tx::ChangeScript)>,
+    ) -> Result<(), NodeError> {
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let best_ref = best.as_ref().map(|(voucher, change)| (*voucher, change));
+        let resumed = slot.machine.resume(&self.context, &mut self.signer, best_ref)?;
+        let record = resumed.record();
+        self.effects.put_lazily(record.key()?, &record.encode()?)?;
+        slot.machine.apply(record)?;
+        let behind = resumed.behind();
+        slot.acked = slot.machine.signed().saturating_sub(behind);
+        let signed = slot.machine.signed();
+        self.effects.tell(Event::Ready { outpoint, signed, behind });
+        if behind > Msat::ZERO {
+            self.resend(now, outpoint)?;
+        }
+        self.restart_sessions(now, outpoint)
+    }
+
+    pub(super) fn receive_ack(&mut self, alias: ChannelAlias, paid: Msat) -> Result<(), NodeError> {
+        let outpoint = self.payer_named(alias)?;
+        let slot = self.slot_mut(outpoint)?;
+        if paid > slot.machine.signed() {
+            return Err(NodeError::NotAsked { what: "an acknowledgement of more than was paid" });
+        }
+        if paid > slot.acked {
+            slot.acked = paid;
+            self.effects.tell(Event::Acknowledged { outpoint, paid });
+        }
+        let slot = self.slot_mut(outpoint)?;
+        if slot.acked == slot.machine.signed() {
+            slot.resend_at = None;
+        }
+        Ok(())
+    }
+
+    pub(super) fn pay_more(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+        more: Msat,
+        session: SessionId,
+        ending: Ending,
+    ) -> Result<(), NodeError> {
+        let signed = self.slot(outpoint)?.machine.signed();
+        let paid = signed.add(more).map_err(crate::tx::TxError::from)?;
+        self.pay_to(now, Payment { outpoint, paid, session, ending })
+    }
+
+    /// Signs and sends; a budget that is not reserved yet is reserved by the next flush first.
+    pub(super) fn pay_to(&mut self, now: &Now, payment: Payment) -> Result<(), NodeError> {
+        let view = self.view(now.time)?;
+        let outpoint = payment.outpoint;
+        let resend_at = now.time.saturating_after(self.config.resend_after);
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let Payment { paid, session, ending, .. } = payment;
+        let step = slot.machine.pay(&mut self.signer, paid, ending, session, &view, &now.aux);
+        let step = match step {
+            Err(StreamError::Signer(SignerError::NeedsReservation { ahead, .. })) => {
+                // Only the newest counts: vouchers are cumulative.
+                self.waiting.retain(|(waiting, _)| waiting.outpoint != outpoint);
+                self.waiting.push((payment, ahead));
+                return Ok(());
+            }
+            step => step?,
+        };
+        slot.machine.apply(step.record())?;
+        let voucher = step.voucher();
+        if let Some(link) = slot.link {
+            slot.resend_at = Some(resend_at);
+            let (alias, signature) = (slot.alias, voucher.signature);
+            self.effects.send(link, wire::Voucher { alias, paid, signature });
+        }
+        self.count_signed(now, outpoint)
+    }
+
+    /// Signs the same state again and sends it: a lost voucher, or a payee that lost its store.
+    pub(super) fn resend(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
+        let signed = self.slot(outpoint)?.machine.signed();
+        let session = self.session_on(outpoint).unwrap_or(SessionId::MIN);
+        self.pay_more(now, outpoint, Msat::ZERO, session, self.ending_for(outpoint, signed))
+    }
+
+    fn ending_for(&self, outpoint: OutPoint, paid: Msat) -> Ending {
+        let full = self.payers.get(&outpoint).map(|slot| slot.machine.channel().capacity());
+        // The full capacity was signed before, so the caller had opted in.
+        if full.map(Sat::to_msat) == Some(paid) {
+            Ending::GivesUpChange
+        } else {
+            Ending::KeepsChange
+        }
+    }
+
+    pub(super) fn woken(&mut self, now: &Now) -> Result<(), NodeError> {
+        let due: Vec<OutPoint> = self
+            .payers
+            .iter()
+            .filter(|(_, slot)| slot.resend_at.is_some_and(|at| at <= now.time))
+            .map(|(outpoint, _)| *outpoint)
+            .collect();
+        for outpoint in due {
+            self.slot_mut(outpoint)?.resend_at = None;
+            self.resend(now, outpoint)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn close(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+        script: ScriptBuf,
+        fee: Sat,
+    ) -> Result<(), NodeError> {
+        let view = self.view(now.time)?;
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let link = slot.link.ok_or(NodeError::NoChannel { outpoint })?;
+        let payee = payee_script(&self.context, slot.machine.channel().output().payee())?;
+        let step =
+            slot.machine.propose_close(&mut self.signer, script, payee, fee, &view, &now.aux)?;
+        let (record, proposal) = (step.record(), step.proposal());
+        self.effects.put(record.key()?, &record.encode()?)?;
+        slot.machine.apply(record)?;
+        let message = CloseRequest {
+            alias: slot.alias,
+            paid: proposal.paid,
+            fee: proposal.fee,
+            script: Bytes::new(proposal.script.to_bytes())?,
+            signature: proposal.signature,
+        };
+        self.effects.send(link, message);
+        Ok(())
+    }
+
+    pub(super) fn top_up(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+        inputs: Vec<FeeInput>,
+        capacity: Sat,
+        carries: Option<SessionId>,
+    ) -> Result<(), NodeError> {
+        let view = self.view(now.time)?;
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let link = slot.link.ok_or(NodeError::NoChannel { outpoint })?;
+        let payee = payee_script(&self.context, slot.machine.channel().output().payee())?;
+        let step = slot.machine.propose_top_up(
+            &self.context,
+            &mut self.signer,
+            inputs,
+            capacity,
+            carries,
+            payee,
+            &view,
+            &now.aux,
+        )?;
+        let proposal = step.proposal();
+        let message = TopUpRequest {
+            alias: slot.alias,
+            paid: proposal.paid,
+            capacity: proposal.capacity,
+            coins: Bytes::new(coins_to_wire(&proposal.inputs))?,
+            carried: proposal
+                .carried
+                .map(|voucher| Carried { paid: voucher.paid, signature: voucher.signature }),
+        };
+        let (record, successor) = (step.record().clone(), step.successor().clone());
+        let paid = proposal.paid;
+        self.effects.put(record.key()?, &record.encode()?)?;
+        slot.machine.apply(&record)?;
+        slot.top_up = Some(PendingTopUp { step, payee: None });
+        self.adopt_payer(successor, Some((outpoint, paid)))?;
+        self.effects.send(link, message);
+        Ok(())
+    }
+
+    /// The payee has signed: its signature is checked, and the coins' owner asked.
+    pub(super) fn receive_top_up_signed(
+        &mut self,
+        _now: &Now,
+        message: &wire::TopUpSigned,
+    ) -> Result<(), NodeError> {
+        let outpoint = self.payer_named(message.alias)?;
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let pending = slot.top_up.as_mut().ok_or(NodeError::NotAsked { what: "a top-up" })?;
+        pending.step.spend().verify_payee(&self.context, &message.signature)?;
+        pending.payee = Some(message.signature);
+        let spend = pending.step.spend().clone();
+        self.effects.tell(Event::TopUpAgreed { outpoint, spend });
+        Ok(())
+    }
+
+    pub(super) fn finish_top_up(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+        witnesses: Vec<Witness>,
+    ) -> Result<(), NodeError> {
+        let view = self.view(now.time)?;
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let pending = slot.top_up.as_ref().ok_or(NodeError::NotAsked { what: "a top-up" })?;
+        let payee = pending.payee.ok_or(NodeError::NotAsked { what: "a top-up" })?;
+        let spend = pending.step.spend();
+        let payer = slot.machine.sign_top_up(
+            &self.context,
+            &mut self.signer,
+            spend,
+            &payee,
+            &view,
+            &now.aux,
+        )?;
+        let tx = spend.clone().finish(&payer, &payee, witnesses)?;
+        let (successor, stated) = (pending.step.successor().clone(), spend.paid());
+        slot.top_up = None;
+        let to = successor.outpoint();
+        self.move_sessions(outpoint, to, stated, successor.start());
+        self.effects.broadcast(Vec::from([tx]));
+        let capacity = successor.capacity();
+        self.effects.tell(Event::RolledOver { from: outpoint, to, capacity });
+        match self.slot(to)?.link {
+            Some(link) => self.show(link, to),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn refund(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+        script: ScriptBuf,
+        rate: FeeRate,
+    ) -> Result<(), NodeError> {
+        let view = self.view(now.time)?;
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        if slot.machine.phase() == crate::stream::payer::PayerPhase::Unsure {
+            // A refund needs no resuming; the signer only has to know the key.
+            slot.machine.register(&mut self.signer, Past::Unknown { from: None })?;
+        }
+        let step = slot.machine.refund(&mut self.signer, script, rate, &view, &now.aux)?;
+        self.effects.broadcast(Vec::from([step.transaction().clone()]));
+        Ok(())
+    }
+
+    pub(super) fn slot(&self, outpoint: OutPoint) -> Result<&PayerSlot, NodeError> {
+        self.payers.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })
+    }
+
+    pub(super) fn slot_mut(&mut self, outpoint: OutPoint) -> Result<&mut PayerSlot, NodeError> {
+        self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })
+    }
+
+    fn payer_named(&self, alias: ChannelAlias) -> Result<OutPoint, NodeError> {
+        self.aliases.get(&alias).copied().ok_or(NodeError::NoAlias { alias })
+    }
+}
+
+/// Where a channel's backup is stored.
+pub(super) fn backup_key(outpoint: OutPoint) -> Result<Key, NodeError> {
+    let vout = outpoint.vout.to_be_bytes();
+    Ok(Key::from_parts(&[&[ROOM, BACKUP], outpoint.txid.as_ref(), &vout])?)
+}
