@@ -248,6 +248,7 @@ impl<S: Signer> Node<S> {
             return Ok(());
         }
         if let Some(Input::Claim { at, total, idle }) = slot.meter.claim() {
+            let idle = Some(idle).filter(|idle| *idle > Seconds::MIN);
             let reading = Reading { session, time: at, quantity: total, idle };
             if slot.claims.len() >= CLAIMS_MAX {
                 slot.claims.pop_back();
@@ -274,7 +275,8 @@ impl<S: Signer> Node<S> {
         let seen = reading.time < record.at()
             || (reading.time == record.at() && reading.quantity < record.quantity());
         if !seen {
-            let (at, total, idle) = (reading.time, reading.quantity, reading.idle);
+            let (at, total) = (reading.time, reading.quantity);
+            let idle = reading.idle.unwrap_or(Seconds::MIN);
             self.step(now, session, Input::Claim { at, total, idle })?;
         }
         self.pay_due(now, session)
