@@ -5,7 +5,8 @@ mod tx_support;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, ScriptBuf, TxOut, Weight, Witness};
 use millstream::tx::{
-    Channel, Delay, FeeInput, JointSpend, Refund, Settled, Settlement, TxError, WalletScript,
+    ChangeScript, Channel, Delay, FeeInput, JointSpend, Refund, Settled, Settlement, TxError,
+    WalletScript,
 };
 use millstream::units::{FeeRate, Msat, Sat};
 use tx_support::{
@@ -230,11 +231,46 @@ fn change_script_of_another_kind_is_refused() {
 }
 
 #[test]
+fn voucher_of_a_witness_has_64_bytes_and_its_type() {
+    for (paid, kind, other) in [(9_000_999, 0x83, 0x82), (10_000_000, 0x82, 0x83)] {
+        let channel = channel(1, 10_000, OWN);
+        let part = settled(1, channel.clone(), msat(paid));
+        let voucher = part.voucher().voucher();
+        let whole = channel.witness_signature(voucher).to_vec();
+        assert_eq!(whole[64], kind);
+        assert_eq!(channel.parse_witness(msat(paid), &whole), Ok(voucher));
+        let refused = |bytes: &[u8]| {
+            let (kind, implied) = (bytes.get(64).copied(), kind);
+            let error = TxError::SignatureForm { bytes: bytes.len(), kind, implied };
+            assert_eq!(channel.parse_witness(msat(paid), bytes), Err(error));
+        };
+        refused(&[]);
+        refused(&whole[..64]);
+        refused(&[&whole[..], &[0]].concat());
+        refused(&[&whole[..64], &[other]].concat());
+    }
+}
+
+#[test]
+fn own_script_given_as_a_wallets_is_still_a_rollover() {
+    let output = output_of(1, 144);
+    let own = ChangeScript::Wallet(WalletScript::parse(output.script().clone()).unwrap());
+    let channel = Channel::new(outpoint(1), sat(10_000), output, own).unwrap();
+    assert_eq!(*channel.change(), ChangeScript::Own);
+    let settlement = settle(vec![settled(1, channel, msat(5_000_000))], 0).unwrap();
+    assert_eq!(settlement.rollover(0).unwrap().map(|next| next.capacity()), Some(sat(5_000)));
+    let full = settle(parts(1, OWN, true), 0).unwrap();
+    assert_eq!(full.rollover(0), Ok(None));
+    let wallet = settle(parts(1, P2TR, false), 0).unwrap();
+    assert_eq!(wallet.rollover(0), Ok(None));
+}
+
+#[test]
 fn voucher_by_another_key_is_refused() {
     let (channel, foreign) = (channel(1, 10_000, OWN), payer_key(2));
-    let (want, got) = (payer_key(1).public(), foreign.public());
+    let want = payer_key(1).public();
     let refused = channel.sign(&CONTEXT, &foreign, msat(1), &NO_AUX).err();
-    assert_eq!(refused, Some(TxError::WrongKey { want, got }));
+    assert_eq!(refused, Some(TxError::WrongKey { want }));
 }
 
 #[test]

@@ -265,10 +265,8 @@ fn settlement_pairs_conserves_and_pays_its_rate() {
         })
         .unwrap();
     let (built, refused, channels) = (built.get(), refused.get(), channels.get());
-    println!(
-        "settlements: {built} built, {refused} refused as too large or too small, of {channels} channels"
-    );
-    assert!(built > 0 && refused > 0);
+    println!("settlements: {built} built, {refused} too large or too small, {channels} channels");
+    assert!(built > refused);
 }
 
 proptest! {
@@ -357,7 +355,10 @@ proptest! {
             return Ok(());
         }
         let spend = match built {
-            Err(TxError::ChangeBelowDust { .. }) if carried && next < balance + 330 => return Ok(()),
+            Err(TxError::ChangeBelowDust { .. }) => {
+                prop_assert!(carried && next < balance + 330);
+                return Ok(());
+            }
             built => built.unwrap(),
         };
         let topped_up = spend.topped_up().unwrap().unwrap();

@@ -34,8 +34,8 @@ const ECDSA_BYTES: usize = 72;
 ///
 /// | kind | witness | bytes counted |
 /// | --- | --- | --- |
-/// | P2TR | one signature of SIGHASH_DEFAULT, without a type byte | 64 |
-/// | P2WPKH | DER signature (low S) with SIGHASH_ALL's type byte, compressed key | 72 and 33 |
+/// | P2TR | one signature of `SIGHASH_DEFAULT`, without a type byte | 64 |
+/// | P2WPKH | DER signature (low S) with `SIGHASH_ALL`'s type byte, compressed key | 72 and 33 |
 ///
 /// A shorter DER signature makes the transaction one or two weight units lighter than counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl Draft {
         if vbytes > limit { Err(TxError::TooLarge { vbytes, limit }) } else { Ok(()) }
     }
 
-    /// BIP341's digest of input `index` with SIGHASH_DEFAULT: a script path if a leaf is given.
+    /// BIP341's digest of input `index` with `SIGHASH_DEFAULT`: a script path if a leaf is given.
     pub(super) fn digest(&self, index: usize, leaf: TapLeafHash) -> Result<[u8; 32], TxError> {
         SighashCache::new(&self.tx)
             .taproot_script_spend_signature_hash(
@@ -171,7 +171,7 @@ impl Draft {
                 leaf,
                 TapSighashType::Default,
             )
-            .map(|digest| digest.to_byte_array())
+            .map(Hash::to_byte_array)
             .map_err(|_| TxError::NoSuchInput { index, inputs: self.tx.input.len() })
     }
 
@@ -197,7 +197,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Replaces the placeholders of the fee inputs, which start at `first`, and hands out the whole.
+    /// Replaces the placeholders of the fee inputs, which start at `first`, and hands out all.
     pub(super) fn finish(
         mut self,
         first: usize,

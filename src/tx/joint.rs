@@ -1,4 +1,4 @@
-//! Close and top-up: both sides sign one transaction with SIGHASH_DEFAULT.
+//! Close and top-up: both sides sign one transaction with `SIGHASH_DEFAULT`.
 
 use alloc::vec::Vec;
 
@@ -23,12 +23,13 @@ use crate::units::{Msat, Sat};
 /// | top-up that carries | the channel's script: new capacity | none |
 ///
 /// The payer bears the fee of each: the payee's part is never less than the whole satoshis of
-/// `paid`. In a close an output below its dust limit is left out (the other is then output 0), and
-/// what it would have held goes to the miner. The inputs must be confirmed, which the caller checks.
+/// `paid`. In a close an output below its dust limit is left out (the other is then output 0): the
+/// payee's dust pays the fee first, and what is over of it goes to the miner, never to the payer.
+/// The inputs must be confirmed, which the caller checks.
 /// At most 1,000 vB, so that whoever broadcasts it at a low fee cannot make replacing it dear.
 ///
 /// A peer's proposal is never signed as it is: it is rebuilt by [`Self::close`] or [`Self::top_up`]
-/// from the channel, the proposal's first output and its fee, and refused if the txids differ.
+/// from the channel, the proposal's first output and fee, and refused if the txids differ.
 /// The payee's signature on it can never be revoked: until the outpoint's spend is buried, vouchers
 /// above `paid` are zero-conf credit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +179,7 @@ impl JointSpend {
         self.draft.fee()
     }
 
-    /// What both sides sign (BIP341/342, SIGHASH_DEFAULT, settle leaf).
+    /// What both sides sign (BIP341/342, `SIGHASH_DEFAULT`, settle leaf).
     ///
     /// # Errors
     /// None that construction did not already exclude.

@@ -1,7 +1,7 @@
 //! Transactions of stream channels: the on-chain format, version 1, in full.
 //!
 //! Pure builders and checkers: they take keys, amounts and coins, and give transactions, digests
-//! and proofs. Whoever reads this room's pages can write a second implementation from them; the
+//! and proofs. Whoever reads this page and BIP340-342 can write a second implementation; the
 //! vectors in `tests/vectors/stream_v1.json` are the same in numbers.
 //!
 //! ```text
@@ -16,27 +16,145 @@
 //!                    '--> Refund            v2   payer
 //! ```
 //!
-//! # The format
+//! # Notation
 //!
-//! * Keys are x-only. payee = lift_x(base) + tagged hash("millstream/stream/payee", base || payer)
-//!   times the generator ([`crate::keys::payee_key`]).
-//! * The output is [`FundingOutput`]; its two scripts, internal key and control blocks stand there.
-//! * A voucher is the payer's BIP340 signature of [`Channel::digest`]; its byte table stands there.
-//!   In the witness it carries its type byte, 0x83 or 0x82; on the wire it does not.
-//! * The witness of the settle leaf is: payee's signature, payer's signature, script, control
-//!   block. That of the refund leaf is: payer's signature, script, control block.
-//! * Every settle-leaf spend has the sequence `0x8000_0000 | (paid mod 1000)`; fee inputs have
-//!   0xfffffffd; a refund has D.
+//! `H_tag(m)` is BIP340's tagged hash, SHA-256(SHA-256(tag) || SHA-256(tag) || m). Keys are x-only,
+//! 32 bytes; a key that is tweaked is lifted to even Y first, and of the sum the x coordinate
+//! counts. G is the generator, D the delay in blocks, 1 ..= 65,535. Amounts on the chain are
+//! satoshis, `paid` is in millisatoshis; floor(paid) below means paid / 1000, rounded down. Numbers
+//! in transactions and digests are little-endian. Lock times are 0, script signatures empty.
+//!
+//! # Keys and the funding output
+//!
+//! ```text
+//! payee         base + H_millstream/stream/payee(base || payer) G
+//! r             H_millstream/stream/internal(0x01 || payer || payee || D as two bytes)
+//! internal key  P + r G, P = BIP341's point without a known logarithm, whose x coordinate is
+//!               50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0
+//! settle leaf   0x20 payer 0xad 0x20 payee 0xac, 68 bytes:
+//!               <payer> OP_CHECKSIGVERIFY <payee> OP_CHECKSIG
+//! refund leaf   0x20 payer 0xad push(D) 0xb2, 36 to 39 bytes:
+//!               <payer> OP_CHECKSIGVERIFY <D> OP_CHECKSEQUENCEVERIFY
+//! push(D)       1-16: one byte, 0x50 + D; above: length, then D in as few bytes as hold it,
+//!               with a zero byte at the end if the highest bit of the last one is set
+//! leaf hash     H_TapLeaf(0xc0 || length of the script, one byte || script)
+//! root          H_TapBranch(the two leaf hashes, the smaller one first)
+//! output key    internal key + H_TapTweak(internal key || root) G
+//! script        0x51 0x20 output key
+//! control block 0xc0, or 0xc1 if the output key's Y is odd; internal key; the other leaf's hash
+//! payee script  0x51 0x20 x(payee + H_TapTweak(payee) G), spent by the key path
+//! ```
+//!
+//! ([`crate::keys::payee_key`], [`FundingOutput`], [`payee_script`].) The byte 0x01 is the version
+//! of the format. Both sides compute all of it from payer, base and D. A channel is one outpoint
+//! with this script: a second deposit to it is another channel. The payee's script is the usual
+//! target of its money; in a settlement it may choose any other.
+//!
+//! # Voucher
+//!
+//! The payer's BIP340 signature of [`Channel::digest`], whose byte table stands there: the settle
+//! leaf's digest of a transaction of version 3 with this one input, whose sequence is
+//! 0x80000000 + (paid mod 1000), and with the change, capacity - floor(paid), as output 0.
+//!
+//! | paid | type | change |
+//! | --- | --- | --- |
+//! | below capacity x 1000 | 0x83, SINGLE and ANYONECANPAY | at least its [`dust_limit`] |
+//! | capacity x 1000 | 0x82, NONE and ANYONECANPAY | none |
+//!
+//! What lies between, a change below dust, cannot be paid: the payer stops at
+//! [`Channel::largest_with_change`], or gives up the rest and signs the last voucher. The type is
+//! never sent, since `paid` implies it; in a witness it stands behind the signature
+//! ([`Channel::parse_witness`]). The change script is fixed when the channel opens: the channel's
+//! own, or exactly P2TR, P2WPKH or P2WSH ([`WalletScript`]). BIP340's auxiliary data is free; the
+//! vectors use 32 zero bytes.
+//!
+//! # Transactions
+//!
+//! | | settlement | close, top-up | refund |
+//! | --- | --- | --- | --- |
+//! | version | 3 | 3 | 2 |
+//! | inputs | with change, full, fee | channel, fee (top-up) | channel |
+//! | channel's sequence | 0x80000000 + (paid mod 1000) | the same | D |
+//! | fee input's sequence | 0xfffffffd | 0xfffffffd | |
+//! | outputs | change i at i, then the payee's | as in [`JointSpend`] | one |
+//! | payer signs | its voucher | settle leaf | refund leaf |
+//! | payee signs | settle leaf | settle leaf | |
+//! | largest size | 10,000 vB | 1,000 vB | |
+//! | fee from | payee, fee inputs | payer | payer |
+//!
+//! The witness of a channel's input is payee's signature, payer's signature, settle leaf, its
+//! control block; in a refund payer's signature, refund leaf, its control block. But for vouchers
+//! all signatures are of `SIGHASH_DEFAULT`, 64 bytes without a type byte.
+//!
+//! A fee is the rate times the weight, rounded up to the satoshi, with every signature at its full
+//! size. No output is below its dust limit. Change i belongs to input i because SINGLE signs just
+//! that pair; a full channel or a fee input before one with change would break it. Fee inputs are
+//! confirmed P2TR (key path) or P2WPKH coins, consumed whole ([`FeeInput`]). What the builders
+//! cannot see, their caller checks:
+//!
+//! * The inputs of a settlement are confirmed; or all unconfirmed ones come from one version-3
+//!   transaction, the settlement has at most 1,000 vB (6 channels with P2TR changes), and that
+//!   parent has no other child. Inputs of a close or top-up are confirmed (BIP431, TRUC).
+//! * A settlement confirms at the latest in the block before the deadline: the confirmation height
+//!   of the funding + D, from which on a refund can confirm.
+//! * With the change to the channel's own script a settlement is a rollover
+//!   ([`Settlement::rollover`]): change i is the channel's new outpoint with a fresh D, and
+//!   paid mod 1000 the payer's first debt there.
+//! * Replacing a settlement means building it again from the same parts with a higher rate; inputs
+//!   and changes stay.
 //!
 //! # Sizes
 //!
-//! | transaction | weight units | vB |
+//! With P2TR payee output; in weight units, of which four are one vB.
+//!
+//! | transaction | weight | vB |
 //! | --- | --- | --- |
 //! | funding output | 172 | 43 |
-//! | settlement, one channel, P2TR change and payee output | 817 | 204.25 |
-//! | settlement, each further channel with P2TR change | 604 | 151 |
-//! | refund to P2TR | 547 or 548 or 550 (D in one, two or three bytes) | 137.5 |
+//! | settlement of one channel, change to P2TR, P2WSH or its own script | 817 | 204.25 |
+//! | of one channel, change to P2WPKH | 769 | 192.25 |
+//! | of one full channel | 645 | 161.25 |
+//! | each further channel: P2TR, P2WPKH change, full | 603, 555, 431 | 150.75, 138.75, 107.75 |
+//! | each fee input: P2TR, P2WPKH | 230, 272 | 57.5, 68 |
+//! | refund, D to 16, to 127, to 32,767, above | 547, 548, 549, 550 | 137.5 at most |
 //! | close, two P2TR outputs | 816 | 204 |
+//! | top-up with one P2TR fee input: carried, paid out | 874, 1,046 | 218.5, 261.5 |
+//!
+//! So 10,000 vB hold 65 channels with P2TR changes and two P2TR fee inputs, 71 with P2WPKH changes
+//! and one, or 92 full ones.
+//!
+//! # Example
+//!
+//! ```
+//! use bitcoin::{Network, OutPoint};
+//! use millstream::keys::{Context, Entropy, Seed};
+//! use millstream::tx::{
+//!     ChangeScript, Channel, Delay, FundingOutput, Settled, Settlement, payee_script,
+//! };
+//! use millstream::units::{FeeRate, KeyIndex, Msat, Sat};
+//!
+//! let (context, aux) = (Context::new(), Entropy::new([0; 32]));
+//! let payer = Seed::new([1; 32]).payer_key(&context, Network::Regtest, KeyIndex::new(0)?)?;
+//! let base = Seed::new([2; 32]).base_key(&context, Network::Regtest)?;
+//! let output = FundingOutput::new(&context, payer.public(), base.public(), Delay::new(144)?)?;
+//! let funded = OutPoint::null(); // where `output.script()` was funded
+//! let channel = Channel::new(funded, Sat::new(100_000)?, output, ChangeScript::Own)?;
+//!
+//! // The payer pays 40,000.500 satoshis in all, the payee checks.
+//! let voucher = channel.sign(&context, &payer, Msat::new(40_000_500)?, &aux)?;
+//! let checked = channel.verify(&context, voucher)?;
+//!
+//! // The payee settles at 2 sat/vB.
+//! let payee = base.for_payer(&context, payer.public())?;
+//! let to = payee_script(&context, payee.public())?;
+//! let part = Settled::new(channel, checked)?;
+//! let settlement = Settlement::at_rate(vec![part], &[], to, FeeRate::new(2_000)?)?;
+//! let signature = payee.sign(&context, settlement.digest(0)?, &aux);
+//! let next = settlement.rollover(0)?.map(|channel| channel.capacity());
+//! let transaction = settlement.finish(&[signature], vec![])?;
+//! assert_eq!(next, Some(Sat::new(60_000)?));
+//! assert_eq!(transaction.output[1].value.to_sat(), 40_000 - 409);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! Rank 2. `signer` computes digests from here, `stream` decides which transaction is due.
 
@@ -117,12 +235,10 @@ pub enum TxError {
         implied: u8,
     },
     /// The key is not the one in the channel's script.
-    #[error("key {got} is not the channel's {want}")]
+    #[error("key is not the channel's {want}")]
     WrongKey {
-        /// The channel's key.
+        /// The channel's key. The other one is left out to keep every `Result` here small.
         want: XOnlyPublicKey,
-        /// The key that was given.
-        got: XOnlyPublicKey,
     },
     /// The voucher was checked against another channel.
     #[error("voucher of {got} in a settlement of {want}")]

@@ -82,7 +82,7 @@ impl Refund {
         &self.draft.tx
     }
 
-    /// What the payer signs (BIP341/342, SIGHASH_DEFAULT, refund leaf).
+    /// What the payer signs (BIP341/342, `SIGHASH_DEFAULT`, refund leaf).
     ///
     /// # Errors
     /// None that construction did not already exclude.

@@ -61,7 +61,7 @@ impl Settled {
 /// | NONE vouchers (fully spent channels) | then the payee's outputs |
 /// | fee inputs | |
 ///
-/// Version 3, lock time 0. The payee signs each channel's input with SIGHASH_DEFAULT, so that
+/// Version 3, lock time 0. The payee signs each channel's input with `SIGHASH_DEFAULT`, so that
 /// nobody can change anything afterwards; anybody may broadcast it. To replace it by a better fee,
 /// build it again from the same parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl Settlement {
         self.parts.get(index).map(|part| part.channel.output().payee())
     }
 
-    /// What the payee signs for input `index` (BIP341/342, SIGHASH_DEFAULT, settle leaf).
+    /// What the payee signs for input `index` (BIP341/342, `SIGHASH_DEFAULT`, settle leaf).
     ///
     /// # Errors
     /// [`TxError::NoSuchInput`] if that is no channel's input.

@@ -81,10 +81,10 @@ impl Channel {
     /// A channel of `capacity` at `outpoint`.
     ///
     /// The caller has seen on the chain that the output exists with this value and
-    /// `output.script()`.
+    /// `output.script()`. A wallet's script that is the channel's own counts as that.
     ///
     /// # Errors
-    /// [`TxError::CapacityBelowDust`] if the output itself is too small to be relayed.
+    /// [`TxError::CapacityBelowDust`] if the output is too small to be relayed.
     pub fn new(
         outpoint: OutPoint,
         capacity: Sat,
@@ -95,6 +95,13 @@ impl Channel {
         if capacity < dust {
             return Err(TxError::CapacityBelowDust { capacity, dust });
         }
+        // The own script given as a wallet's is still a rollover, and must be seen as one.
+        let change = match change {
+            ChangeScript::Wallet(script) if script.as_script() == output.script().as_script() => {
+                ChangeScript::Own
+            }
+            change => change,
+        };
         Ok(Self { outpoint, capacity, output, change })
     }
 
@@ -177,8 +184,9 @@ impl Channel {
         }
     }
 
-    /// The 32 bytes that a voucher of `paid` signs: BIP341's signature message with BIP342's
-    /// extension, of the template (version 3, lock time 0, this input, the change as output 0).
+    /// The 32 bytes that a voucher of `paid` signs: the tagged hash "TapSighash" of BIP341's
+    /// signature message with BIP342's extension, of the template (version 3, lock time 0, this
+    /// input, the change as output 0).
     ///
     /// | bytes | field |
     /// | --- | --- |
@@ -186,8 +194,9 @@ impl Channel {
     /// | 1 | type: 0x83, or 0x82 at the full capacity |
     /// | 4 + 4 | version 3, lock time 0, little-endian as all numbers here |
     /// | 1 | spend type 2 |
-    /// | 36 + 8 + 35 + 4 | outpoint, capacity, funding script with its length, sequence |
-    /// | 32 | SHA-256 of the change output; absent at the full capacity |
+    /// | 32 + 4 | outpoint: txid as hashed (not reversed for display), output number |
+    /// | 8 + 35 + 4 | capacity, funding script after its length, sequence |
+    /// | 32 | SHA-256 of the change output: value 8, script after its length; absent at capacity |
     /// | 32 + 1 + 4 | settle leaf's hash, key version 0, code separator 0xffffffff |
     ///
     /// # Errors
@@ -229,7 +238,7 @@ impl Channel {
         aux: &Entropy,
     ) -> Result<Voucher, TxError> {
         if key.public() != self.output.payer() {
-            return Err(TxError::WrongKey { want: self.output.payer(), got: key.public() });
+            return Err(TxError::WrongKey { want: self.output.payer() });
         }
         let digest = self.digest(paid)?;
         Ok(Voucher { paid, signature: key.sign(context, digest, aux) })
