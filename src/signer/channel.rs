@@ -5,7 +5,7 @@ use bitcoin::{OutPoint, TxOut};
 use super::{Past, PeerId, SignerError};
 use crate::keys::ChannelKey;
 use crate::tx::{Channel, JointSpend};
-use crate::units::{KeyIndex, Msat, Sat};
+use crate::units::{KeyIndex, Msat};
 
 /// A registered channel with its cached key pair.
 pub(super) struct Entry {
@@ -129,21 +129,14 @@ impl Payer {
         if asked < signed { Err(SignerError::Backwards { signed, asked }) } else { Ok(()) }
     }
 
-    /// S4: a joint spend states what vouchers were signed for, and gives the payee no more.
+    /// S4: a joint spend states what vouchers were signed for. Its outputs give the payee no more
+    /// than it states, because `tx` builds no other.
     pub(super) fn check_joint(&self, spend: &JointSpend) -> Result<(), SignerError> {
         let paid = spend.paid();
         self.check_forward(spend.channel().outpoint(), paid)?;
         let exposure = self.exposure;
         if paid > exposure {
             return Err(SignerError::AboveExposure { exposure, asked: paid });
-        }
-        // The first output is the payer's (close) or the channel's (top-up). If it is the only
-        // one it may be the payee's, and the rest was dust.
-        let outputs = spend.transaction().output.iter().skip(1);
-        let sum = outputs.fold(0_u64, |sum, output| sum.saturating_add(output.value.to_sat()));
-        if sum > paid.floor_to_sat().to_sat() {
-            let output = Sat::new(sum).unwrap_or(Sat::MAX);
-            return Err(SignerError::PaysTooMuch { paid, output });
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::budget::{Ahead, Budget};
 use crate::keys::KeyError;
 use crate::store::StoreError;
 use crate::tx::TxError;
-use crate::units::{Msat, Sat, SessionId, UtcSeconds};
+use crate::units::{Msat, SessionId, UtcSeconds};
 
 /// Why the signer refused. It is as it was before it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,14 +66,6 @@ pub enum SignerError {
         exposure: Msat,
         /// What was asked.
         asked: Msat,
-    },
-    /// A joint spend of the payer gives the payee more than it states.
-    #[error("the payee's output is worth {output}, paid is {paid}")]
-    PaysTooMuch {
-        /// What the transaction states.
-        paid: Msat,
-        /// What its outputs after the first are worth.
-        output: Sat,
     },
     /// Vouchers were signed on another outpoint of the same script.
     #[error("vouchers were signed on {first} of the same script")]

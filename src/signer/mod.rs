@@ -37,10 +37,60 @@
 //!
 //! # Time
 //!
-//! * S7. `now` never runs backwards, not by a second; [`budget`] says what a jump forward does.
+//! * S7. `now` never runs backwards, not by a second, from one voucher or applied reservation to the
+//!   next, nor below the clock in the record after a restart; [`budget`] says what a jump forward
+//!   does. Settlements, refunds and joint spends spend no budget and must reach the chain in time:
+//!   no clock stops them.
 //!
 //! Rank 3, `alloc` only. Used by `stream` (every signature of a channel) and by `node`
 //! (registration, reservations).
+//!
+//! ```
+//! # use bitcoin::{Network, OutPoint};
+//! # use millstream::keys::{Context, Entropy, Seed};
+//! # use millstream::signer::{KeyName, MemorySigner, Past, PeerId, Request, Role, Signer};
+//! # use millstream::signer::budget::{BudgetRecord, Policy};
+//! # use millstream::store::MemoryStore;
+//! # use millstream::tx::{ChangeScript, Channel, Delay, FundingOutput};
+//! # use millstream::units::{KeyIndex, Msat, Sat, SessionId, UtcSeconds};
+//! # let (network, aux, index) = (Network::Regtest, Entropy::new([7; 32]), KeyIndex::new(0)?);
+//! # let base = Seed::new([2; 32]).base_key(&Context::new(), network)?.public();
+//! # let (now, session) = (UtcSeconds::new(1_800_000_000)?, SessionId::new(1)?);
+//! let mut store = MemoryStore::default();
+//! let policy = Policy {
+//!     hour: Msat::new(1_000_000)?,
+//!     day: Msat::new(4_000_000)?,
+//!     peer: Msat::new(2_000_000)?,
+//!     slice: Msat::new(100_000)?,
+//! };
+//! let record = BudgetRecord::load(&store)?;
+//! let mut signer = MemorySigner::new(Seed::new([1; 32]), network, policy, record.as_ref(), &aux)?;
+//! if record.is_none() {
+//!     // A new machine: its owner says that nothing was spent today.
+//!     signer.release_day_budget_without_record(now)?;
+//! }
+//!
+//! let payer = signer.public(KeyName::Payer(index))?;
+//! let output = FundingOutput::new(signer.context(), payer, base, Delay::new(144)?)?;
+//! let outpoint = OutPoint::null();
+//! let channel = Channel::new(outpoint, Sat::new(50_000)?, output, ChangeScript::Own)?;
+//! let peer = PeerId::new(base);
+//! signer.register(&channel, Role::Payer { index, peer, past: Past::New })?;
+//! signer.open_session(peer, session, Msat::new(500_000)?)?;
+//!
+//! // The slice is durable before it is spent.
+//! if let Some(next) = signer.reserve(now, None)? {
+//!     let committed = next.commit(&mut store)?;
+//!     signer.apply(committed)?;
+//! }
+//! let paid = Msat::new(1_500)?;
+//! let signature = signer.sign(&Request::Voucher { channel: &channel, paid, session }, now, &aux)?;
+//! let less = Request::Voucher { channel: &channel, paid: Msat::ZERO, session };
+//! assert!(signer.sign(&less, now, &aux).is_err());
+//! assert_eq!(signer.exposure(outpoint), Some(paid));
+//! # let _ = signature;
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 
 pub mod budget;
 mod channel;
