@@ -184,7 +184,7 @@ impl Channel {
         }
     }
 
-    /// The 32 bytes that a voucher of `paid` signs: the tagged hash "TapSighash" of BIP341's
+    /// The 32 bytes that a voucher of `paid` signs: the tagged hash `TapSighash` of BIP341's
     /// signature message with BIP342's extension, of the template (version 3, lock time 0, this
     /// input, the change as output 0).
     ///
