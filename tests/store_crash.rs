@@ -203,7 +203,7 @@ fn redb_on_a_full_disk_keeps_every_commit() {
     let error = loop {
         let key = Key::new(&kept.to_be_bytes()).unwrap();
         let mut batch = Batch::default();
-        batch.put(key, &[7; 60_000]).unwrap();
+        batch.put(key, &vec![7; 60_000]).unwrap();
         match store.commit(&batch, Durability::Barrier) {
             Ok(()) => kept += 1,
             Err(error) => break error,

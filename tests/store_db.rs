@@ -176,7 +176,7 @@ fn filling_process() {
     ];
     for (name, store) in &mut stores {
         let error = (0_u32..1_000).find_map(|n| {
-            let done = store.commit(&one(&n.to_be_bytes(), &[7; 30_000]), Durability::Barrier);
+            let done = store.commit(&one(&n.to_be_bytes(), &vec![7; 30_000]), Durability::Barrier);
             if done.is_ok() {
                 println!("{name} kept {n}.");
             }
@@ -209,7 +209,7 @@ fn full_medium_is_refused_and_loses_nothing() {
         let kept = (0_u32..).take_while(|n| said.contains(&format!("{name} kept {n}.")));
         let mut count = 0;
         for n in kept {
-            assert!(read(&store, &n.to_be_bytes()).is_some_and(|value| value == [7; 30_000]));
+            assert!(read(&store, &n.to_be_bytes()).is_some_and(|value| value == vec![7; 30_000]));
             count += 1;
         }
         println!("{name}: {count} commits before the medium was full, none lost");

@@ -18,9 +18,9 @@
 //!
 //! | store | commit / file | file / (33 us of verifying + commit) | the same, 64 a commit |
 //! | --- | --- | --- | --- |
-//! | redb, 64 records | 1.4-1.6 | 0.57-0.66 | 0.46-0.56 |
+//! | redb, 64 records | 1.4-1.6 | 0.55-0.66 | 0.42-0.56 |
 //! | redb, 10,000 and 100,000 records | 1.7-1.9 | 0.49-0.50 | 0.16, 0.09 |
-//! | `SQLite` WAL, FULL, 64 records | 0.9-1.1 | 0.76-0.88 | 0.58-0.65 |
+//! | `SQLite` WAL, FULL, 64 records | 0.9-1.1 | 0.76-0.88 | 0.57-0.65 |
 //! | `SQLite`, 10,000 and 100,000 records | 0.9-1.0 | 0.81-0.87 | 0.24, 0.26 |
 //!
 //! `SQLite` is faster, and both meet the need (0.4 one by one, and 1,000 commits a second). redb is
