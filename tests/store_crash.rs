@@ -292,3 +292,38 @@ fn sqlite_rot_is_refused_or_harmless_or_found_by_the_envelope() {
     println!("sqlite: rot {refused} refused, {harmless} harmless, {enveloped} by the envelope");
     assert!(refused > 0 && harmless > 0 && enveloped > 0);
 }
+
+/// The power fails under the running store: it says so, and what it acknowledged is there.
+#[test]
+fn redb_that_loses_its_disk_refuses_and_keeps_what_it_acknowledged() {
+    let (whole, marks) = recorded();
+    let mut lost = 0;
+    for cut in marks[0]..whole.operations() {
+        let disk = Disk::default();
+        let mut store = RedbStore::on(disk.clone()).unwrap();
+        disk.cut_at(cut);
+        let (mut kept, mut tried) = (0, 0);
+        for (n, (batch, durability)) in (1..).zip(scenario()) {
+            match store.commit(&batch, durability) {
+                Ok(()) if durability == Durability::Barrier => (kept, tried) = (n, n),
+                Ok(()) => tried = n,
+                Err(error) => {
+                    assert!(matches!(error, StoreError::Medium { .. }), "cut {cut}: {error}");
+                    // It stays refused: a later commit must not pass over a lost one.
+                    assert!(store.commit(&batch, Durability::Barrier).is_err(), "cut {cut}");
+                    tried = n;
+                    lost += 1;
+                    break;
+                }
+            }
+        }
+        drop(store);
+        for image in [disk.synced(), disk.image()] {
+            let found = records(&RedbStore::on(Disk::from(image)).unwrap()).unwrap();
+            let state = states().iter().rposition(|state| *state == found).unwrap();
+            assert!((kept..=tried).contains(&state), "cut {cut}: {state} not {kept}..={tried}");
+        }
+    }
+    println!("redb: {lost} runs lost their disk; 0 fails");
+    assert!(lost > 0);
+}

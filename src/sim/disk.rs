@@ -152,6 +152,7 @@ pub enum Cut {
 #[derive(Debug, Default)]
 struct State {
     start: Image,
+    synced: Image,
     live: Image,
     operations: Vec<Operation>,
     bytes_max: Option<u64>,
@@ -170,8 +171,8 @@ struct State {
 /// let mut batch = Batch::default();
 /// batch.put(Key::new(b"k")?, b"v")?;
 /// store.commit(&batch, Durability::Barrier)?;
-/// // The power fails: nothing of what the database does from here on reaches the medium.
-/// let left = disk.image();
+/// // The power fails: of what the database does from here on nothing reaches the medium.
+/// let left = disk.synced();
 /// drop(store);
 /// let store = RedbStore::on(Disk::from(left))?;
 /// assert_eq!(store.get(&Key::new(b"k")?)?.as_deref(), Some(&b"v"[..]));
@@ -182,7 +183,8 @@ pub struct Disk(Arc<Mutex<State>>);
 
 impl From<Image> for Disk {
     fn from(image: Image) -> Self {
-        let state = State { start: image.clone(), live: image, ..State::default() };
+        let state =
+            State { start: image.clone(), synced: image.clone(), live: image, ..State::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 }
@@ -191,6 +193,11 @@ impl Disk {
     /// The bytes as the database sees them now.
     pub fn image(&self) -> Image {
         self.state().live.clone()
+    }
+
+    /// The bytes as they were at the last sync: what a power cut now leaves at the least.
+    pub fn synced(&self) -> Image {
+        self.state().synced.clone()
     }
 
     /// The operations so far: writes, changes of the length, and syncs.
@@ -272,6 +279,9 @@ impl Disk {
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.live.apply(&operation, usize::MAX);
+        if matches!(operation, Operation::Sync) {
+            state.synced = state.live.clone();
+        }
         state.operations.push(operation);
         Ok(())
     }
