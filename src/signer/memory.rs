@@ -238,8 +238,8 @@ impl MemorySigner {
         let outpoint = channel.outpoint();
         let known = self.forgotten.iter().rev().find(|(id, _)| *id == outpoint);
         let (index, peer, past) = match (role, known) {
-            (Role::Payee { .. }, Some((_, side @ Side::Payee(_)))) => return Ok(side.clone()),
-            (Role::Payer { .. }, Some((_, side @ Side::Payer(_)))) => return Ok(side.clone()),
+            (Role::Payee { .. }, Some((_, side @ Side::Payee(_))))
+            | (Role::Payer { .. }, Some((_, side @ Side::Payer(_)))) => return Ok(side.clone()),
             (Role::Payee { stated }, _) => return Ok(Side::Payee(Payee { stated, joint: None })),
             (Role::Payer { index, peer, past }, _) => (index, peer, past),
         };
