@@ -390,8 +390,11 @@ fn every_case_without_holds_is_rebuilt_byte_for_byte() {
         *counts.entry(kind.to_owned()).or_insert(0) += 1;
     }
     println!("{FILE}: cases {counts:?}, SKIPPED because of holds {skipped:?}");
-    for kind in ["settlement", "rollover", "refund", "close", "top_up"] {
-        assert!(counts.get(kind).is_some_and(|count: &u32| *count > 0), "0 cases of {kind}");
+    assert!(!counts.is_empty(), "{FILE}: 0 cases without holds");
+    // Our own file has every kind; a user's may have less.
+    let ours = ["settlement", "rollover", "refund", "close", "top_up"];
+    for kind in ours.iter().filter(|_| std::env::var_os("MILLSTREAM_VECTORS").is_none()) {
+        assert!(counts.get(*kind).is_some_and(|count: &u32| *count > 0), "0 cases of {kind}");
     }
 }
 
@@ -473,7 +476,12 @@ impl Wrong {
 #[test]
 fn every_refused_voucher_is_refused_for_its_reason() {
     let Some(document) = document() else { return };
-    let refused = list(&document, "refused_vouchers");
+    let Some(refused) = document["refused_vouchers"].as_array() else {
+        // A user's file may have none; ours must.
+        assert!(std::env::var_os("MILLSTREAM_VECTORS").is_some(), "{FILE}: no refused vouchers");
+        println!("{FILE}: no refused vouchers");
+        return;
+    };
     for case in refused {
         let why = text(case, "why");
         let known = Known::new(&case["channel"]);
