@@ -4,3 +4,4 @@
 pub mod disk;
 pub mod fuzz;
 pub mod scenario;
+pub mod world;

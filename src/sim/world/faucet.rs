@@ -1,0 +1,79 @@
+//! Money for the world: the simulated chain's own coinbase coins.
+
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash;
+use bitcoin::key::TapTweak;
+use bitcoin::secp256k1::{Message, Secp256k1};
+use bitcoin::sighash::{Prevouts, SighashCache};
+use bitcoin::transaction::Version;
+use bitcoin::{
+    Amount, OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Witness,
+};
+
+use crate::chain::regtest::{Regtest, coinbase, miner_key};
+use crate::units::{Blocks, Height, Sat};
+
+/// 100 confirmations make a coinbase spendable (consensus).
+const MATURITY: u32 = 100;
+/// Coinbases that the faucet has; the subsidy of the first 149 blocks is 50 bitcoin.
+const COINS: u32 = 40;
+/// What a funding transaction of one input and two P2TR outputs pays: above 154 vB at 1 sat/vB.
+const FEE: u64 = 200;
+
+/// Spends one coinbase after the other.
+#[derive(Debug)]
+pub struct Faucet {
+    next: u32,
+}
+
+impl Faucet {
+    /// Mines until its coins are mature.
+    pub(super) fn new(chain: &mut Regtest) -> Self {
+        chain.mine(Blocks::new(MATURITY.saturating_add(COINS)).unwrap_or(Blocks::MIN));
+        Self { next: 1 }
+    }
+
+    /// A signed version-3 transaction with `value` to `script` as output 0.
+    ///
+    /// Each takes a fresh coinbase, because an unconfirmed version-3 parent allows one child only.
+    pub(super) fn pay(&mut self, script: ScriptBuf, value: Sat) -> Option<(Transaction, OutPoint)> {
+        let (outpoint, coin) = self.fresh()?;
+        let rest = coin.value.to_sat().checked_sub(value.to_sat())?.checked_sub(FEE)?;
+        let mut tx = Transaction {
+            version: Version(3),
+            lock_time: LockTime::ZERO,
+            input: vec![TxIn {
+                previous_output: outpoint,
+                script_sig: ScriptBuf::new(),
+                sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+                witness: Witness::new(),
+            }],
+            output: vec![
+                TxOut { value: Amount::from_sat(value.to_sat()), script_pubkey: script },
+                TxOut { value: Amount::from_sat(rest), script_pubkey: coin.script_pubkey.clone() },
+            ],
+        };
+        let secp = Secp256k1::new();
+        let pair = miner_key(&secp).ok()?.tap_tweak(&secp, None).to_keypair();
+        let digest = SighashCache::new(&tx)
+            .taproot_key_spend_signature_hash(0, &Prevouts::All(&[coin]), TapSighashType::Default)
+            .ok()?;
+        let message = Message::from_digest(digest.to_byte_array());
+        let signature = secp.sign_schnorr_no_aux_rand(&message, &pair);
+        if let Some(input) = tx.input.first_mut() {
+            input.witness = Witness::from_slice(&[signature.serialize()]);
+        }
+        let outpoint = OutPoint { txid: tx.compute_txid(), vout: 0 };
+        Some((tx, outpoint))
+    }
+
+    fn fresh(&mut self) -> Option<(OutPoint, TxOut)> {
+        if self.next > COINS {
+            return None;
+        }
+        let tx = coinbase(Height::new(self.next).ok()?);
+        self.next = self.next.saturating_add(1);
+        let output = tx.output.first()?.clone();
+        Some((OutPoint { txid: tx.compute_txid(), vout: 0 }, output))
+    }
+}

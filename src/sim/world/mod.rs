@@ -1,0 +1,297 @@
+//! A small world: machines with real nodes and stores, links between them, one simulated chain.
+//!
+//! ```text
+//!   World::command(end, ..) --> Endpoint { node, store, chain source }
+//!   World::settle_down()    --> chain news -> flush (one barrier) -> broadcast, send -> deliver ..
+//!   World::mine, pass       --> blocks and seconds, as values
+//!   World::reboot(end)      --> power cut: what was not durable is lost; load again
+//! ```
+//!
+//! Nothing here decides anything: it is the driver of `rt` without sockets, clocks and threads, so
+//! that examples, properties and the soak run the code that machines run. Messages cross a link as
+//! bytes. What a link does to them is the world's [`Weather`].
+
+mod endpoint;
+mod faucet;
+mod link;
+
+use bitcoin::{OutPoint, Transaction};
+
+pub use endpoint::{Endpoint, Machine};
+pub use faucet::Faucet;
+pub use link::{Clear, Fate, Link, Weather};
+
+use crate::chain::regtest::{Regtest, RegtestError, Shared};
+use crate::keys::Entropy;
+use crate::node::{Command, Event, Input, LinkId, NodeError, Now};
+use crate::units::{Blocks, Seconds, UtcSeconds};
+
+/// 10,000 rounds: a world of two machines is quiet after a handful; one that talks for ever is a
+/// defect that must not hang the campaign.
+const ROUNDS_MAX: usize = 10_000;
+
+/// Which endpoint of a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndId(usize);
+
+/// Why a world stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorldError {
+    /// The chain could not start.
+    #[error(transparent)]
+    Chain(#[from] RegtestError),
+    /// A node could not be loaded or flushed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The world has no such endpoint.
+    #[error("no endpoint of that number")]
+    NoSuchEnd,
+    /// The machines did not fall silent.
+    #[error("no silence after {rounds} rounds")]
+    NeverQuiet {
+        /// The limit.
+        rounds: usize,
+    },
+    /// The faucet's coins are spent.
+    #[error("the faucet is dry")]
+    Dry,
+}
+
+/// Machines, links, a chain and the time.
+#[derive(Debug)]
+pub struct World {
+    chain: Shared,
+    faucet: Faucet,
+    time: UtcSeconds,
+    ends: Vec<Endpoint>,
+    links: Vec<Link>,
+    next_link: u64,
+    weather: Box<dyn Weather>,
+    delivered: u64,
+}
+
+impl World {
+    /// A world whose chain has mature coins; scripts are checked by Bitcoin Core's interpreter.
+    ///
+    /// # Errors
+    /// [`WorldError::Chain`] without the feature `consensus`.
+    pub fn new() -> Result<Self, WorldError> {
+        Ok(Self::on(Regtest::new()?))
+    }
+
+    /// A world on a given chain.
+    pub fn on(mut chain: Regtest) -> Self {
+        let faucet = Faucet::new(&mut chain);
+        let time = chain.tip().time;
+        Self {
+            chain: chain.share(),
+            faucet,
+            time,
+            ends: Vec::new(),
+            links: Vec::new(),
+            next_link: 0,
+            weather: Box::new(Clear),
+            delivered: 0,
+        }
+    }
+
+    /// What happens to messages from now on.
+    pub fn set_weather(&mut self, weather: Box<dyn Weather>) {
+        self.weather = weather;
+    }
+
+    /// Adds a machine.
+    ///
+    /// # Errors
+    /// [`WorldError::Node`] if its node cannot be loaded.
+    pub fn add(&mut self, machine: Machine) -> Result<EndId, WorldError> {
+        let now = self.now();
+        let end = Endpoint::start(machine, self.chain.source_from_now(), &now)?;
+        self.ends.push(end);
+        Ok(EndId(self.ends.len().saturating_sub(1)))
+    }
+
+    /// Connects two machines.
+    ///
+    /// # Errors
+    /// [`WorldError::NoSuchEnd`], [`WorldError::Node`].
+    pub fn connect(&mut self, from: EndId, to: EndId) -> Result<LinkId, WorldError> {
+        let id = LinkId(self.next_link);
+        self.next_link = self.next_link.saturating_add(1);
+        let now = self.now();
+        for end in [from, to] {
+            self.end_mut(end)?.handle(&now, Input::Connected(id))?;
+        }
+        self.links.push(Link::new(id, from, to));
+        Ok(id)
+    }
+
+    /// Cuts a connection; what is on the way is lost.
+    ///
+    /// # Errors
+    /// [`WorldError::NoSuchEnd`], [`WorldError::Node`].
+    pub fn disconnect(&mut self, id: LinkId) -> Result<(), WorldError> {
+        let now = self.now();
+        let Some(at) = self.links.iter().position(|link| link.id() == id) else { return Ok(()) };
+        let link = self.links.remove(at);
+        for end in link.ends() {
+            self.end_mut(end)?.handle(&now, Input::Disconnected(id))?;
+        }
+        Ok(())
+    }
+
+    /// Gives a machine a command. Call [`Self::settle_down`] to let it act.
+    ///
+    /// # Errors
+    /// [`WorldError::NoSuchEnd`]; what the node says of the command.
+    pub fn command(&mut self, end: EndId, command: Command) -> Result<(), WorldError> {
+        let now = self.now();
+        Ok(self.end_mut(end)?.handle(&now, Input::Do(command))?)
+    }
+
+    /// Lets everybody act until nobody has anything to say. Returns how many messages were
+    /// delivered.
+    ///
+    /// # Errors
+    /// [`WorldError::NeverQuiet`]; [`WorldError::Node`] if a commit fails.
+    pub fn settle_down(&mut self) -> Result<u64, WorldError> {
+        let before = self.delivered;
+        for _ in 0..ROUNDS_MAX {
+            let now = self.now();
+            let mut quiet = true;
+            for end in 0..self.ends.len() {
+                quiet &= !self.act(EndId(end), &now)?;
+            }
+            quiet &= !self.deliver(&now)?;
+            if quiet {
+                return Ok(self.delivered.saturating_sub(before));
+            }
+        }
+        Err(WorldError::NeverQuiet { rounds: ROUNDS_MAX })
+    }
+
+    /// Chain news, a flush, and what it lets out. Whether anything left.
+    fn act(&mut self, id: EndId, now: &Now) -> Result<bool, WorldError> {
+        let end = self.end_mut(id)?;
+        let news = end.hear_chain(now)?;
+        let outbox = end.flush(now)?;
+        let sends = outbox.sends;
+        for (link, message) in &sends {
+            if let Some(link) = self.links.iter_mut().find(|l| l.id() == *link) {
+                link.push(id, message, self.weather.as_mut());
+            }
+        }
+        Ok(news || !sends.is_empty())
+    }
+
+    fn deliver(&mut self, now: &Now) -> Result<bool, WorldError> {
+        let mut any = false;
+        for at in 0..self.links.len() {
+            while let Some((to, id, message)) = self.links.get_mut(at).and_then(Link::pop) {
+                any = true;
+                self.delivered = self.delivered.saturating_add(1);
+                // A refusal is the node's answer to its peer, not the world's end.
+                let end = self.end_mut(to)?;
+                end.receive(now, id, message);
+            }
+        }
+        Ok(any)
+    }
+
+    /// Mines blocks with what the mempool holds; the time goes on with the headers.
+    pub fn mine(&mut self, blocks: Blocks) {
+        let time = self.time;
+        let tip = self.chain.with(|chain| {
+            for _ in 0..blocks.to_u32() {
+                chain.mine(Blocks::new(1).unwrap_or(Blocks::MIN));
+            }
+            chain.tip()
+        });
+        self.time = time.max(tip.time);
+    }
+
+    /// Lets time pass, and wakes who asked for it.
+    ///
+    /// # Errors
+    /// [`WorldError::NoSuchEnd`]; a node's error on waking.
+    pub fn pass(&mut self, time: Seconds) -> Result<(), WorldError> {
+        self.time = self.time.saturating_after(time);
+        let now = self.now();
+        for end in &mut self.ends {
+            if end.node().wake().is_some_and(|wake| wake.at <= now.time) {
+                end.handle(&now, Input::Woken)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts a machine's power and starts it again from what was durable. Its connections are gone.
+    ///
+    /// # Errors
+    /// [`WorldError::NoSuchEnd`]; [`WorldError::Node`] if what is stored cannot be loaded.
+    pub fn reboot(&mut self, id: EndId) -> Result<(), WorldError> {
+        let cut: Vec<LinkId> =
+            self.links.iter().filter(|link| link.ends().contains(&id)).map(Link::id).collect();
+        for link in cut {
+            self.disconnect(link)?;
+        }
+        let (now, source) = (self.now(), self.chain.source_from_now());
+        self.end_mut(id)?.reboot(source, &now)
+    }
+
+    /// A version-3 transaction that pays `value` to `script` out of the faucet, and the index of
+    /// that output.
+    ///
+    /// # Errors
+    /// [`WorldError::Dry`].
+    pub fn funding(
+        &mut self,
+        script: bitcoin::ScriptBuf,
+        value: crate::units::Sat,
+    ) -> Result<(Transaction, OutPoint), WorldError> {
+        self.faucet.pay(script, value).ok_or(WorldError::Dry)
+    }
+
+    /// The time and the auxiliary randomness of an input: zeros, so that runs repeat.
+    pub fn now(&self) -> Now {
+        Now { time: self.time, aux: Entropy::new([0; 32]) }
+    }
+
+    /// The chain, for blocks, reorgs and weather.
+    pub const fn chain(&self) -> &Shared {
+        &self.chain
+    }
+
+    /// A machine.
+    pub fn end(&self, id: EndId) -> Option<&Endpoint> {
+        self.ends.get(id.0)
+    }
+
+    /// A machine, to be changed.
+    ///
+    /// # Errors
+    /// [`WorldError::NoSuchEnd`].
+    pub fn end_mut(&mut self, id: EndId) -> Result<&mut Endpoint, WorldError> {
+        self.ends.get_mut(id.0).ok_or(WorldError::NoSuchEnd)
+    }
+
+    /// What a machine has told since the last call.
+    ///
+    /// # Errors
+    /// [`WorldError::NoSuchEnd`].
+    pub fn take_events(&mut self, id: EndId) -> Result<Vec<Event>, WorldError> {
+        Ok(self.end_mut(id)?.take_events())
+    }
+
+    /// Checks every machine's promises to itself.
+    ///
+    /// # Errors
+    /// [`WorldError::Node`] with the first that is broken.
+    pub fn check_invariants(&self) -> Result<(), WorldError> {
+        for end in &self.ends {
+            end.node().check_invariants()?;
+        }
+        Ok(())
+    }
+}
