@@ -311,6 +311,7 @@ fn check_joint(known: &Known, spend: JointSpend, tx: &Value) {
     spend.verify_payer(&CONTEXT, &payer).unwrap();
     spend.verify_payee(&CONTEXT, &payee).unwrap();
     assert!(spend.verify_payer(&CONTEXT, &payee).is_err());
+    assert!(spend.verify_payee(&CONTEXT, &payer).is_err());
     let witnesses = fee_witnesses(tx, spend.transaction(), spend.spent(), 1);
     let spent = spend.spent().to_vec();
     check_transaction(&spend.finish(&payer, &payee, witnesses).unwrap(), &spent, tx);
@@ -379,8 +380,8 @@ fn every_case_without_holds_is_rebuilt_byte_for_byte() {
             }
             "refund" => {
                 check_refund(&known[0], tx);
-                if name.contains("rolled-over") {
-                    assert_eq!(rolled_over.as_ref(), Some(&known[0].channel));
+                if let (true, Some(next)) = (name.contains("rolled-over"), &rolled_over) {
+                    assert_eq!(*next, known[0].channel);
                 }
             }
             "close" => check_close(&known[0], name, tx),
