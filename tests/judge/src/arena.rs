@@ -49,6 +49,11 @@ impl Court {
         &self.heard
     }
 
+    /// The node itself.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
     fn note(&mut self, said: Result<(), Reject>) -> Verdict {
         let (verdict, words) = match said {
             Ok(()) => (Verdict::Accept, String::new()),

@@ -5,3 +5,4 @@ mod coins;
 mod consensus;
 mod court;
 mod policy;
+mod twins;
