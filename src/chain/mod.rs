@@ -14,10 +14,14 @@
 //!
 //! Rank 6. Used by `rt`, `sim`, the examples and the command line.
 
+mod coins;
 mod reason;
 mod source;
 
 pub mod regtest;
 
+#[cfg(feature = "bdk")]
+pub use coins::WalletCoins;
+pub use coins::{Coins, CoinsError, MemoryCoins, Payment, unsigned_psbt};
 pub use reason::Reason;
 pub use source::{ChainError, ChainSource};

@@ -11,6 +11,8 @@ use bitcoin::{
     TxMerkleNode, TxOut, Witness, WitnessMerkleNode,
 };
 
+use crate::chain::{CoinsError, MemoryCoins};
+use crate::keys::{ChannelKey, Context, KeyError};
 use crate::units::{Height, Sat, UtcSeconds};
 
 /// Blocks between two halvings of the subsidy on regtest.
@@ -35,6 +37,17 @@ const MINER_OUTPUT_KEY: [u8; 32] = [
 pub fn miner_key<C: Signing>(secp: &Secp256k1<C>) -> Result<Keypair, secp256k1::Error> {
     let secret = sha256::Hash::hash(b"millstream/regtest/miner").to_byte_array();
     Keypair::from_seckey_slice(secp, &secret)
+}
+
+/// The coins of [`miner_key`], none of them known yet: they pay whoever needs coins on this chain.
+///
+/// # Errors
+/// Never in practice, as [`miner_key`].
+pub fn miner_coins() -> Result<MemoryCoins, CoinsError> {
+    let context = Context::new();
+    let pair = miner_key(context.secp()).map_err(|_| KeyError::NotASecret)?;
+    let key = ChannelKey::from_secret(&context, &pair.secret_bytes())?;
+    MemoryCoins::new(context, &key)
 }
 
 /// The coinbase of the block at `height`, without a witness commitment: that of an empty block.

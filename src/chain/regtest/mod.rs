@@ -48,7 +48,7 @@ use crate::chain::Reason;
 use crate::tx::seen::{ChainEvent, OutputStatus, Spend, Tip};
 use crate::units::{FeeRate, Height, UtcSeconds};
 
-pub use block::{build_block, coinbase, miner_key};
+pub use block::{build_block, coinbase, miner_coins, miner_key};
 pub use shared::{Shared, Source};
 
 use consensus::ScriptCheck;
