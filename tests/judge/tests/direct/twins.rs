@@ -103,7 +103,9 @@ impl Story {
                 let package = self.package();
                 let what = format!("{} + {}", describe(&package[0]), describe(&package[1]));
                 let verdict = self.both(&what, |arena| arena.submit_package(&package));
-                package.iter().for_each(|tx| self.learn(tx, verdict));
+                for tx in &package {
+                    self.learn(tx, verdict);
+                }
                 count(class(verdict, "package accepted"));
             }
             80..85 => {
@@ -165,7 +167,7 @@ impl Story {
         let parent = self.transaction();
         let child = match self.below(8) {
             0 => self.transaction(),
-            _ => self.transaction_of(vec![Coin::of(&parent, 0, &anybody())]),
+            _ => self.transaction_of(&[Coin::of(&parent, 0, &anybody())]),
         };
         if self.one_in(12, 1) == 1 { [child, parent] } else { [parent, child] }
     }
@@ -179,10 +181,10 @@ impl Story {
                 inputs.push(coin);
             }
         }
-        self.transaction_of(inputs)
+        self.transaction_of(&inputs)
     }
 
-    fn transaction_of(&mut self, inputs: Vec<Coin>) -> Transaction {
+    fn transaction_of(&mut self, inputs: &[Coin]) -> Transaction {
         let total: u64 = inputs.iter().map(|coin| coin.value).sum();
         let inputs: Vec<&Coin> = inputs.iter().collect();
         let version = [1, 2, 2, 2, 3, 3, 3, 3][self.pick(8)];
