@@ -111,7 +111,11 @@ impl Pair {
         self.world.pass(Seconds::new(1).unwrap()).unwrap();
         let total = Quantity::new(self.total).unwrap();
         for end in [self.car, self.station] {
-            self.world.command(end, Command::Meter { session, total }).unwrap();
+            if let Err(error) = self.world.command(end, Command::Meter { session, total }) {
+                let refusals: Vec<_> = self.world.end(self.car).unwrap().refusals().collect();
+                let other: Vec<_> = self.world.end(self.station).unwrap().refusals().collect();
+                panic!("{error}: {refusals:?} {other:?}");
+            }
         }
         self.world.settle_down().unwrap();
         self.check();
@@ -186,12 +190,14 @@ fn session_over_a_rollover_is_paid_to_the_millisatoshi_and_stated_by_both() {
     let (outpoints, rate) = (vec![pair.outpoint], FeeRate::new(1_000).unwrap());
     pair.world.command(pair.station, Command::Settle { outpoints, script, rate }).unwrap();
     pair.world.settle_down().unwrap();
+    assert_eq!(pair.world.end_mut(pair.station).unwrap().take_unsent(), []);
     let rolled = pair.world.take_events(pair.car).unwrap();
     let to = rolled.iter().find_map(|event| match event {
         Event::RolledOver { to, .. } => Some(*to),
         _ => None,
     });
-    pair.outpoint = to.expect("the car has seen the rollover");
+    let refusals: Vec<_> = pair.world.end(pair.car).unwrap().refusals().collect();
+    pair.outpoint = to.unwrap_or_else(|| panic!("no rollover: {rolled:?}, {refusals:?}"));
     for _ in 0..20 {
         pair.tick();
     }

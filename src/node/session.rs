@@ -279,6 +279,9 @@ impl<S: Signer> Node<S> {
             let idle = reading.idle.unwrap_or(Seconds::MIN);
             self.step(now, session, Input::Claim { at, total, idle })?;
         }
+        if let Some(outpoint) = self.sessions.get(&session).and_then(|slot| slot.outpoint) {
+            self.count_signed(now, outpoint)?;
+        }
         self.pay_due(now, session)
     }
 
@@ -324,7 +327,15 @@ impl<S: Signer> Node<S> {
         let Some(session) = self.session_on(outpoint) else { return Ok(()) };
         let signed = self.slot(outpoint)?.machine.signed();
         let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
-        let total = slot.paid(signed);
+        if slot.is_seller() {
+            return Ok(());
+        }
+        // After a restart the session's record may be older than what was signed under it: the
+        // rest counts once the claims that it paid have come again.
+        let total = slot.paid(signed).min(slot.meter.pay_to());
+        if total <= slot.meter.record().paid() {
+            return Ok(());
+        }
         let entered = self.step(now, session, Input::Paid { total })?;
         self.tell_entered(session, entered)
     }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bitcoin::Network;
 
 use super::WorldError;
-use crate::chain::ChainSource;
 use crate::chain::regtest::Source;
+use crate::chain::{ChainError, ChainSource};
 use crate::keys::{Context, Entropy, Seed};
 use crate::node::{Config, Event, Input, LinkId, Node, NodeError, Now, Outbox};
 use crate::signer::MemorySigner;
@@ -39,6 +39,7 @@ pub struct Endpoint {
     source: Source,
     events: Vec<Event>,
     refusals: VecDeque<NodeError>,
+    unsent: Vec<ChainError>,
 }
 
 /// How many refusals are kept for whoever wants to look.
@@ -55,7 +56,9 @@ impl Machine {
             pay_step: crate::units::Msat::ZERO,
         };
         let all = crate::units::Msat::MAX;
-        let policy = Policy { hour: all, day: all, peer: all, slice: all };
+        // A restart costs up to a slice of each budget, so it is small beside a session's.
+        let slice = crate::units::Msat::new(10_000_000).unwrap_or(all);
+        let policy = Policy { hour: all, day: all, peer: all, slice };
         Self { name, seed, config, policy }
     }
 
@@ -76,8 +79,15 @@ impl Endpoint {
     pub(super) fn start(machine: Machine, source: Source, now: &Now) -> Result<Self, WorldError> {
         let store = FaultStore::new(MemoryStore::default());
         let node = load(&machine, &store, now)?;
-        let mut end =
-            Self { machine, node, store, source, events: Vec::new(), refusals: VecDeque::new() };
+        let mut end = Self {
+            machine,
+            node,
+            store,
+            source,
+            events: Vec::new(),
+            refusals: VecDeque::new(),
+            unsent: Vec::new(),
+        };
         end.look_at_everything(now)?;
         Ok(end)
     }
@@ -152,19 +162,24 @@ impl Endpoint {
         }
     }
 
-    /// Flushes until the node has nothing left: look-ups are answered at once.
-    pub(super) fn flush(&mut self, now: &Now) -> Result<Outbox, WorldError> {
+    /// Flushes until the node has nothing left: look-ups are answered at once. Also says whether
+    /// anything went to the chain, which others will hear of.
+    pub(super) fn flush(&mut self, now: &Now) -> Result<(Outbox, bool), WorldError> {
         let mut outbox = self.node.flush(now, &mut self.store)?;
+        let mut broadcast = false;
         loop {
             for package in &outbox.broadcasts {
+                broadcast = true;
                 // A refused broadcast is repeated by whoever depends on it.
-                let _refused = self.source.broadcast(package);
+                if let Err(error) = self.source.broadcast(package) {
+                    self.unsent.push(error);
+                }
             }
             outbox.broadcasts.clear();
             self.events.append(&mut outbox.events);
             let look_ups = core::mem::take(&mut outbox.look_ups);
             if look_ups.is_empty() {
-                return Ok(outbox);
+                return Ok((outbox, broadcast));
             }
             self.look_up(now, look_ups);
             let later = self.node.flush(now, &mut self.store)?;
@@ -213,6 +228,11 @@ impl Endpoint {
     /// What it has told since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         core::mem::take(&mut self.events)
+    }
+
+    /// Why its chain did not take what it broadcast, since the last call.
+    pub fn take_unsent(&mut self) -> Vec<ChainError> {
+        core::mem::take(&mut self.unsent)
     }
 
     /// What it refused last, newest at the end.

@@ -175,14 +175,14 @@ impl World {
     fn act(&mut self, id: EndId, now: &Now) -> Result<bool, WorldError> {
         let end = self.end_mut(id)?;
         let news = end.hear_chain(now)?;
-        let outbox = end.flush(now)?;
+        let (outbox, broadcast) = end.flush(now)?;
         let sends = outbox.sends;
         for (link, message) in &sends {
             if let Some(link) = self.links.iter_mut().find(|l| l.id() == *link) {
                 link.push(id, message, self.weather.as_mut());
             }
         }
-        Ok(news || !sends.is_empty())
+        Ok(news || broadcast || !sends.is_empty())
     }
 
     fn deliver(&mut self, now: &Now) -> Result<bool, WorldError> {
