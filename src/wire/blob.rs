@@ -66,8 +66,8 @@ impl<const MAX: usize> Field for Bytes<MAX> {
     }
 }
 
-/// A text of a peer. It is only ever shown escaped and cut to 256 characters, so that it can neither
-/// forge a line of a log nor drive a terminal.
+/// A text of a peer. It is only ever shown escaped and cut to 256 characters, so that it can
+/// neither forge a line of a log nor drive a terminal.
 ///
 /// ```
 /// use millstream::wire::PeerText;

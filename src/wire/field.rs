@@ -1,6 +1,7 @@
 //! How one field lies on the wire, and how a message is made of its fields.
 //!
-//! A message lists its fields once, in wire order, by `codec!`; both directions come from that list.
+//! A message lists its fields once, in wire order, by `codec!`; both directions come from that
+//! list.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU16;

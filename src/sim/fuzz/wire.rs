@@ -8,8 +8,8 @@ use crate::wire::{
 /// Reads `data` as a message, as a TLV stream, as numbers, and as frames in two cuttings.
 ///
 /// # Panics
-/// If a message or number has a second encoding, if a TLV stream is not what it is written as, or if
-/// frames depend on how the stream was cut.
+/// If a message or number has a second encoding, if a TLV stream is not what it is written as, or
+/// if frames depend on how the stream was cut.
 pub fn wire(data: &[u8]) {
     one_message(data);
     tlv_stream(data);

@@ -74,7 +74,8 @@ proptest! {
         for message in &messages {
             write_frame(message, &mut stream).unwrap();
         }
-        let (mut reader, mut read, mut sizes) = (FrameReader::new(), Vec::new(), chunks.iter().cycle());
+        let mut sizes = chunks.iter().cycle();
+        let (mut reader, mut read) = (FrameReader::new(), Vec::new());
         let mut rest = stream.as_slice();
         while !rest.is_empty() {
             let (mut input, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
