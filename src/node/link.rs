@@ -54,7 +54,7 @@ impl<S: Signer> Node<S> {
     fn dispatch(&mut self, now: &Now, link: LinkId, message: Message) -> Result<(), NodeError> {
         match message {
             Message::Voucher(m) => self.receive_voucher(now, link, m),
-            Message::Ack(m) => self.receive_ack(m.alias, m.paid),
+            Message::Ack(m) => self.receive_ack(link, m.alias, m.paid),
             Message::Reading(m) => self.receive_reading(now, link, m),
             Message::TermsQuery(_) => self.answer_terms(link),
             Message::Terms(m) => self.receive_terms(link, &m),
@@ -64,7 +64,7 @@ impl<S: Signer> Node<S> {
             Message::Best(m) => self.receive_best(now, link, &m),
             Message::CloseRequest(m) => self.receive_close(now, &m, link),
             Message::TopUpRequest(m) => self.receive_top_up(now, &m, link),
-            Message::TopUpSigned(m) => self.receive_top_up_signed(now, &m),
+            Message::TopUpSigned(m) => self.receive_top_up_signed(link, &m),
             Message::SessionOffer(m) => self.receive_offer(link, &m),
             Message::SessionStart(m) => self.receive_start(now, link, &m),
             Message::SessionEnd(m) => self.receive_end(now, link, &m),

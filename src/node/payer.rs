@@ -149,8 +149,7 @@ impl<S: Signer> Node<S> {
         link: LinkId,
         message: wire::Accepted,
     ) -> Result<(), NodeError> {
-        let outpoint = self.payer_named(message.alias)?;
-        self.slot_mut(outpoint)?.link = Some(link);
+        let outpoint = self.payer_named(link, message.alias)?;
         self.resumed(now, outpoint, None)
     }
 
@@ -162,7 +161,7 @@ impl<S: Signer> Node<S> {
         message: &wire::Best,
     ) -> Result<(), NodeError> {
         let outpoint = message.outpoint;
-        self.slot_mut(outpoint)?.link = Some(link);
+        self.check_asked(link, outpoint)?;
         let voucher = Voucher { paid: message.paid, signature: message.signature };
         self.resumed(now, outpoint, Some((voucher, change_from_wire(message.change)?)))
     }
@@ -189,8 +188,13 @@ impl<S: Signer> Node<S> {
         self.restart_sessions(now, outpoint)
     }
 
-    pub(super) fn receive_ack(&mut self, alias: ChannelAlias, paid: Msat) -> Result<(), NodeError> {
-        let outpoint = self.payer_named(alias)?;
+    pub(super) fn receive_ack(
+        &mut self,
+        link: LinkId,
+        alias: ChannelAlias,
+        paid: Msat,
+    ) -> Result<(), NodeError> {
+        let outpoint = self.payer_named(link, alias)?;
         let slot = self.slot_mut(outpoint)?;
         if paid > slot.machine.signed() {
             return Err(NodeError::NotAsked { what: "an acknowledgement of more than was paid" });
@@ -349,10 +353,10 @@ impl<S: Signer> Node<S> {
     /// The payee has signed: its signature is checked, and the coins' owner asked.
     pub(super) fn receive_top_up_signed(
         &mut self,
-        _now: &Now,
+        link: LinkId,
         message: &wire::TopUpSigned,
     ) -> Result<(), NodeError> {
-        let outpoint = self.payer_named(message.alias)?;
+        let outpoint = self.payer_named(link, message.alias)?;
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let pending = slot.top_up.as_mut().ok_or(NodeError::NotAsked { what: "a top-up" })?;
         pending.step.spend().verify_payee(&self.context, &message.signature)?;
@@ -421,8 +425,21 @@ impl<S: Signer> Node<S> {
         self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })
     }
 
-    fn payer_named(&self, alias: ChannelAlias) -> Result<OutPoint, NodeError> {
-        self.aliases.get(&alias).copied().ok_or(NodeError::NoAlias { alias })
+    /// The payer's channel that its payee means.
+    fn payer_named(&self, link: LinkId, alias: ChannelAlias) -> Result<OutPoint, NodeError> {
+        let outpoint = self.aliases.get(&alias).copied().ok_or(NodeError::NoAlias { alias })?;
+        self.check_asked(link, outpoint)?;
+        Ok(outpoint)
+    }
+
+    /// Only the peer that this node chose for a channel may speak of it: a third party that did
+    /// could draw its vouchers to itself, or hush a payment that never arrived.
+    fn check_asked(&self, link: LinkId, outpoint: OutPoint) -> Result<(), NodeError> {
+        if self.slot(outpoint)?.link == Some(link) {
+            Ok(())
+        } else {
+            Err(NodeError::NotAsked { what: "a message about this channel" })
+        }
     }
 }
 

@@ -206,6 +206,7 @@ impl<S: Signer> Node<S> {
         let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
         let tariff = TariffHash(message.tariff_hash);
         if !slot.is_seller() {
+            self.session_over(link, session)?;
             if slot.meter.record().state() != State::Offered || slot.offer.is_some() {
                 return Ok(());
             }
@@ -218,6 +219,7 @@ impl<S: Signer> Node<S> {
         let paid = self.payees.get(&outpoint).map(|slot| slot.machine.paid());
         let paid = paid.ok_or(NodeError::NoChannel { outpoint })?;
         if slot.meter.record().state() == State::Offered {
+            self.session_over(link, session)?;
             self.step(now, session, Input::Start { at: now.time, tariff })?;
             let slot = self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })?;
             (slot.outpoint, slot.from) = (Some(outpoint), paid);
@@ -268,8 +270,7 @@ impl<S: Signer> Node<S> {
         reading: Reading,
     ) -> Result<(), NodeError> {
         let session = reading.session;
-        let slot = self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })?;
-        slot.link = Some(link);
+        let slot = self.session_over(link, session)?;
         let record = slot.meter.record();
         // Sent again after a reconnect: what was counted already is no claim.
         let seen = reading.time < record.at()
@@ -360,8 +361,7 @@ impl<S: Signer> Node<S> {
         message: &SessionEnd,
     ) -> Result<(), NodeError> {
         let session = message.session;
-        let slot = self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })?;
-        slot.link = Some(link);
+        let slot = self.session_over(link, session)?;
         if slot.meter.record().state() != State::Ended {
             let last = slot.meter.record().at();
             let own = if slot.is_seller() { now.time } else { message.time };
@@ -408,7 +408,7 @@ impl<S: Signer> Node<S> {
         message: &wire::Statement,
     ) -> Result<(), NodeError> {
         let session = message.session;
-        let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
+        let slot = self.session_over(link, session)?;
         let malformed = NodeError::NotAsked { what: "a statement of another length" };
         let outpoint = slot.outpoint.ok_or(NodeError::NoSession { session })?;
         let (bytes, signature) =
@@ -417,8 +417,7 @@ impl<S: Signer> Node<S> {
         let signature = Signature::from_slice(signature).map_err(|_| malformed)?;
         let base = self.slot(outpoint)?.machine.record().base();
         statement.verify(&self.context, base, &signature)?;
-        let slot = self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })?;
-        slot.link = Some(link);
+        let slot = self.session_over(link, session)?;
         slot.meter.check_statement(&statement, outpoint.txid.to_byte_array(), outpoint.vout)?;
         self.signer.end_session(PeerId::new(base), session);
         self.effects.tell(Event::StatementAgreed { statement });
@@ -486,6 +485,13 @@ impl<S: Signer> Node<S> {
             slot.from = start;
             slot.outpoint = Some(to);
         }
+    }
+
+    /// A session that a peer speaks of: only the one at its other end may, so that no third party
+    /// can bill, end or restart it.
+    fn session_over(&self, link: LinkId, session: SessionId) -> Result<&SessionSlot, NodeError> {
+        let slot = self.sessions.get(&session).filter(|slot| slot.link == Some(link));
+        slot.ok_or(NodeError::NoSession { session })
     }
 
     /// The session that a channel pays; one at a time.
