@@ -5,7 +5,8 @@
 //!
 //! The core (rooms of rank 0-5) is pure: no clock, socket, disk or randomness inside. Time, chain
 //! events, messages and entropy come in as arguments; what must be stored, sent, broadcast and told
-//! comes out as values, in that order. See `ARCHITECTURE.md` for the rooms and the way of a payment.
+//! comes out as values, in that order. See `ARCHITECTURE.md` for the rooms and the way of a
+//! payment.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

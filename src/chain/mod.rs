@@ -9,8 +9,9 @@
 //!   (later: bitcoind, Esplora, Electrum, BIP157)
 //! ```
 //!
-//! The core never calls these traits: a driver drains a source into the node and sends what the node
-//! says. [`regtest`] is a whole chain inside the process: the default of every example and test.
+//! The core never calls these traits: a driver drains a source into the node and sends what the
+//! node says. [`regtest`] is a whole chain inside the process: the default of every example and
+//! test.
 //!
 //! Rank 6. Used by `rt`, `sim`, the examples and the command line.
 

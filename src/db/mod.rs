@@ -1,9 +1,9 @@
 //! Databases behind the store's trait: what a machine keeps its records in on a real disk.
 //!
 //! ```text
-//!   Batch ──> RedbStore::commit ──> one write transaction ──> one fdatasync
-//!             SqliteStore::commit ─> one WAL append ────────> one fsync
-//!   inspect ─> RedbReader (never writes, also after a power cut)
+//!   Batch --> RedbStore::commit --> one write transaction --> one fdatasync
+//!             SqliteStore::commit -> one WAL append --------> one fsync
+//!   inspect -> RedbReader (never writes, also after a power cut)
 //! ```
 //!
 //! A file is created with mode 0600, its directory entry is durable before the first record is, and
@@ -12,9 +12,9 @@
 //!
 //! # Which one
 //!
-//! [`RedbStore`] is the default. Medians of 256-byte records, every commit a barrier, interleaved in
-//! one run with a pre-allocated file that takes the same bytes and one `fdatasync` (x86-64, two busy
-//! cores, ext4; `cargo bench --bench store` measures them on the reader's machine):
+//! [`RedbStore`] is the default. Medians of 256-byte records, every commit a barrier, interleaved
+//! in one run with a pre-allocated file that takes the same bytes and one `fdatasync` (x86-64, two
+//! busy cores, ext4; `cargo bench --bench store` measures them on the reader's machine):
 //!
 //! | store | commit / file | file / (33 us of verifying + commit) | the same, 64 a commit |
 //! | --- | --- | --- | --- |
@@ -25,10 +25,10 @@
 //!
 //! `SQLite` is faster, and both meet the need (0.4 one by one, and 1,000 commits a second). redb is
 //! preferred because it is torn in tests through its own storage trait; because every page has a
-//! checksum, while `SQLite`'s main file has none; because it is fast from the first commit on, while
-//! a fresh `SQLite` log must grow first (the mean of the first 3,000 commits was up to seven times
-//! their median); and because it needs no C compiler. A node with very many channels that fall due
-//! at once, or that wants the last microseconds, takes [`SqliteStore`].
+//! checksum, while `SQLite`'s main file has none; because it is fast from the first commit on,
+//! while a fresh `SQLite` log must grow first (the mean of the first 3,000 commits was up to seven
+//! times their median); and because it needs no C compiler. A node with very many channels that
+//! fall due at once, or that wants the last microseconds, takes [`SqliteStore`].
 //!
 //! Rank 6, `std`. Used by the driver, by the command line and by whoever embeds the node.
 

@@ -1,3 +1,5 @@
+//! Unit tests of `keys`: one behaviour each, named for it.
+
 use bitcoin::Network;
 use bitcoin::secp256k1::Message;
 

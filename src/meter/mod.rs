@@ -9,8 +9,9 @@
 //!
 //! A [`Tariff`] says the price, a [`Session`] counts under it. Both sides run the same machine: the
 //! seller prices its own meter and stamps each reading; the buyer repeats the sum from the seller's
-//! claims and refuses one that its own meter, its own clock or its budget does not bear out. What is
-//! owed is a function of the sequence of readings alone, so honest sides agree to the millisatoshi.
+//! claims and refuses one that its own meter, its own clock or its budget does not bear out. What
+//! is owed is a function of the sequence of readings alone, so honest sides agree to the
+//! millisatoshi.
 //!
 //! # The rules
 //! - M1. Rounding: `owed = floor(exact rational sum)` over everything under one tariff. A change
@@ -25,12 +26,13 @@
 //!   debt is never above credit + one tick.
 //! - M5. The buyer never authorises above `owed + prepay`, nor above its budget. What a tariff asks
 //!   for at the start ([`Tariff::upfront`]) is owed from the start.
-//! - M6. The tariff is fixed by its hash. Another one counts only after the buyer has accepted it by
-//!   [`Session::accept_tariff`]; else the session ends at the old price.
-//! - M7. Readings are cumulative, and a repeated one changes nothing. A skipped one is healed by the
-//!   next as long as no price border, idle second or tariff change lies between; beyond these the
-//!   seller sends it again, because the buyer would count it at another price. So both sides store
-//!   their record when a price changes, if they want to meet to the millisatoshi after a restart.
+//! - M6. The tariff is fixed by its hash. Another one counts only after the buyer has accepted it
+//!   by [`Session::accept_tariff`]; else the session ends at the old price.
+//! - M7. Readings are cumulative, and a repeated one changes nothing. A skipped one is healed by
+//!   the next as long as no price border, idle second or tariff change lies between; beyond these
+//!   the seller sends it again, because the buyer would count it at another price. So both sides
+//!   store their record when a price changes, if they want to meet to the millisatoshi after a
+//!   restart.
 //!
 //! Rank 2, no allocation but for the tariff's lists. Used by `signer` (statements), `stream` and
 //! `node`, which carry claims over `wire` and turn [`Session::pay_to`] into vouchers.

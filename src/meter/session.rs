@@ -34,8 +34,9 @@ pub enum Input {
         /// Idle seconds since the start that the seller bills.
         idle: Seconds,
     },
-    /// The cumulative payment for this session: on the buyer's side what it has signed (told when it
-    /// signs, so that it never lags behind the seller's), on the seller's side what is durable there.
+    /// The cumulative payment for this session: on the buyer's side what it has signed (told when
+    /// it signs, so that it never lags behind the seller's), on the seller's side what is durable
+    /// there.
     ///
     /// A buyer that restarts from an older record has paid more than that record owes: it is told
     /// the smaller of what was paid and [`Session::pay_to`], and the rest after the next claim.
@@ -154,8 +155,8 @@ impl Session {
     /// Takes over a decided or stored record; the only change of state beside [`Self::tick`].
     ///
     /// # Errors
-    /// [`MeterError::Misfit`] for a record of another session, [`MeterError::TariffUnknown`] for one
-    /// under a tariff that this session was not told; neither happens to a decided record.
+    /// [`MeterError::Misfit`] for a record of another session, [`MeterError::TariffUnknown`] for
+    /// one under a tariff that this session was not told; neither happens to a decided record.
     pub fn apply(&mut self, record: &Record) -> Result<(), MeterError> {
         let own = &self.record;
         if (record.id, record.role, record.window) != (own.id, own.role, own.window) {

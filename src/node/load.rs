@@ -22,8 +22,8 @@ impl<S: Signer> Node<S> {
     /// A payer's channel takes payments again once its payee has presented its best voucher.
     ///
     /// # Errors
-    /// [`NodeError::Stream`], [`NodeError::Meter`] or [`NodeError::Store`] for the first record that
-    /// cannot be read (unknown version, rot); the store is not touched.
+    /// [`NodeError::Stream`], [`NodeError::Meter`] or [`NodeError::Store`] for the first record
+    /// that cannot be read (unknown version, rot); the store is not touched.
     pub fn load(
         config: Config,
         context: Context,

@@ -1,11 +1,11 @@
 //! The signer: the one place that holds secrets, and says no.
 //!
 //! ```text
-//! stream, node --Request (a template)--> Signer --+-- digest, by `tx`
-//!                                                 |-- policy of the channel: never backwards,
-//!                                                 |     never above capacity, one outpoint a script
-//!                                                 |-- policy of the purse: session, hour, day, peer
-//!                                                 '-- signature, by `keys`
+//! stream, node --Request (template)--> Signer --+-- digest, by `tx`
+//!                                               |-- policy of the channel: never backwards,
+//!                                               |     never above capacity, one outpoint a script
+//!                                               |-- policy of the purse: session, hour, day, peer
+//!                                               '-- signature, by `keys`
 //! driver <--Reservation-- reserve()      what may be spent next, durable before it is spent
 //!        ---Committed---> apply()
 //! ```
@@ -37,10 +37,10 @@
 //!
 //! # Time
 //!
-//! * S7. `now` never runs backwards, not by a second, from one voucher or applied reservation to the
-//!   next, nor below the clock in the record after a restart; [`budget`] says what a jump forward
-//!   does. Settlements, refunds and joint spends spend no budget and must reach the chain in time:
-//!   no clock stops them.
+//! * S7. `now` never runs backwards, not by a second, from one voucher or applied reservation to
+//!   the next, nor below the clock in the record after a restart; [`budget`] says what a jump
+//!   forward does. Settlements, refunds and joint spends spend no budget and must reach the chain
+//!   in time: no clock stops them.
 //!
 //! Rank 3, `alloc` only. Used by `stream` (every signature of a channel) and by `node`
 //! (registration, reservations).
@@ -152,7 +152,8 @@ pub trait Signer {
     /// Signs what `request` asks for, or says why not.
     ///
     /// `now`: the caller's clock, never earlier than in a request signed before. `aux`: fresh
-    /// random bytes (BIP340); zeros are safe too. Costs one digest, one signature and four look-ups.
+    /// random bytes (BIP340); zeros are safe too. Costs one digest, one signature and four
+    /// look-ups.
     ///
     /// # Errors
     /// Every variant of [`SignerError`] is a refusal; the signer is as it was.

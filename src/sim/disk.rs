@@ -2,11 +2,11 @@
 //! reorders, rots and fills up.
 //!
 //! ```text
-//!   redb ──> StorageBackend ──> Disk ──> operations since the start: write, set length, sync
-//!                                 │
-//!                                 └─ cuts(16): after each operation, torn at every 16 bytes,
-//!                                    and with unsynced writes lost or landing alone ──> Image
-//!   Image ──> Disk::from(image) ──> redb opens it, repairs it, and must show a whole commit
+//!   redb --> StorageBackend --> Disk --> operations since the start: write, set length, sync
+//!                                 |
+//!                                 `- cuts(16): after each operation, torn at every 16 bytes,
+//!                                    and with unsynced writes lost or landing alone --> Image
+//!   Image --> Disk::from(image) --> redb opens it, repairs it, and must show a whole commit
 //! ```
 //!
 //! Used by the crash tests of the store and by the simulated world, where the database that runs in
@@ -298,7 +298,8 @@ fn reordered(
         for alone in [false, true] {
             let mut image = synced.clone();
             for (n, operation) in stretch.iter().rev().enumerate().rev() {
-                // The length changes with the first write that needs it; it has no order of its own.
+                // The length changes with the first write that needs it; it has no order of its
+                // own.
                 if (n == odd) == alone || matches!(operation, Operation::SetLen(_)) {
                     image.apply(operation, usize::MAX);
                 }

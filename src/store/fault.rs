@@ -1,8 +1,8 @@
 //! A store that loses its power, its room and its bits on demand.
 //!
 //! ```text
-//!   commit(Lazy) ──> live, in the queue ──┐ cut: the first `kept` of the queue survive
-//!   commit(Barrier) ──> live, durable <───┘ cut at the n-th commit: before it or after it
+//!   commit(Lazy) --> live, in the queue --+ cut: the first `kept` of the queue survive
+//!   commit(Barrier) --> live, durable <---+ cut at the n-th commit: before it or after it
 //! ```
 //!
 //! Used by the tests of every room that keeps a record, and by the simulator.

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   drain of one machine          Store                         medium
-//!   records r1 r2 r3 ──> Batch ──> commit(batch, Barrier) ──────> one fsync, all or nothing
-//!                                  commit(batch, Lazy) ─────────> rides on the next barrier
-//!   reload           <── get, scan (ordered by key) <──────────── newest value of each key
+//!   records r1 r2 r3 --> Batch --> commit(batch, Barrier) ------> one fsync, all or nothing
+//!                                  commit(batch, Lazy) ---------> rides on the next barrier
+//!   reload           <-- get, scan (ordered by key) <------------ newest value of each key
 //! ```
 //!
 //! A record is the whole state of one machine under one [`Key`]; the newest value wins and nothing

@@ -1,3 +1,5 @@
+//! Unit tests of `store`: one behaviour each, named for it.
+
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 

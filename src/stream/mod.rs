@@ -23,7 +23,8 @@
 //!
 //! # Rules
 //!
-//! * S1. `paid` never exceeds the capacity, in any record, before it is written and after it is read.
+//! * S1. `paid` never exceeds the capacity, in any record, before it is written and after it is
+//!   read.
 //! * S2. A voucher counts only if its signature fits exactly this outpoint and template.
 //! * S3. `paid` never falls at the payee; a stale voucher is answered with the best one.
 //! * S4. What is not secured by depth, or lies above what a payee signature has stated, stays

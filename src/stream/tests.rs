@@ -1,1 +1,3 @@
+//! Unit tests of `stream`: one behaviour each, named for it.
+
 use super::*;

@@ -87,7 +87,11 @@ macro_rules! bounded {
                 /// # Errors
                 /// [`UnitError::TooLarge`] above [`Self::MAX`], [`UnitError::Zero`] below
                 /// [`Self::MIN`].
-                #[allow(clippy::allow_attributes, unused_comparisons, clippy::absurd_extreme_comparisons)]
+                #[allow(
+                    clippy::allow_attributes,
+                    unused_comparisons,
+                    clippy::absurd_extreme_comparisons
+                )]
                 pub const fn new(value: $int) -> Result<Self, UnitError> {
                     if value < $min {
                         return Err(UnitError::Zero { unit: stringify!($name) });

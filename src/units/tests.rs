@@ -1,3 +1,5 @@
+//! Unit tests of `units`: one behaviour each, named for it.
+
 use super::*;
 
 #[test]

@@ -16,8 +16,8 @@ use crate::units::{FeeRate, Sat};
 
 /// The coins of a `bdk_wallet` wallet, which the caller made and persists.
 ///
-/// The keys are the caller's too: with no signers it is a watching wallet, whose PSBTs go to another
-/// device.
+/// The keys are the caller's too: with no signers it is a watching wallet, whose PSBTs go to
+/// another device.
 ///
 /// Its descriptors must be SegWit (a funding's id must not change by its signatures); fee inputs
 /// are taken from P2TR key-path and P2WPKH coins.

@@ -40,8 +40,8 @@ pub trait Coins {
     /// [`CoinsError::Insufficient`] if the free coins do not cover it.
     fn fund(&mut self, payment: &Payment) -> Result<Psbt, CoinsError>;
 
-    /// Reserves at most `count_max` confirmed coins which are together worth at least `amount` after
-    /// paying for their own inputs at `rate`.
+    /// Reserves at most `count_max` confirmed coins which are together worth at least `amount`
+    /// after paying for their own inputs at `rate`.
     ///
     /// # Errors
     /// [`CoinsError::Insufficient`] if the free coins do not cover it.

@@ -1,3 +1,5 @@
+//! Unit tests of `chain::coins`: one behaviour each, named for it.
+
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, Sequence, TxIn};
@@ -195,8 +197,8 @@ mod wallet {
     use super::*;
 
     /// The example key of the wallet's own documentation.
-    const KEY: &str = "tprv8ZgxMBicQKsPdWAHbugK2tjtVtRjKGixYVZUdL7xLHMgXZS6BFbFi1UDb1CHT25Z5PU1F9j7w\
-                       GxwUiRhqz9E3nZRztikGUV6HoRDYcqPhM4";
+    const KEY: &str = "tprv8ZgxMBicQKsPdWAHbugK2tjtVtRjKGixYVZUdL7xLHMgXZS6BFbFi1UDb1CHT25Z5PU1F9j\
+                       7wGxwUiRhqz9E3nZRztikGUV6HoRDYcqPhM4";
 
     pub(super) fn coins() -> WalletCoins {
         let secp = Secp256k1::new();

@@ -1,3 +1,5 @@
+//! Unit tests of `chain::regtest`: one behaviour each, named for it.
+
 use bitcoin::{ScriptBuf, TxOut};
 
 use super::*;

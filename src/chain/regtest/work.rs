@@ -57,8 +57,8 @@ impl Regtest {
         self.extend(txs, time, self.policy.scripts)
     }
 
-    /// Replaces the last `depth` blocks by `branch`, one list of transactions a block. What left the
-    /// chain goes back to the mempool where it still can.
+    /// Replaces the last `depth` blocks by `branch`, one list of transactions a block. What left
+    /// the chain goes back to the mempool where it still can.
     ///
     /// # Errors
     /// [`Reason::BadBlock`] if the branch is not longer than what it replaces or the chain not so

@@ -27,8 +27,8 @@ use crate::units::{Msat, Price, Quantity, Seconds, UnitError, UtcSeconds};
 /// What one unit of [`Quantity`] counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Measure {
-    /// Energy in watt-seconds; a price per watt-hour is a [`Price`] per 3,600, one per kilowatt-hour
-    /// per 3,600,000.
+    /// Energy in watt-seconds; a price per watt-hour is a [`Price`] per 3,600, one per
+    /// kilowatt-hour per 3,600,000.
     WattSecond,
     /// Time of service in seconds.
     Second,

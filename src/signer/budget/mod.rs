@@ -293,7 +293,8 @@ impl Purse {
         }
     }
 
-    /// A peer without a session, of whose days nothing is reserved any more, is new when it returns.
+    /// A peer without a session, of whose days nothing is reserved any more, is new when it
+    /// returns.
     fn forget_idle_peers(&mut self, now: UtcSeconds) {
         let sessions = &self.sessions;
         self.peers.retain(|peer, window| {

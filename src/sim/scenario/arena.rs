@@ -39,8 +39,8 @@ pub trait Arena {
     /// Connects a block of exactly these transactions after the coinbase.
     fn connect(&mut self, txs: &[Transaction]) -> Verdict;
 
-    /// Replaces the last `depth` blocks by the blocks of `branch`, which are more. Transactions that
-    /// left the chain return to the mempool where they still can.
+    /// Replaces the last `depth` blocks by the blocks of `branch`, which are more. Transactions
+    /// that left the chain return to the mempool where they still can.
     fn reorg(&mut self, depth: Blocks, branch: &[Vec<Transaction>]) -> Verdict;
 
     /// The last block of the best chain.

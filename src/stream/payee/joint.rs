@@ -71,7 +71,8 @@ impl Payee {
     ///
     /// # Errors
     /// [`StreamError::WrongProposal`] unless it states exactly what the payee holds;
-    /// [`StreamError::CloseScript`], [`StreamError::Unconfirmed`]; [`StreamError::Tx`] for a bad signature or a fee that the payer's rest does not cover.
+    /// [`StreamError::CloseScript`], [`StreamError::Unconfirmed`]; [`StreamError::Tx`] for a bad
+    /// signature or a fee that the payer's rest does not cover.
     pub fn answer_close(
         &self,
         context: &Context,

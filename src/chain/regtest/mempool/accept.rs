@@ -36,9 +36,6 @@ impl Candidate {
     }
 }
 
-/// Outputs of earlier members of a package, as if they stood in the mempool.
-pub(super) type Made = BTreeMap<OutPoint, Prevout>;
-
 impl Mempool {
     /// Takes one transaction, replacing what it conflicts with if it pays for that.
     ///
@@ -50,7 +47,7 @@ impl Mempool {
         chain: &Ledger,
         policy: Policy,
     ) -> Result<(), Reason> {
-        let mut candidate = self.precheck(tx, chain, &Made::new())?;
+        let mut candidate = self.precheck(tx, chain, &BTreeMap::new())?;
         fees::check(candidate.fee, candidate.vsize(), policy.min_relay)?;
         if let Some(sibling) = truc::check_single(self, &candidate)? {
             candidate.conflicts.insert(sibling);
@@ -70,7 +67,7 @@ impl Mempool {
         tx: &Transaction,
         chain: &Ledger,
     ) -> Result<(), Reason> {
-        let candidate = self.precheck(tx, chain, &Made::new())?;
+        let candidate = self.precheck(tx, chain, &BTreeMap::new())?;
         if !candidate.conflicts.is_empty() {
             return Err(Reason::InsufficientReplacement);
         }
@@ -83,7 +80,7 @@ impl Mempool {
         &self,
         tx: &Transaction,
         chain: &Ledger,
-        made: &Made,
+        made: &BTreeMap<OutPoint, Prevout>,
     ) -> Result<Candidate, Reason> {
         let height = chain.next_height();
         let median_time = chain.median_time_past(chain.tip().height);
@@ -125,7 +122,7 @@ impl Mempool {
         tx: &Transaction,
         txid: Txid,
         chain: &Ledger,
-        made: &Made,
+        made: &BTreeMap<OutPoint, Prevout>,
     ) -> Result<Vec<Prevout>, Reason> {
         let height = chain.next_height();
         let found = |outpoint: &OutPoint| {

@@ -1,12 +1,12 @@
 //! Packages: one child with its parents, judged by what they pay together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::{OutPoint, Transaction, Txid};
 
 use crate::chain::Reason;
 use crate::chain::regtest::ledger::{Ledger, Prevout};
-use crate::chain::regtest::mempool::accept::{Candidate, Made};
+use crate::chain::regtest::mempool::accept::Candidate;
 use crate::chain::regtest::mempool::{Mempool, Policy, fees, replacement, standard, truc};
 
 /// Most transactions in a package.
@@ -62,7 +62,7 @@ impl Mempool {
         if let [tx] = txs {
             return self.accept(tx, chain, policy);
         }
-        let mut made = Made::new();
+        let mut made = BTreeMap::new();
         let mut package: Vec<Candidate> = Vec::new();
         for tx in txs {
             let candidate = self.precheck(tx, chain, &made)?;

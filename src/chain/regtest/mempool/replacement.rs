@@ -1,8 +1,8 @@
 //! Replacement: what conflicts with the mempool must pay for everything that it pushes out.
 //!
 //! Every entry may be replaced, whatever its sequences say (full RBF). A replacement pays at least
-//! the fees of all that goes, and the incremental rate for its own size on top; and the mempool must
-//! be worth more to miners afterwards, at every size of block.
+//! the fees of all that goes, and the incremental rate for its own size on top; and the mempool
+//! must be worth more to miners afterwards, at every size of block.
 
 use std::collections::BTreeSet;
 
