@@ -11,8 +11,8 @@
 //! payer in some channels and a payee in others at once.
 //!
 //! The way of a payment: `Command::Meter` (seller) -> `meter` prices it -> `Reading` to the buyer
-//! -> `meter` checks it -> [`Payer::pay`] -> `signer` -> `Voucher` to the seller -> [`Payee::accept`]
-//! -> records committed -> `Ack`, and the session counts it as paid.
+//! -> `meter` checks it -> [`Payer::pay`] -> `signer` -> `Voucher` to the seller ->
+//! [`Payee::accept`] -> records committed -> `Ack`, and the session counts it as paid.
 //!
 //! If a commit fails, what is in memory may be ahead of the store: drop the node and
 //! [`Node::load`] it again. Nothing has left.

@@ -298,7 +298,7 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    /// P7: what a payee's signature states is durable before the signature leaves.
+    /// P4: what a payee's signature states is durable before the signature leaves.
     fn promise(&mut self, outpoint: OutPoint, record: &PayeeRecord) -> Result<(), NodeError> {
         self.effects.put(record.key()?, &record.encode()?)?;
         let slot = self.payees.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
