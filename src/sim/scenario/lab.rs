@@ -192,9 +192,12 @@ impl Lab {
                 witness: Witness::new(),
             });
         }
-        let coins: Vec<LabCoin> = draft.inputs.into_iter().map(|(coin, _)| coin).collect();
-        let witnesses = (0..coins.len())
-            .map(|index| self.witness(&tx, &coins, index))
+        let spent: Vec<TxOut> = draft.inputs.iter().map(|(coin, _)| coin.output.clone()).collect();
+        let witnesses = draft
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(index, (coin, _))| self.witness(&tx, &spent, index, coin))
             .collect::<Result<Vec<Witness>, _>>()?;
         for (input, witness) in tx.input.iter_mut().zip(witnesses) {
             input.witness = witness;
@@ -202,16 +205,17 @@ impl Lab {
         Ok(tx)
     }
 
-    /// The witness of one input that spends a coin by its key path or its leaf.
-    fn witness(
+    /// The witness of input `index`, which spends `coin` by its key path or its leaf.
+    ///
+    /// `spent`: what each input of `tx` spends.
+    pub(super) fn witness(
         &self,
         tx: &Transaction,
-        coins: &[LabCoin],
+        spent: &[TxOut],
         index: usize,
+        coin: &LabCoin,
     ) -> Result<Witness, BuildError> {
-        let coin = coins.get(index).ok_or(BuildError::Taproot)?;
-        let outputs: Vec<&TxOut> = coins.iter().map(|coin| &coin.output).collect();
-        let all = Prevouts::All(&outputs);
+        let all = Prevouts::All(spent);
         let mut cache = SighashCache::new(tx);
         let sighash = match &coin.leaf {
             None => cache.taproot_key_spend_signature_hash(index, &all, TapSighashType::Default),

@@ -16,6 +16,9 @@ mod lab;
 mod locks;
 mod regtest;
 mod run;
+mod stream_kinds;
+mod stream_lab;
+mod stream_pinning;
 mod truc;
 
 pub use arena::{Arena, Verdict};
@@ -36,6 +39,8 @@ pub fn all() -> Result<Vec<Scenario>, BuildError> {
         locks::scenarios(&lab)?,
         fees::scenarios(&lab)?,
         truc::scenarios(&lab)?,
+        stream_kinds::scenarios(&lab)?,
+        stream_pinning::scenarios(&lab)?,
     ];
     Ok(rooms.into_iter().flatten().collect())
 }
@@ -50,6 +55,12 @@ pub enum BuildError {
     /// A key or signature.
     #[error(transparent)]
     Secp(#[from] bitcoin::secp256k1::Error),
+    /// A transaction of a stream channel.
+    #[error(transparent)]
+    Tx(#[from] crate::tx::TxError),
+    /// A channel's key.
+    #[error(transparent)]
+    Key(#[from] crate::keys::KeyError),
     /// A Taproot tree or sighash.
     #[error("a taproot tree or sighash of the list is malformed")]
     Taproot,
