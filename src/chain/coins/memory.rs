@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash;
 use bitcoin::key::TweakedPublicKey;
-use bitcoin::psbt::Psbt;
+use bitcoin::psbt::{Psbt, PsbtSighashType};
 use bitcoin::sighash::{Prevouts, SighashCache, TapSighashType};
 use bitcoin::taproot::TapTweakHash;
 use bitcoin::transaction::Version;
@@ -217,7 +217,7 @@ impl Coins for MemoryCoins {
             if !own {
                 continue;
             }
-            let asked = input.sighash_type.map(|kind| kind.taproot_hash_ty());
+            let asked = input.sighash_type.map(PsbtSighashType::taproot_hash_ty);
             if !matches!(asked, None | Some(Ok(TapSighashType::Default))) {
                 return Err(CoinsError::Sighash { index });
             }

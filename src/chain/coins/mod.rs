@@ -62,8 +62,8 @@ pub trait Coins {
     ///
     /// # Errors
     /// [`CoinsError::NoUtxo`] if the PSBT does not say what each input spends,
-    /// [`CoinsError::Sighash`] if one of the own inputs asks for anything but SIGHASH_DEFAULT or
-    /// SIGHASH_ALL.
+    /// [`CoinsError::Sighash`] if one of the own inputs asks for anything but `SIGHASH_DEFAULT` or
+    /// `SIGHASH_ALL`.
     fn sign(&mut self, psbt: &mut Psbt) -> Result<(), CoinsError>;
 
     /// Takes the next event of the chain, in order.

@@ -4,7 +4,7 @@ use bitcoin::script::Builder;
 use bitcoin::{ScriptBuf, Sequence, Witness};
 
 use crate::chain::Reason;
-use crate::sim::scenario::lab::{Draft, FEE, Lab, START, Tale, forged};
+use crate::sim::scenario::lab::{Draft, FEE, Lab, START, Tale, forged, output_of};
 use crate::sim::scenario::{BuildError, Scenario};
 
 /// One coin of a coinbase in satoshis.
@@ -38,7 +38,7 @@ fn spend(lab: &Lab) -> Result<Scenario, BuildError> {
     }
     let twice = lab.sign(Draft::sweep(&coin, &script, FEE).with(&coin))?;
     let rival = lab.sign(Draft::sweep(&coin, &script, FEE * 2))?;
-    let of_rival = lab.output_of(&rival, 0, &lab.key("anna")?);
+    let of_rival = output_of(&rival, 0, &lab.key("anna")?);
     let orphan = lab.sign(Draft::sweep(&of_rival, &script, FEE))?;
     Ok(Tale::new("coin_spent_forged_or_overspent")?
         .refuse("forged signature", &forged(&tx), Reason::BadScript)
@@ -80,7 +80,7 @@ fn conflicts_in_blocks(lab: &Lab) -> Result<Scenario, BuildError> {
     let coin = lab.coin(1)?;
     let one = lab.sign(Draft::sweep(&coin, &script, FEE))?;
     let two = lab.sign(Draft::sweep(&coin, &script, FEE + 1))?;
-    let child = lab.sign(Draft::sweep(&lab.output_of(&one, 0, &key), &script, FEE))?;
+    let child = lab.sign(Draft::sweep(&output_of(&one, 0, &key), &script, FEE))?;
     Ok(Tale::new("blocks_with_conflicts_or_children_before_parents_are_refused")?
         .refuse_block("two spends of one coin", &[&one, &two], Reason::MissingInputs)
         .refuse_block("child before its parent", &[&child, &one], Reason::MissingInputs)
@@ -93,7 +93,7 @@ fn conflict_with_mempool(lab: &Lab) -> Result<Scenario, BuildError> {
     let script = lab.p2tr(&key);
     let coin = lab.coin(1)?;
     let waiting = lab.sign(Draft::sweep(&coin, &script, FEE))?;
-    let child = lab.sign(Draft::sweep(&lab.output_of(&waiting, 0, &key), &script, FEE))?;
+    let child = lab.sign(Draft::sweep(&output_of(&waiting, 0, &key), &script, FEE))?;
     let other = lab.sign(Draft::sweep(&coin, &script, 0))?;
     Ok(Tale::new("block_with_a_conflict_drops_it_and_its_child_from_the_mempool")?
         .submit("spend", &waiting)
@@ -117,8 +117,7 @@ fn non_standard(lab: &Lab) -> Result<Scenario, BuildError> {
     let large = lab.sign(plain().padded(100_200).with(&lab.coin(2)?))?;
     let unknown = ScriptBuf::from_bytes([&[0x52, 0x20][..], &[7; 32]].concat());
     let to_unknown = lab.sign(Draft::sweep(&lab.coin(3)?, &unknown, FEE))?;
-    let from_unknown =
-        lab.sign(Draft::sweep(&lab.output_of(&to_unknown, 0, &key), &script, FEE))?;
+    let from_unknown = lab.sign(Draft::sweep(&output_of(&to_unknown, 0, &key), &script, FEE))?;
     Ok(Tale::new("kinds_that_nodes_do_not_relay_are_refused_and_mined_all_the_same")?
         .refuse("version 0", &version_0, Reason::NonStandard)
         .refuse("version 4", &version_4, Reason::NonStandard)
@@ -151,9 +150,9 @@ fn reorg_with_conflict(lab: &Lab) -> Result<Scenario, BuildError> {
     let script = lab.p2tr(&key);
     let coin = lab.coin(1)?;
     let first = lab.sign(Draft::sweep(&coin, &script, FEE))?;
-    let child = lab.sign(Draft::sweep(&lab.output_of(&first, 0, &key), &script, FEE))?;
+    let child = lab.sign(Draft::sweep(&output_of(&first, 0, &key), &script, FEE))?;
     let other = lab.sign(Draft::sweep(&coin, &script, FEE * 2))?;
-    let of_other = lab.sign(Draft::sweep(&lab.output_of(&other, 0, &key), &script, FEE))?;
+    let of_other = lab.sign(Draft::sweep(&output_of(&other, 0, &key), &script, FEE))?;
     Ok(Tale::new("reorganisation_to_a_conflicting_spend_voids_the_first")?
         .submit("spend", &first)
         .mine(1)?
@@ -170,7 +169,7 @@ fn reorg_of_a_chain(lab: &Lab) -> Result<Scenario, BuildError> {
     let key = lab.key("anna")?;
     let script = lab.p2tr(&key);
     let parent = lab.sign(Draft::sweep(&lab.coin(1)?, &script, FEE))?;
-    let coin = lab.output_of(&parent, 0, &key);
+    let coin = output_of(&parent, 0, &key);
     let late = Draft::sweep(&coin, &script, FEE).sequence(Sequence::from_height(4));
     let late = lab.sign(late)?;
     Ok(Tale::new("reorganised_parent_starts_the_relative_lock_of_its_child_again")?

@@ -3,7 +3,7 @@
 use bitcoin::{ScriptBuf, Sequence, Transaction};
 
 use crate::chain::Reason;
-use crate::sim::scenario::lab::{Draft, FEE, Lab, LabCoin, Tale};
+use crate::sim::scenario::lab::{Draft, FEE, Lab, LabCoin, Tale, output_of};
 use crate::sim::scenario::{BuildError, Scenario};
 
 pub(super) fn scenarios(lab: &Lab) -> Result<Vec<Scenario>, BuildError> {
@@ -52,12 +52,12 @@ fn dust(lab: &Lab) -> Result<Scenario, BuildError> {
     let v0_key = ScriptBuf::from_bytes([&[0x00, 0x14][..], &[7; 20]].concat());
     let v0_script = ScriptBuf::from_bytes([&[0x00, 0x20][..], &[7; 32]].concat());
     let mut tale = Tale::new("outputs_below_their_dust_limit_are_refused")?;
-    let kinds = [(1, &taproot, 330), (2, &v0_key, 294), (3, &v0_script, 330)];
+    let kinds = [(1, &taproot, 330_u64), (2, &v0_key, 294), (3, &v0_script, 330)];
     for (height, script, limit) in kinds {
         let coin = lab.coin(height)?;
         let pays = |value: u64| lab.sign(Draft::sweep(&coin, &taproot, FEE).and(value, script));
         tale = tale
-            .refuse("a satoshi below", &pays(limit - 1)?, Reason::Dust)
+            .refuse("a satoshi below", &pays(limit.saturating_sub(1))?, Reason::Dust)
             .submit("at the limit", &pays(limit)?);
     }
     let below = lab.sign(Draft::sweep(&lab.coin(4)?, &taproot, FEE).and(1, &taproot))?;
@@ -71,10 +71,10 @@ fn ephemeral_dust(lab: &Lab) -> Result<Scenario, BuildError> {
     let pays = |fee: u64| lab.sign(Draft::sweep(&coin, &script, fee).version(3).and(100, &script));
     let parent = pays(0)?;
     let paying = pays(FEE)?;
-    let large = lab.output_of(&parent, 0, &key);
+    let large = output_of(&parent, 0, &key);
     let leaves = lab.sign(Draft::sweep(&large, &script, FEE).version(3))?;
     let sweeps = Draft::sweep(&large, &script, FEE).version(3);
-    let sweeps = lab.sign(sweeps.with(&lab.output_of(&parent, 1, &key)))?;
+    let sweeps = lab.sign(sweeps.with(&output_of(&parent, 1, &key)))?;
     let two = Draft::sweep(&lab.coin(2)?, &script, 0).and(100, &script).and(100, &script);
     let two = lab.sign(two)?;
     Ok(Tale::new("dust_is_relayed_only_without_fee_and_swept_by_the_child")?
@@ -94,8 +94,8 @@ fn replacement(lab: &Lab) -> Result<Scenario, BuildError> {
     let pays = |fee: u64| lab.sign(Draft::sweep(&coin, &script, fee).sequence(Sequence::MAX));
     let first = pays(1_000)?;
     let equal = lab.sign(Draft::sweep(&coin, &script, 1_000).version(3))?;
-    let short = pays((1_000 + step).saturating_sub(1))?;
-    let enough = pays(1_000 + step)?;
+    let short = pays(step.saturating_add(1_000).saturating_sub(1))?;
+    let enough = pays(step.saturating_add(1_000))?;
     Ok(Tale::new("replacement_pays_the_old_fee_and_its_own_relay")?
         .submit("without a signal", &first)
         .refuse("same fee", &equal, Reason::InsufficientReplacement)
@@ -115,9 +115,10 @@ fn replacement_of_a_family(lab: &Lab) -> Result<Scenario, BuildError> {
     let coin = lab.coin(1)?;
     let step = smallest(lab, &coin, &script)?;
     let parent = lab.sign(Draft::sweep(&coin, &script, 1_000))?;
-    let child = lab.sign(Draft::sweep(&lab.output_of(&parent, 0, &key), &script, 5_000))?;
-    let short = lab.sign(Draft::sweep(&coin, &script, (6_000 + step).saturating_sub(1)))?;
-    let enough = lab.sign(Draft::sweep(&coin, &script, 6_000 + step))?;
+    let child = lab.sign(Draft::sweep(&output_of(&parent, 0, &key), &script, 5_000))?;
+    let short =
+        lab.sign(Draft::sweep(&coin, &script, step.saturating_add(6_000).saturating_sub(1)))?;
+    let enough = lab.sign(Draft::sweep(&coin, &script, step.saturating_add(6_000)))?;
     Ok(Tale::new("replacement_pays_for_the_descendants_that_it_evicts")?
         .submit("parent", &parent)
         .submit("child", &child)
@@ -135,8 +136,8 @@ fn replacement_of_two(lab: &Lab) -> Result<Scenario, BuildError> {
     let second = lab.sign(Draft::sweep(&two, &script, 1_500))?;
     let both = |fee: u64| lab.sign(Draft::sweep(&one, &script, fee).with(&two));
     let step = min_fee(&both(FEE)?);
-    let short = both((3_000 + step).saturating_sub(1))?;
-    let enough = both(3_000 + step)?;
+    let short = both(step.saturating_add(3_000).saturating_sub(1))?;
+    let enough = both(step.saturating_add(3_000))?;
     Ok(Tale::new("replacement_of_two_pays_for_both")?
         .submit("first", &first)
         .submit("second", &second)
@@ -166,7 +167,7 @@ fn replacement_of_its_own_parent(lab: &Lab) -> Result<Scenario, BuildError> {
     let script = lab.p2tr(&key);
     let coin = lab.coin(1)?;
     let parent = lab.sign(Draft::sweep(&coin, &script, 1_000))?;
-    let both = Draft::sweep(&lab.output_of(&parent, 0, &key), &script, FEE).with(&coin);
+    let both = Draft::sweep(&output_of(&parent, 0, &key), &script, FEE).with(&coin);
     let both = lab.sign(both)?;
     Ok(Tale::new("spend_of_a_coin_and_of_its_spender_is_refused")?
         .submit("parent", &parent)
@@ -182,7 +183,7 @@ fn cluster(lab: &Lab) -> Result<Scenario, BuildError> {
     for _ in 0..64 {
         let tx = lab.sign(Draft::sweep(&coin, &script, 1_000))?;
         tale = tale.submit("one more", &tx);
-        coin = lab.output_of(&tx, 0, &key);
+        coin = output_of(&tx, 0, &key);
     }
     let tx = lab.sign(Draft::sweep(&coin, &script, 1_000))?;
     Ok(tale.refuse("one too many", &tx, Reason::ClusterLimit).mine(1)?.submit("now", &tx).end())

@@ -126,15 +126,7 @@ impl Lab {
     /// The coinbase output of the block at `height`, which must be one of the empty first blocks.
     pub(super) fn coin(&self, height: u32) -> Result<LabCoin, BuildError> {
         let tx = coinbase(Height::new(height)?);
-        Ok(self.output_of(&tx, 0, &self.miner))
-    }
-
-    /// An output of `tx` that pays the key path of `key`.
-    pub(super) fn output_of(&self, tx: &Transaction, vout: u32, key: &Keypair) -> LabCoin {
-        let at = usize::try_from(vout).unwrap_or(usize::MAX);
-        let output = tx.output.get(at).cloned().unwrap_or(TxOut::NULL);
-        let outpoint = OutPoint { txid: tx.compute_txid(), vout };
-        LabCoin { outpoint, output, key: *key, leaf: None }
+        Ok(output_of(&tx, 0, &self.miner))
     }
 
     /// The script of the key path of `key` (BIP86).
@@ -163,17 +155,6 @@ impl Lab {
             .control_block(&(script.clone(), LeafVersion::TapScript))
             .ok_or(BuildError::Taproot)?;
         Ok((ScriptBuf::new_p2tr_tweaked(spend.output_key()), Leaf { script, control }))
-    }
-
-    /// An output of `tx` that is spent by `leaf` and a signature of `key`.
-    pub(super) fn leaf_of(
-        &self,
-        tx: &Transaction,
-        vout: u32,
-        key: &Keypair,
-        leaf: &Leaf,
-    ) -> LabCoin {
-        LabCoin { leaf: Some(leaf.clone()), ..self.output_of(tx, vout, key) }
     }
 
     /// Signs every input of a draft.
@@ -243,6 +224,19 @@ impl Lab {
         }
         Ok(witness)
     }
+}
+
+/// Output `vout` of `tx`, which pays the key path of `key`.
+pub(super) fn output_of(tx: &Transaction, vout: u32, key: &Keypair) -> LabCoin {
+    let at = usize::try_from(vout).unwrap_or(usize::MAX);
+    let output = tx.output.get(at).cloned().unwrap_or(TxOut::NULL);
+    let outpoint = OutPoint { txid: tx.compute_txid(), vout };
+    LabCoin { outpoint, output, key: *key, leaf: None }
+}
+
+/// Output `vout` of `tx`, which is spent by `leaf` and a signature of `key`.
+pub(super) fn leaf_of(tx: &Transaction, vout: u32, key: &Keypair, leaf: &Leaf) -> LabCoin {
+    LabCoin { leaf: Some(leaf.clone()), ..output_of(tx, vout, key) }
 }
 
 /// An output of `value` satoshis.

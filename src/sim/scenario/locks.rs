@@ -6,7 +6,7 @@ use bitcoin::script::Builder;
 use bitcoin::{Sequence, Transaction};
 
 use crate::chain::Reason;
-use crate::sim::scenario::lab::{Draft, FEE, Lab, START, Tale};
+use crate::sim::scenario::lab::{Draft, FEE, Lab, START, Tale, leaf_of, output_of};
 use crate::sim::scenario::{BuildError, Scenario};
 
 /// Header time of the genesis block of regtest.
@@ -41,11 +41,11 @@ fn relative_blocks(lab: &Lab) -> Result<Scenario, BuildError> {
     let key = lab.key("anna")?;
     let script = lab.p2tr(&key);
     let parent = lab.sign(Draft::sweep(&lab.coin(1)?, &script, FEE))?;
-    let coin = lab.output_of(&parent, 0, &key);
+    let coin = output_of(&parent, 0, &key);
     let late = Draft::sweep(&coin, &script, FEE).sequence(Sequence::from_height(10));
     let late = lab.sign(late)?;
     let other = lab.sign(Draft::sweep(&lab.coin(2)?, &script, FEE))?;
-    let free = Draft::sweep(&lab.output_of(&other, 0, &key), &script, FEE).version(1);
+    let free = Draft::sweep(&output_of(&other, 0, &key), &script, FEE).version(1);
     let free = lab.sign(free.sequence(Sequence::from_height(10)))?;
     let tale = Tale::new("relative_lock_of_ten_blocks_ends_at_its_height")?
         .submit("parent", &parent)
@@ -61,7 +61,7 @@ fn relative_script(lab: &Lab) -> Result<Scenario, BuildError> {
     let key = lab.key("anna")?;
     let (script, leaf) = lab.locked(&key, Builder::new().push_int(10).push_opcode(OP_CSV))?;
     let parent = lab.sign(Draft::sweep(&lab.coin(1)?, &script, FEE))?;
-    let coin = lab.leaf_of(&parent, 0, &key, &leaf);
+    let coin = leaf_of(&parent, 0, &key, &leaf);
     let spend = |sequence: Sequence, version: i32| {
         lab.sign(Draft::sweep(&coin, &script, FEE).sequence(sequence).version(version))
     };
@@ -84,7 +84,7 @@ fn relative_time(lab: &Lab) -> Result<Scenario, BuildError> {
     let key = lab.key("anna")?;
     let script = lab.p2tr(&key);
     let parent = lab.sign(Draft::sweep(&lab.coin(1)?, &script, FEE))?;
-    let coin = lab.output_of(&parent, 0, &key);
+    let coin = output_of(&parent, 0, &key);
     let units = Sequence::from_512_second_intervals(10);
     let late = lab.sign(Draft::sweep(&coin, &script, FEE).sequence(units))?;
     let tale = Tale::new("relative_lock_of_seconds_counts_median_times")?
@@ -110,7 +110,7 @@ fn absolute_script(lab: &Lab) -> Result<Scenario, BuildError> {
     let guard = Builder::new().push_int(i64::from(lock)).push_opcode(OP_CLTV);
     let (script, leaf) = lab.locked(&key, guard)?;
     let parent = lab.sign(Draft::sweep(&lab.coin(1)?, &script, FEE))?;
-    let coin = lab.leaf_of(&parent, 0, &key, &leaf);
+    let coin = leaf_of(&parent, 0, &key, &leaf);
     let spend = |lock: u32, sequence: Sequence| {
         let draft = Draft::sweep(&coin, &script, FEE).sequence(sequence);
         lab.sign(draft.lock_time(LockTime::from_consensus(lock)))

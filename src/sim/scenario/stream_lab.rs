@@ -6,7 +6,7 @@ use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, Witness};
 
 use crate::keys::{BaseKey, ChannelKey, Context, Entropy};
 use crate::sim::scenario::BuildError;
-use crate::sim::scenario::lab::{Draft, FEE, Lab, LabCoin, output};
+use crate::sim::scenario::lab::{Draft, FEE, Lab, LabCoin, output, output_of};
 use crate::tx::{
     ChangeScript, Channel, Delay, FeeInput, FundingOutput, JointSpend, Refund, Settled, Settlement,
 };
@@ -94,7 +94,7 @@ impl<'lab> StreamLab<'lab> {
 
     /// An output of `tx` that pays [`Self::wallet`].
     pub(super) fn wallet_coin(&self, tx: &Transaction, vout: u32) -> Result<LabCoin, BuildError> {
-        Ok(self.lab.output_of(tx, vout, &self.lab.key("wallet")?))
+        Ok(output_of(tx, vout, &self.lab.key("wallet")?))
     }
 
     /// A settlement of these channels, each by a voucher of this many millisatoshis, at `rate`.
