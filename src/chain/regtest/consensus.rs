@@ -27,7 +27,10 @@ pub(super) enum ScriptCheck {
 
 impl ScriptCheck {
     /// Runs the scripts of all inputs of `tx` against what they spend, Taproot included.
-    #[cfg_attr(not(feature = "consensus"), allow(clippy::unused_self))]
+    #[cfg_attr(
+        not(feature = "consensus"),
+        expect(clippy::unnecessary_wraps, reason = "only the interpreter refuses scripts")
+    )]
     pub(super) fn check(self, tx: &Transaction, prevouts: &[Prevout]) -> Result<(), Reason> {
         match self {
             #[cfg(feature = "consensus")]
