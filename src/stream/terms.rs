@@ -37,7 +37,7 @@ const DEPTH_MAX: u16 = 1_000;
 /// | 8 + 8 | credit, prepay, msat |
 /// | 8 | expiry, seconds UTC |
 ///
-/// 133 bytes. The text form is Bech32m (BIP350) with the prefix `mill`: 225 characters, which in
+/// 133 bytes. The text form is Bech32m (BIP350) with the prefix `mill`: 224 characters, which in
 /// capitals fit a QR code of version 9.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -36,18 +36,18 @@ const VERSION: u8 = 1;
 /// With the envelope at most 229 bytes while it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayeeRecord {
-    pub(super) payer: XOnlyPublicKey,
-    pub(super) delay: Delay,
-    pub(super) change: ChangeScript,
-    pub(super) outpoint: OutPoint,
-    pub(super) capacity: Sat,
-    pub(super) rules: Rules,
+    pub(in crate::stream) payer: XOnlyPublicKey,
+    pub(in crate::stream) delay: Delay,
+    pub(in crate::stream) change: ChangeScript,
+    pub(in crate::stream) outpoint: OutPoint,
+    pub(in crate::stream) capacity: Sat,
+    pub(in crate::stream) rules: Rules,
     /// Zero-conf credit needs it: settlements of a version-2 parent may not be relayable.
-    pub(super) truc: bool,
-    pub(super) start: Msat,
-    pub(super) confirmed: Option<Height>,
-    pub(super) best: Option<Voucher>,
-    pub(super) phase: PayeePhase,
+    pub(in crate::stream) truc: bool,
+    pub(in crate::stream) start: Msat,
+    pub(in crate::stream) confirmed: Option<Height>,
+    pub(in crate::stream) best: Option<Voucher>,
+    pub(in crate::stream) phase: PayeePhase,
 }
 
 /// Where a payee's channel stands.
@@ -256,7 +256,7 @@ impl PayeeRecord {
     }
 
     /// S1: what is paid never exceeds the capacity, in any record.
-    pub(super) fn holds_together(&self) -> bool {
+    pub(in crate::stream) fn holds_together(&self) -> bool {
         let capacity = self.capacity.to_msat();
         self.paid() <= capacity
             && self.best.is_none_or(|best| best.paid >= self.start)
@@ -264,7 +264,7 @@ impl PayeeRecord {
     }
 
     /// Whether this record and `other` are of one channel: what never changes is equal.
-    pub(super) fn is_same_channel(&self, other: &Self) -> bool {
+    pub(in crate::stream) fn is_same_channel(&self, other: &Self) -> bool {
         self.outpoint == other.outpoint
             && self.payer == other.payer
             && self.delay == other.delay
@@ -275,7 +275,7 @@ impl PayeeRecord {
 
     /// Whether this record may replace `before`: paid never falls (S3), a statement is never taken
     /// back or raised (S6), and a closed channel stays closed.
-    pub(super) fn may_follow(&self, before: &Self) -> bool {
+    pub(in crate::stream) fn may_follow(&self, before: &Self) -> bool {
         if let PayeePhase::Closed { .. } = self.phase {
             return self.paid() >= before.paid();
         }

@@ -36,18 +36,18 @@ const VERSION: u8 = 1;
 /// With the envelope at most 224 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayerRecord {
-    pub(super) index: KeyIndex,
-    pub(super) base: XOnlyPublicKey,
-    pub(super) delay: Delay,
-    pub(super) terms: [u8; 32],
-    pub(super) change: ChangeScript,
-    pub(super) outpoint: OutPoint,
-    pub(super) capacity: Sat,
-    pub(super) rules: Rules,
-    pub(super) start: Msat,
-    pub(super) confirmed: Option<Height>,
-    pub(super) signed: Msat,
-    pub(super) phase: PayerPhase,
+    pub(in crate::stream) index: KeyIndex,
+    pub(in crate::stream) base: XOnlyPublicKey,
+    pub(in crate::stream) delay: Delay,
+    pub(in crate::stream) terms: [u8; 32],
+    pub(in crate::stream) change: ChangeScript,
+    pub(in crate::stream) outpoint: OutPoint,
+    pub(in crate::stream) capacity: Sat,
+    pub(in crate::stream) rules: Rules,
+    pub(in crate::stream) start: Msat,
+    pub(in crate::stream) confirmed: Option<Height>,
+    pub(in crate::stream) signed: Msat,
+    pub(in crate::stream) phase: PayerPhase,
 }
 
 /// Where a payer's channel stands.
@@ -236,7 +236,7 @@ impl PayerRecord {
     }
 
     /// Whether this record and `other` are of one channel.
-    pub(super) fn is_same_channel(&self, other: &Self) -> bool {
+    pub(in crate::stream) fn is_same_channel(&self, other: &Self) -> bool {
         self.outpoint == other.outpoint
             && self.index == other.index
             && self.base == other.base
@@ -246,13 +246,13 @@ impl PayerRecord {
 
     /// Whether this record may replace `before`: signed never falls (S7), and a closed channel
     /// stays closed.
-    pub(super) fn may_follow(&self, before: &Self) -> bool {
+    pub(in crate::stream) fn may_follow(&self, before: &Self) -> bool {
         let reopens = before.phase == PayerPhase::Closed && self.phase != PayerPhase::Closed;
         self.signed >= before.signed && !reopens
     }
 
     /// S1: what is signed lies between the start and the capacity, in any record.
-    pub(super) fn holds_together(&self) -> bool {
+    pub(in crate::stream) fn holds_together(&self) -> bool {
         self.start <= self.signed && self.signed <= self.capacity.to_msat()
     }
 }

@@ -1,3 +1,0 @@
-//! Unit tests of `stream`: one behaviour each, named for it.
-
-use super::*;
