@@ -1,3 +1,5 @@
+//! Tests of paying and accepting: every rule a voucher must keep.
+
 use super::payee::PayeePhase;
 use super::*;
 use crate::tx::TxError;

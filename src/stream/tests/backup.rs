@@ -1,3 +1,5 @@
+//! Tests of the backup: round trip, frozen bytes, other seeds and networks, every flipped bit.
+
 use super::*;
 
 /// The backup of `opening(Own)`, version 1.

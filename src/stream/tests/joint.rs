@@ -1,3 +1,5 @@
+//! Tests of close and top-up, from both sides.
+
 use super::*;
 use crate::tx::TxError;
 

@@ -1,3 +1,5 @@
+//! Tests of opening: what either side refuses to begin with.
+
 use super::*;
 use crate::tx::TxError;
 

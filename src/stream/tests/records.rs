@@ -1,3 +1,5 @@
+//! Tests of both records: frozen bytes, sizes, every truncation and flipped bit.
+
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 

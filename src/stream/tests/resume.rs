@@ -1,3 +1,5 @@
+//! Tests of resuming: restarts, restores, and payees that lie.
+
 use super::payer::PayerPhase;
 use super::*;
 use crate::tx::TxError;

@@ -1,3 +1,5 @@
+//! Tests of settling and refunding: when, what it brings, what replaces it.
+
 use super::payee::{PayeePhase, SettleAdvice, SettlePolicy};
 use super::*;
 

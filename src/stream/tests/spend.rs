@@ -1,3 +1,5 @@
+//! Tests of what a spend says: every kind that can stand on the chain.
+
 use super::*;
 
 fn kind(pair: &Pair, tx: &Transaction) -> SpendKind {

@@ -1,3 +1,5 @@
+//! Tests of the terms: round trip, frozen bytes, text form, every refusal.
+
 use alloc::string::String;
 
 use super::*;
