@@ -36,6 +36,16 @@
 //! * S7. The payer never signs less than it signed before; after a restart it signs nothing until
 //!   the payee has presented its best voucher.
 //!
+//! | rule | kept in |
+//! | --- | --- |
+//! | S1 | `holds_together` of both records, asked by `apply` and by `decode`; `Channel::digest` |
+//! | S2 | [`Payee::accept`], `payee/accept.rs`; [`Payer::resume`] for the payer's own signature |
+//! | S3 | [`Payee::accept`]; `PayeeRecord::may_follow`, asked by [`Payee::apply`] |
+//! | S4 | `Payee::check_secured`, `payee/accept.rs` |
+//! | S5 | `Payee::check_last_call`, `payee/mod.rs`; [`View::live_height`]; [`Payer::pay`] |
+//! | S6 | `Payee::promised`, `PayeeRecord::may_follow`; `Payee::notice_spend` for a lost record |
+//! | S6 | `Payee::promised`, `PayeeRecord::may_follow`; `Payee::notice_spend` for a lost record |
+//!
 //! Rank 4. Used by `node`; imports `signer`, `tx`, `store`, `keys`, `units`.
 
 mod backup;

@@ -42,9 +42,6 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What the model knows of a spend: the settlement's amount, or `None` for the refund.
-type Kind = Option<u64>;
-
 #[derive(Debug, Default)]
 struct Model {
     tip: u32,
@@ -60,7 +57,7 @@ impl Model {
         height.map_or(0, |height| self.tip + 1 - height)
     }
 
-    fn look(&mut self, spends: &[(Transaction, Kind)]) {
+    fn look(&mut self, spends: &[(Transaction, Option<u64>)]) {
         if let (Some((index, at)), false) = (self.spend, self.closed) {
             if let Some(paid) = spends[index].1 {
                 self.stated = Some(self.stated.map_or(paid, |stated| stated.min(paid)));
@@ -93,7 +90,8 @@ impl Model {
 struct World {
     pair: Pair,
     model: Model,
-    spends: Vec<(Transaction, Kind)>,
+    /// What can spend the output: a settlement with its amount, or the refund.
+    spends: Vec<(Transaction, Option<u64>)>,
 }
 
 impl World {
