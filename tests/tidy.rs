@@ -88,6 +88,7 @@ fn each_rule_fails_on_its_bad_sample() {
     let long_line = format!("//! x\n// {}\n", "x".repeat(98));
     let long_file = format!("//! x\n{}", "// y\n".repeat(600));
     let long_function = format!("//! x\nfn f() {{\n{}}}\n", "    g();\n".repeat(69));
+    #[expect(clippy::type_complexity, reason = "a table: path, text, findings")]
     let samples: &[(&str, &str, &[(&str, usize)])] = &[
         ("src/tx/a.rs", "//! x\nuse crate::stream::Payer;\n", &[("rank", 2)]),
         ("src/tx/a.rs", "//! x\nuse crate::meter::Tariff;\n", &[("rank", 2)]),

@@ -40,7 +40,7 @@ fn settle(parts: Vec<Settled>, coins: u64) -> Result<Settlement, TxError> {
 
 /// The weight of the finished transaction, every signature a real one.
 fn final_weight(settlement: Settlement, coins: u64) -> u64 {
-    let number = |at: OutPoint| (0..).find(|id| outpoint(*id) == at).unwrap();
+    let number = |at: OutPoint| (0..=u64::from(u8::MAX)).find(|id| outpoint(*id) == at).unwrap();
     finish(settlement, number, &(0..coins).collect::<Vec<_>>()).weight().to_wu()
 }
 
@@ -48,6 +48,7 @@ fn script_of(bytes: usize) -> ScriptBuf {
     ScriptBuf::from_bytes(vec![0x51; bytes])
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what `err()` gives")]
 fn too_large(vbytes: u64, limit: u64) -> Option<TxError> {
     Some(TxError::TooLarge { vbytes, limit })
 }
@@ -209,7 +210,9 @@ fn channel_at_dust_pays_less_than_a_satoshi_or_all() {
 fn change_script_of_another_kind_is_refused() {
     let hash = [7; 20];
     let witness = |version, bytes: usize| {
-        ScriptBuf::from_bytes([vec![version, bytes as u8], vec![3; bytes]].concat())
+        ScriptBuf::from_bytes(
+            [vec![version, u8::try_from(bytes).unwrap()], vec![3; bytes]].concat(),
+        )
     };
     for script in [
         ScriptBuf::new(),

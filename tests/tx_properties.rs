@@ -178,7 +178,10 @@ fn check_pairs(settlement: &Settlement, parts: &[Settled], coins: &[FeeInput]) {
         assert_eq!(rollover.is_some(), own);
         if let Some(next) = rollover {
             assert_eq!(next.to_txout(), tx.output[index]);
-            assert_eq!(next.outpoint(), OutPoint::new(tx.compute_txid(), index as u32));
+            assert_eq!(
+                next.outpoint(),
+                OutPoint::new(tx.compute_txid(), u32::try_from(index).unwrap())
+            );
         }
     }
     assert_eq!(tx.output.len(), with.len() + 1);
@@ -245,7 +248,7 @@ fn check_settlement(plans: &[Plan], taproot: &[bool], rate: u64) -> Result<bool,
     }
 
     let ids: Vec<u64> = (0..coins.len() as u64).collect();
-    let number = |at: OutPoint| (0..).find(|id| outpoint(*id) == at).unwrap();
+    let number = |at: OutPoint| (0..=u64::from(u8::MAX)).find(|id| outpoint(*id) == at).unwrap();
     let tx = finish(settlement, number, &ids);
     check_weight(&tx, weight, &spent);
     prop_assert_eq!(consensus(&tx, &spent), Ok(()));

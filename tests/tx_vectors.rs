@@ -4,7 +4,7 @@
 //! outputs, its fee coins); every script, digest, signature and transaction is computed here and
 //! compared byte for byte. Cases with holds are counted as skipped.
 //!
-//! `MILLSTREAM_VECTORS=DIR` reads stream_v1.json from DIR; if it is not there, that is printed. A
+//! `MILLSTREAM_VECTORS=DIR` reads `stream_v1.json` from DIR; if it is not there, that is printed. A
 //! DIR without any file fails, and so does a file without cases.
 
 mod tx_support;
@@ -246,7 +246,7 @@ fn check_transaction(tx: &Transaction, spent: &[TxOut], expected: &Value) {
     assert_eq!(tx.weight().to_wu(), number(expected, "weight"));
     assert_eq!(tx.vsize() as u64, number(expected, "vsize"));
     assert_eq!(fee_of(tx, spent), number(expected, "fee"));
-    assert_eq!(tx.version.0 as u64, number(expected, "version"));
+    assert_eq!(u64::try_from(tx.version.0).unwrap(), number(expected, "version"));
     assert_eq!(u64::from(tx.lock_time.to_consensus_u32()), number(expected, "lock_time"));
     for (input, output) in list(expected, "inputs").iter().zip(spent) {
         assert_eq!(script(input, "script"), output.script_pubkey);

@@ -56,23 +56,23 @@ fn batch_of_two_writes_to_one_key_keeps_the_later() {
 
 #[test]
 fn batch_above_a_limit_is_refused_unchanged() {
-    let mut batch = one(b"k", &[0; Batch::VALUE_MAX]);
+    let mut batch = one(b"k", &vec![0; Batch::VALUE_MAX]);
     let before = batch.clone();
     let long = StoreError::ValueTooLong { got: 65_536, max: 65_535 };
-    assert_eq!(batch.put(key(b"l"), &[0; Batch::VALUE_MAX + 1]), Err(long));
+    assert_eq!(batch.put(key(b"l"), &vec![0; Batch::VALUE_MAX + 1]), Err(long));
     assert_eq!(batch, before);
 
     for n in 1..511_u16 {
         let key = Key::from_parts(&[b"x", &n.to_be_bytes()]).unwrap();
-        batch.put(key, &[0; Batch::VALUE_MAX]).unwrap();
+        batch.put(key, &vec![0; Batch::VALUE_MAX]).unwrap();
     }
     let room = Batch::BYTES_MAX - batch.bytes();
     let before = batch.clone();
     let heavy = StoreError::BatchBytes { got: Batch::BYTES_MAX + 1, max: Batch::BYTES_MAX };
-    assert_eq!(batch.put(key(b"z"), &[0; 65_535][..room]), Err(heavy));
-    assert_eq!(batch.append(one(b"z", &[0; 65_535][..room])), Err(heavy));
+    assert_eq!(batch.put(key(b"z"), &vec![0; 65_535][..room]), Err(heavy));
+    assert_eq!(batch.append(one(b"z", &vec![0; 65_535][..room])), Err(heavy));
     assert_eq!(batch, before);
-    batch.put(key(b"z"), &[0; 65_535][..room - 1]).unwrap();
+    batch.put(key(b"z"), &vec![0; 65_535][..room - 1]).unwrap();
     assert_eq!(batch.bytes(), Batch::BYTES_MAX);
 }
 

@@ -7,7 +7,7 @@ use crate::units::{Msat, Sat};
 
 /// The witness of a settle-leaf spend: two signatures, the script and the control block.
 const SETTLE_ITEMS: usize = 4;
-/// The length of a Schnorr signature without a type byte (SIGHASH_DEFAULT).
+/// The length of a Schnorr signature without a type byte (`SIGHASH_DEFAULT`).
 const DEFAULT_SIGNATURE: usize = 64;
 
 /// How a channel's output was spent. Only its owners can make any of these.

@@ -93,5 +93,5 @@ pub(crate) fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
 /// The `#[cfg(..)]` of an item, as text.
 pub(crate) fn cfg_of(attributes: &[syn::Attribute]) -> String {
     let cfgs = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
-    cfgs.map(|cfg| format!("{} ", crate::print::tidy(&quote::quote!(#cfg)))).collect()
+    cfgs.flat_map(|cfg| [crate::print::tidy(&quote::quote!(#cfg)), " ".to_owned()]).collect()
 }

@@ -17,8 +17,10 @@ pub(crate) fn api(krate: &Module) -> String {
         if lines.is_empty() && module.items.is_empty() {
             continue;
         }
-        out.push_str(&format!("{}mod {}\n", module.cfg, module.path));
-        lines.iter().for_each(|line| out.push_str(&format!("  {line}\n")));
+        out.extend([module.cfg.as_str(), "mod ", &module.path, "\n"]);
+        for line in &lines {
+            out.extend(["  ", line.as_str(), "\n"]);
+        }
         out.push('\n');
     }
     out
@@ -205,7 +207,7 @@ fn definition(item: &syn::Item) -> Option<(String, String)> {
 fn shown_attributes(attributes: &[syn::Attribute]) -> String {
     let shown = ["derive", "non_exhaustive", "cfg", "cfg_attr", "must_use", "repr"];
     let kept = attributes.iter().filter(|a| shown.iter().any(|name| a.path().is_ident(name)));
-    kept.map(|attribute| format!("{} ", tidy(&quote!(#attribute)))).collect()
+    kept.flat_map(|attribute| [tidy(&quote!(#attribute)), " ".to_owned()]).collect()
 }
 
 /// A struct with its public fields; `..` stands for the others.

@@ -39,7 +39,7 @@ fn load_folder(root: &Path, folder: &str, sources: &mut Vec<Source>) {
             if !entry.path().join("Cargo.toml").exists() {
                 load_folder(root, &path, sources);
             }
-        } else if path.ends_with(".rs") {
+        } else if std::path::Path::new(&path).extension().is_some_and(|kind| kind == "rs") {
             sources.push(Source::new(&path, &std::fs::read_to_string(entry.path()).unwrap()));
         }
     }

@@ -177,8 +177,8 @@ pub(crate) fn consensus(tx: &Transaction, spent: &[TxOut]) -> Result<(), String>
         .iter()
         .map(|output| bitcoinconsensus::Utxo {
             script_pubkey: output.script_pubkey.as_bytes().as_ptr(),
-            script_pubkey_len: output.script_pubkey.len() as u32,
-            value: output.value.to_sat() as i64,
+            script_pubkey_len: u32::try_from(output.script_pubkey.len()).unwrap(),
+            value: i64::try_from(output.value.to_sat()).unwrap(),
         })
         .collect();
     assert_eq!(tx.input.len(), spent.len());

@@ -51,7 +51,9 @@ fn heights(chain: &Regtest, cursor: &mut Cursor) -> Vec<(char, u32)> {
 fn same_calls_give_the_same_chain() {
     let run = || {
         let (mut chain, txs) = chain_with_payments(&[1_000, 2_000]);
-        txs.iter().for_each(|tx| chain.submit(tx).unwrap());
+        for tx in &txs {
+            chain.submit(tx).unwrap();
+        }
         chain.mine(blocks(2));
         chain.reorg(blocks(1), &[vec![], vec![]]).unwrap();
         chain.tip()
@@ -126,7 +128,9 @@ fn outputs_are_found_by_outpoint_and_script_with_their_spender() {
 #[test]
 fn fee_spike_leaves_the_cheap_in_the_mempool() {
     let (mut chain, txs) = chain_with_payments(&[1_000, 30_000]);
-    txs.iter().for_each(|tx| chain.submit(tx).unwrap());
+    for tx in &txs {
+        chain.submit(tx).unwrap();
+    }
     chain.set_mining_rate(rate(20_000));
     chain.mine(blocks(3));
     assert!(chain.in_mempool(txs[0].compute_txid()));
@@ -139,7 +143,9 @@ fn fee_spike_leaves_the_cheap_in_the_mempool() {
 #[test]
 fn full_blocks_take_the_best_paying_first() {
     let (mut chain, txs) = chain_with_payments(&[1_000, 3_000, 2_000]);
-    txs.iter().for_each(|tx| chain.submit(tx).unwrap());
+    for tx in &txs {
+        chain.submit(tx).unwrap();
+    }
     chain.set_block_weight(txs[0].weight().to_wu() + 10);
     let waiting = |chain: &Regtest| {
         txs.iter().map(|tx| chain.in_mempool(tx.compute_txid())).collect::<Vec<_>>()
@@ -153,7 +159,9 @@ fn full_blocks_take_the_best_paying_first() {
 #[test]
 fn rising_relay_minimum_drops_what_pays_less() {
     let (mut chain, txs) = chain_with_payments(&[1_000, 30_000]);
-    txs.iter().for_each(|tx| chain.submit(tx).unwrap());
+    for tx in &txs {
+        chain.submit(tx).unwrap();
+    }
     chain.set_min_relay(rate(5_000));
     assert!(!chain.in_mempool(txs[0].compute_txid()));
     assert!(chain.in_mempool(txs[1].compute_txid()));

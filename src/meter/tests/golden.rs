@@ -42,7 +42,7 @@ fn full_statement() -> Statement {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::DisplayHex::to_lower_hex_string(bytes)
 }
 
 #[test]

@@ -38,13 +38,11 @@ impl Plain {
         let weekday = (at / 86_400 + 3) % 7;
         let offset = if self.weekly { weekday * 86_400 } else { 0 } + at % 86_400;
         let band = self.bands.iter().find(|band| band.0 <= offset && offset < band.1);
-        match band {
-            Some(&(_, _, amount, per)) => (amount, per),
-            None => {
-                let tier = self.base.iter().rfind(|tier| tier.0 <= place).unwrap();
-                (tier.1, tier.2)
-            }
+        if let Some(&(_, _, amount, per)) = band {
+            return (amount, per);
         }
+        let tier = self.base.iter().rfind(|tier| tier.0 <= place).unwrap();
+        (tier.1, tier.2)
     }
 
     /// What is owed after `readings` of (stamp, total), the first at the start.

@@ -46,16 +46,17 @@ fn every_state_takes_and_refuses_the_inputs_of_its_table() {
                 Input::End { at: utc(T0) },
             ];
             let side = if role == Role::Seller { "seller" } else { "buyer " };
-            printed += &format!("{side} {state:?}:");
+            printed.extend([side, " ", &format!("{state:?}"), ":"]);
             for input in inputs {
                 let mut session = session.clone();
-                printed += &match step(&mut session, T0, input) {
+                let cell = match step(&mut session, T0, input) {
                     Ok(_) => format!(" {:?}", session.record().state()),
                     Err(MeterError::WrongState { .. }) => " -".to_owned(),
                     Err(MeterError::WrongRole { .. }) => " role".to_owned(),
                     Err(MeterError::ServicePaused { .. }) => " debt".to_owned(),
                     Err(error) => format!(" {error}"),
                 };
+                printed.push_str(&cell);
                 cells += 1;
             }
             printed += "\n";

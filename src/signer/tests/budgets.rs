@@ -205,7 +205,7 @@ fn session_and_peer_beyond_the_limit_are_refused_and_idle_peers_make_room() {
         signer.end_session(peer(2), session(n.try_into().unwrap()));
     }
     let nth = |n: usize| {
-        PeerId::from_bytes([(n / 256) as u8, (n % 256) as u8].repeat(16).try_into().unwrap())
+        PeerId::from_bytes(u16::try_from(n).unwrap().to_be_bytes().repeat(16).try_into().unwrap())
     };
     let mut store = MemoryStore::default();
     reserve(&mut signer, &mut store, NOON);

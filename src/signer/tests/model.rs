@@ -57,8 +57,9 @@ impl World {
     fn new(slice: u64) -> Self {
         let policy =
             Policy { hour: msat(HOUR), day: msat(DAY), peer: msat(PEER), slice: msat(slice) };
-        let channels = [(2, 0), (2, 1), (3, 2)]
-            .map(|(payee, index)| (channel_with(payee, index, index as u8 + 1), payee));
+        let channels = [(2, 0), (2, 1), (3, 2)].map(|(payee, index)| {
+            (channel_with(payee, index, u8::try_from(index).unwrap() + 1), payee)
+        });
         let mut world = Self {
             signer: signer(1, policy),
             store: MemoryStore::default(),

@@ -30,8 +30,7 @@ fn record_of_version_one_is_frozen() {
     let (_, store, _) = stored();
     let key = Key::new(&[0x02, 0x01]).unwrap();
     let bytes = store.get(&key).unwrap().unwrap();
-    let hex: alloc::string::String =
-        bytes.iter().map(|byte| alloc::format!("{byte:02x}")).collect();
+    let hex = hex::DisplayHex::to_lower_hex_string(bytes.as_slice());
     assert_eq!(hex, GOLDEN);
     let record = BudgetRecord::load(&store).unwrap().unwrap();
     assert_eq!(bytes[5..], record.encode());
