@@ -1,5 +1,6 @@
 //! What leaves the node: first to the store, then to peers and the chain, then to the caller.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction, Txid};
@@ -173,7 +174,7 @@ pub enum Event {
         /// The old outpoint.
         outpoint: OutPoint,
         /// The transaction.
-        spend: JointSpend,
+        spend: Box<JointSpend>,
     },
     /// A message of the peer does not make sense here; the state is as it was.
     Misbehaved {

@@ -1,5 +1,6 @@
 //! Connections: which message goes to which machine, and the short names of channels.
 
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
 use bitcoin::constants::ChainHash;
@@ -120,8 +121,8 @@ impl<S: Signer> Node<S> {
             let alias = ChannelAlias::new(self.next_alias).unwrap_or(ChannelAlias::MIN);
             // Wraps after 2^32 channels; a name in use then is passed over.
             self.next_alias = self.next_alias.wrapping_add(1);
-            if !self.aliases.contains_key(&alias) {
-                self.aliases.insert(alias, outpoint);
+            if let Entry::Vacant(free) = self.aliases.entry(alias) {
+                free.insert(outpoint);
                 return alias;
             }
         }

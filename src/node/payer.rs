@@ -163,18 +163,17 @@ impl<S: Signer> Node<S> {
         let outpoint = message.outpoint;
         self.check_asked(link, outpoint)?;
         let voucher = Voucher { paid: message.paid, signature: message.signature };
-        self.resumed(now, outpoint, Some((voucher, change_from_wire(message.change)?)))
+        self.resumed(now, outpoint, Some((voucher, &change_from_wire(message.change)?)))
     }
 
     fn resumed(
         &mut self,
         now: &Now,
         outpoint: OutPoint,
-        best: Option<(Voucher, crate::tx::ChangeScript)>,
+        best: Option<(Voucher, &crate::tx::ChangeScript)>,
     ) -> Result<(), NodeError> {
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        let best_ref = best.as_ref().map(|(voucher, change)| (*voucher, change));
-        let resumed = slot.machine.resume(&self.context, &mut self.signer, best_ref)?;
+        let resumed = slot.machine.resume(&self.context, &mut self.signer, best)?;
         let record = resumed.record();
         self.effects.put_lazily(record.key()?, &record.encode()?)?;
         slot.machine.apply(record)?;
@@ -361,7 +360,7 @@ impl<S: Signer> Node<S> {
         let pending = slot.top_up.as_mut().ok_or(NodeError::NotAsked { what: "a top-up" })?;
         pending.step.spend().verify_payee(&self.context, &message.signature)?;
         pending.payee = Some(message.signature);
-        let spend = pending.step.spend().clone();
+        let spend = alloc::boxed::Box::new(pending.step.spend().clone());
         self.effects.tell(Event::TopUpAgreed { outpoint, spend });
         Ok(())
     }

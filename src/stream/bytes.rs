@@ -149,6 +149,7 @@ impl<'a> Reader<'a> {
         Some(OutPoint { txid, vout: self.u32()? })
     }
 
+    #[expect(clippy::option_option, reason = "outside: is it there; inside: is it confirmed")]
     pub(super) fn height(&mut self) -> Option<Option<Height>> {
         match self.u32()? {
             u32::MAX => Some(None),
@@ -165,6 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[expect(clippy::option_option, reason = "outside: is it there; inside: is it stated")]
     pub(super) fn optional_msat(&mut self) -> Option<Option<Msat>> {
         if self.flag()? { self.msat().map(Some) } else { Some(None) }
     }
