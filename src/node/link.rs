@@ -79,7 +79,11 @@ impl<S: Signer> Node<S> {
             Message::Refused(m) => {
                 let (alias, code) = (m.alias, m.code);
                 self.effects.tell(Event::Refused { link, alias, code });
-                Ok(())
+                // The payee has lost it, or was away when it was funded: it is shown again.
+                match self.payer_named(link, alias) {
+                    Ok(outpoint) if code == Refusal::UnknownChannel => self.show(link, outpoint),
+                    _ => Ok(()),
+                }
             }
             // What only informs: the session's own readings say the same.
             Message::CloseSigned(_)

@@ -425,7 +425,11 @@ impl<S: Signer> Node<S> {
     }
 
     /// The payer's channel that its payee means.
-    fn payer_named(&self, link: LinkId, alias: ChannelAlias) -> Result<OutPoint, NodeError> {
+    pub(super) fn payer_named(
+        &self,
+        link: LinkId,
+        alias: ChannelAlias,
+    ) -> Result<OutPoint, NodeError> {
         let outpoint = self.aliases.get(&alias).copied().ok_or(NodeError::NoAlias { alias })?;
         self.check_asked(link, outpoint)?;
         Ok(outpoint)
