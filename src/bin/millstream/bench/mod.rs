@@ -1,6 +1,34 @@
 //! `millstream bench`: every figure that this project claims, measured where it runs.
+//!
+//! ```text
+//!   Args --> groups of rows --> Stage: a payer and a payee, channels open and deep
+//!              |  pay, meter: CPU time of this thread, ours and bare operations in turns
+//!              |  durable:    wall time, a store and a bare file in turns
+//!              |  sizes:      bytes and virtual bytes of what was really signed
+//!              '- memory:     resident bytes of many idle channels
+//!            Vec<Row> --> a table, or JSON
+//! ```
+//!
+//! A figure with a peer is a ratio within its own run. Each group asserts that what it counts
+//! happened (accepted = submitted, paid = owed) before it gives its rows.
+
+mod clock;
+mod durable;
+mod memory;
+mod messages;
+mod meter;
+mod pay;
+mod row;
+mod sizes;
+mod stage;
 
 use std::error::Error;
+use std::path::PathBuf;
+
+pub(crate) use row::Row;
+
+/// What a group of rows gives.
+type Rows = Result<Vec<Row>, Box<dyn Error>>;
 
 /// Arguments of `millstream bench`.
 #[derive(Debug, clap::Args)]
@@ -8,13 +36,55 @@ pub(crate) struct Args {
     /// Print the rows as JSON
     #[arg(long)]
     json: bool,
-    /// Measure only the rows whose name begins so; may be repeated
+    /// Measure only the rows whose name starts so; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Where the stores that are measured lie; must be on the medium that is meant
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Rounds of each timed figure, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(9..=999))]
+    rounds: u32,
 }
+
+/// Rows that are measured together.
+struct Group {
+    /// The first names that it gives, so that `--only` need not run it to know.
+    names: &'static [&'static str],
+    run: fn(&Args) -> Rows,
+}
+
+/// In the order of the report. Memory first: later the allocator has pages to give back.
+const GROUPS: &[Group] = &[
+    Group { names: memory::NAMES, run: memory::rows },
+    Group { names: pay::NAMES, run: pay::rows },
+    Group { names: meter::NAMES, run: meter::rows },
+    Group { names: durable::NAMES, run: durable::rows },
+    Group { names: sizes::NAMES, run: sizes::rows },
+    Group { names: messages::NAMES, run: messages::rows },
+];
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let _ = (args.json, &args.only);
-    Err("no row is measured yet".into())
+    let wanted =
+        |name: &str| args.only.is_empty() || args.only.iter().any(|only| name.starts_with(only));
+    let mut rows = Vec::new();
+    for group in GROUPS.iter().filter(|group| group.names.iter().any(|name| wanted(name))) {
+        let given = (group.run)(args)?;
+        for name in group.names {
+            assert!(given.iter().any(|row| row.name == *name), "no row {name}");
+        }
+        assert_eq!(given.len(), group.names.len(), "a row without a listed name");
+        rows.extend(given.into_iter().filter(|row| wanted(row.name)));
+    }
+    if rows.is_empty() {
+        let known: Vec<_> = GROUPS.iter().flat_map(|group| group.names).copied().collect();
+        return Err(format!("no row {:?}; there are: {}", args.only, known.join(", ")).into());
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        row::print_table(&rows);
+    }
+    Ok(())
 }
