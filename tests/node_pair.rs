@@ -270,3 +270,28 @@ fn either_side_rebooted_in_a_session_pays_on() {
         assert_eq!(pair.paid(), msat(25_000_000));
     }
 }
+
+#[test]
+fn settlement_that_never_reached_the_chain_is_sent_again_after_a_restart() {
+    let mut pair = Pair::open();
+    pair.start_session();
+    for _ in 0..20 {
+        pair.tick();
+    }
+    let payee = pair.world.end(pair.station).unwrap().node().payee(pair.outpoint).unwrap();
+    let script = payee_script(&Context::new(), payee.channel().output().payee()).unwrap();
+    let (outpoints, rate) = (vec![pair.outpoint], FeeRate::new(1_000).unwrap());
+    pair.world.end_mut(pair.station).unwrap().source_mut().set_cut_off(true);
+    pair.world.command(pair.station, Command::Settle { outpoints, script, rate }).unwrap();
+    pair.world.settle_down().unwrap();
+    assert_eq!(pair.world.chain().with(|chain| chain.mempool().count()), 0);
+
+    pair.world.reboot(pair.station).unwrap();
+    pair.world.settle_down().unwrap();
+    assert_eq!(pair.world.chain().with(|chain| chain.mempool().count()), 1);
+    pair.world.mine(blocks(4));
+    pair.world.settle_down().unwrap();
+    let events = pair.world.take_events(pair.station).unwrap();
+    let closed = Event::Closed { outpoint: pair.outpoint };
+    assert!(events.contains(&closed), "{events:?}");
+}

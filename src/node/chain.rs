@@ -148,8 +148,13 @@ impl<S: Signer> Node<S> {
         let past = Past::Descends { from, carried: start };
         match machine.register(&mut self.signer, past) {
             Ok(()) => {}
-            // After a restart the signer knows neither: the payee's word comes first.
-            Err(StreamError::Signer(SignerError::UnknownChannel { .. })) => {
+            // After a restart the signer knows neither, or less than was settled: the payee's word
+            // comes first.
+            Err(StreamError::Signer(
+                SignerError::UnknownChannel { .. }
+                | SignerError::AboveExposure { .. }
+                | SignerError::MustResume { .. },
+            )) => {
                 let record = machine.record().clone().into_unsure();
                 self.slot_mut(to)?.machine.apply(&record)?;
             }

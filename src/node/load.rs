@@ -37,6 +37,9 @@ impl<S: Signer> Node<S> {
         for (key, bytes) in records(store, &PayerRecord::PREFIX)? {
             node.load_payer(PayerRecord::decode(&key, &bytes)?)?;
         }
+        for (key, bytes) in records(store, &super::rebroadcast::PREFIX)? {
+            node.load_unconfirmed(&key, &bytes)?;
+        }
         for (key, bytes) in records(store, &SESSIONS)? {
             let (session, slot) = SessionSlot::decode(&key, &bytes)?;
             node.sessions.insert(session, slot);

@@ -25,13 +25,14 @@ mod link;
 mod load;
 mod payee;
 mod payer;
+mod rebroadcast;
 mod session;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use bitcoin::{Network, OutPoint, ScriptBuf, Transaction, Witness};
+use bitcoin::{Network, OutPoint, ScriptBuf, Transaction, Txid, Witness};
 
 pub use effects::{Effects, Event, Outbox, Wake, WakeReason};
 
@@ -325,6 +326,8 @@ pub struct Node<S> {
     aliases: BTreeMap<ChannelAlias, OutPoint>,
     sessions: BTreeMap<SessionId, SessionSlot>,
     next_alias: u32,
+    /// Signed transactions that are not final yet; each new tip sends them again.
+    unconfirmed: BTreeMap<Txid, Transaction>,
     effects: Effects,
     /// Payments that wait for a budget reservation to be durable.
     waiting: Vec<(Payment, Ahead)>,
@@ -390,6 +393,7 @@ impl<S: Signer> Node<S> {
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_alias: 0,
+            unconfirmed: BTreeMap::new(),
             effects: Effects::default(),
             waiting: Vec::new(),
         }
@@ -413,7 +417,7 @@ impl<S: Signer> Node<S> {
             Input::Received(link, message) => self.received(now, link, message),
             Input::Tip(tip) => {
                 self.tip = Some(tip);
-                Ok(())
+                self.broadcast_again()
             }
             Input::Output(outpoint, status) => self.output(now, outpoint, status.as_ref()),
             Input::Woken => self.woken(now),

@@ -10,7 +10,7 @@ use super::link::{chain_hash, change_from_wire, change_to_wire, coins_from_wire}
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayeeSlot};
 use crate::signer::{Request, Role, Signer};
 use crate::stream::payee::{PayeeRecord, SettlementPlan};
-use crate::stream::{CloseProposal, OpenRequest, Payee, Terms, TopUpProposal};
+use crate::stream::{CloseProposal, OpenRequest, Payee, StreamError, Terms, TopUpProposal};
 use crate::tx::seen::OutputStatus;
 use crate::tx::{Delay, Settlement, Voucher, payee_script};
 use crate::units::{ChannelAlias, FeeRate, Msat};
@@ -46,10 +46,11 @@ impl<S: Signer> Node<S> {
             terms.network
         } else {
             let (want, got) = (terms.network, other_network(terms.network));
-            return Err(crate::stream::StreamError::WrongNetwork { want, got }.into());
+            return Err(StreamError::WrongNetwork { want, got }.into());
         };
         let outpoint = open.outpoint;
-        if self.payees.contains_key(&outpoint) {
+        let known = self.payees.get(&outpoint);
+        if known.is_some_and(|slot| !slot.machine.is_fresh()) {
             // Shown again, or a rollover that this payee made itself.
             self.name(link, open.alias, outpoint)?;
             return self.answer_standing(link, open.alias, outpoint);
@@ -82,6 +83,10 @@ impl<S: Signer> Node<S> {
         let terms = self.terms()?;
         let record = Payee::open(&self.context, terms, &asked.request, status, &view)?;
         let (outpoint, capacity) = (asked.request.outpoint, record.capacity());
+        if self.payees.remove(&outpoint).is_some() {
+            // Nothing was paid yet, so a payer that lost its memory may name another change script.
+            self.signer.forget(outpoint)?;
+        }
         self.adopt_payee(&record, None)?;
         self.name(asked.link, asked.alias, outpoint)?;
         self.effects.tell(Event::Opened { outpoint, capacity });
@@ -207,8 +212,7 @@ impl<S: Signer> Node<S> {
                 self.continue_payee(from, stated, &successor)?;
             }
         }
-        self.effects.broadcast(Vec::from([tx]));
-        Ok(())
+        self.send_to_chain(tx)
     }
 
     fn sign_settlement(
@@ -262,7 +266,7 @@ impl<S: Signer> Node<S> {
         let tx = spend.clone().finish(answer.payer(), &signature, Vec::new())?;
         self.promise(outpoint, answer.record())?;
         let txid = tx.compute_txid();
-        self.effects.broadcast(Vec::from([tx]));
+        self.send_to_chain(tx)?;
         let (alias, paid) = (request.alias, request.paid);
         self.effects.send(link, CloseSigned { alias, paid, txid, signature });
         Ok(())
@@ -287,6 +291,11 @@ impl<S: Signer> Node<S> {
             inputs: inputs.ok_or(NodeError::NotAsked { what: "a coin of another kind" })?,
             carried,
         };
+        let (from, to) = self.terms()?.capacity;
+        if proposal.capacity < from || proposal.capacity > to {
+            let got = proposal.capacity;
+            return Err(StreamError::CapacityOutOfTerms { got, from, to }.into());
+        }
         let answer = slot.machine.answer_top_up(&self.context, &proposal, script, &view)?;
         let spend = answer.spend();
         let signature = self.signer.sign(&Request::TopUp { spend }, now.time, &now.aux)?;

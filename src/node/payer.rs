@@ -70,7 +70,7 @@ impl<S: Signer> Node<S> {
         self.effects.put(backup_key(outpoint)?, backup)?;
         self.adopt_payer(record, None)?;
         self.slot(outpoint)?.machine.clone().register(&mut self.signer, Past::New)?;
-        self.effects.broadcast(Vec::from([funding]));
+        self.send_to_chain(funding)?;
         self.effects.look_up(outpoint);
         match link {
             Some(link) => self.show(link, outpoint),
@@ -389,7 +389,7 @@ impl<S: Signer> Node<S> {
         slot.top_up = None;
         let to = successor.outpoint();
         self.move_sessions(outpoint, to, stated, successor.start());
-        self.effects.broadcast(Vec::from([tx]));
+        self.send_to_chain(tx)?;
         let capacity = successor.capacity();
         self.effects.tell(Event::RolledOver { from: outpoint, to, capacity });
         match self.slot(to)?.link {
@@ -412,8 +412,7 @@ impl<S: Signer> Node<S> {
             slot.machine.register(&mut self.signer, Past::Unknown { from: None })?;
         }
         let step = slot.machine.refund(&mut self.signer, script, rate, &view, &now.aux)?;
-        self.effects.broadcast(Vec::from([step.transaction().clone()]));
-        Ok(())
+        self.send_to_chain(step.transaction().clone())
     }
 
     pub(super) fn slot(&self, outpoint: OutPoint) -> Result<&PayerSlot, NodeError> {

@@ -1,0 +1,79 @@
+//! Transactions that must reach the chain: durable before they are sent, and sent again at every
+//! tip until they are final, restarts included.
+//!
+//! A settlement that a spike of fees drops from mempools, or a funding whose broadcast a power cut
+//! swallowed, would else be remembered by nobody.
+
+use alloc::vec::Vec;
+
+use bitcoin::{OutPoint, Transaction, Txid, consensus};
+
+use super::{Node, NodeError};
+use crate::signer::Signer;
+use crate::store::{Key, envelope};
+use crate::stream::StreamError;
+
+/// The store's room byte of the node's own records, and which of them these are.
+pub(super) const PREFIX: [u8; 2] = [0x01, 0x03];
+/// The format that this release writes and reads.
+const VERSION: u8 = 1;
+
+impl<S: Signer> Node<S> {
+    /// Stores a signed transaction, and sends it now and at every tip until it is final.
+    ///
+    /// A newer transaction does not replace an older one here: whichever confirms ends both.
+    pub(super) fn send_to_chain(&mut self, tx: Transaction) -> Result<(), NodeError> {
+        let txid = tx.compute_txid();
+        let key = key(txid)?;
+        let bytes = envelope::seal(&key, VERSION, &consensus::serialize(&tx));
+        self.effects.put(key, &bytes)?;
+        self.effects.broadcast(Vec::from([tx.clone()]));
+        self.unconfirmed.insert(txid, tx);
+        Ok(())
+    }
+
+    /// At a new tip: what is final is forgotten, the rest is sent again.
+    pub(super) fn broadcast_again(&mut self) -> Result<(), NodeError> {
+        let done: Vec<Txid> = self
+            .unconfirmed
+            .iter()
+            .filter(|(txid, tx)| !self.is_awaited(**txid, tx))
+            .map(|(txid, _)| *txid)
+            .collect();
+        for txid in done {
+            self.effects.delete(key(txid)?)?;
+            self.unconfirmed.remove(&txid);
+        }
+        for tx in self.unconfirmed.values() {
+            self.effects.broadcast(Vec::from([tx.clone()]));
+        }
+        Ok(())
+    }
+
+    /// Whether a channel still waits for it: one that it spends and whose end is not buried, or one
+    /// that it makes and that has not confirmed.
+    fn is_awaited(&self, txid: Txid, tx: &Transaction) -> bool {
+        let spends = tx.input.iter().any(|input| {
+            let outpoint = input.previous_output;
+            self.payees.contains_key(&outpoint) || self.payers.contains_key(&outpoint)
+        });
+        let first = OutPoint { txid, vout: 0 };
+        let last = OutPoint { txid, vout: u32::MAX };
+        let makes =
+            self.payers.range(first..=last).any(|(_, slot)| slot.machine.deadline().is_none());
+        spends || makes
+    }
+
+    pub(super) fn load_unconfirmed(&mut self, key: &Key, bytes: &[u8]) -> Result<(), NodeError> {
+        let body = envelope::open(key, VERSION, bytes)?;
+        // Our own record, checked by its checksum: its length bounds what decoding allocates.
+        let tx: Transaction =
+            consensus::deserialize(body).map_err(|_| StreamError::BrokenRecord { at: 0 })?;
+        self.unconfirmed.insert(tx.compute_txid(), tx);
+        Ok(())
+    }
+}
+
+fn key(txid: Txid) -> Result<Key, NodeError> {
+    Ok(Key::from_parts(&[&PREFIX, txid.as_ref()])?)
+}
