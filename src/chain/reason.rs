@@ -1,5 +1,7 @@
 //! The classes of refusal, one for all sources, and their reading from Bitcoin Core's own words.
 
+use crate::units::Blame;
+
 /// Why a transaction, package or block was refused.
 ///
 /// A class without numbers, because a node tells no more than a short text over its interfaces;
@@ -56,6 +58,27 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Who caused the refusal; see [`ChainError::blame`](crate::chain::ChainError::blame).
+    pub(super) const fn blame(self) -> Blame {
+        match self {
+            Self::Malformed
+            | Self::NonStandard
+            | Self::Dust
+            | Self::NotFinal
+            | Self::Immature
+            | Self::Overspend
+            | Self::BadScript
+            | Self::BadPackage => Blame::Us,
+            Self::AlreadyKnown
+            | Self::MissingInputs
+            | Self::MinRelayFee
+            | Self::InsufficientReplacement
+            | Self::Truc
+            | Self::ClusterLimit
+            | Self::BadBlock => Blame::World,
+        }
+    }
+
     /// Reads the class from a reject reason of Bitcoin Core's mempool or block validation; `None`
     /// for words that it does not know.
     ///

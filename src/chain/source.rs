@@ -4,7 +4,7 @@ use bitcoin::{OutPoint, Script, Transaction};
 
 use crate::chain::Reason;
 use crate::tx::seen::{ChainEvent, OutputStatus, Tip};
-use crate::units::{Blocks, FeeRate};
+use crate::units::{Blame, Blocks, FeeRate};
 
 /// A view of the best chain and the mempool, with a place in its own stream of events.
 ///
@@ -62,4 +62,16 @@ pub enum ChainError {
     /// The source is cut off from the network; try again later.
     #[error("the chain source is cut off")]
     Unavailable,
+}
+
+impl ChainError {
+    /// A transaction that breaks a rule is ours, who built it; what fees, other transactions and
+    /// blocks forbid is the world's.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Refused(reason) => reason.blame(),
+            Self::Unavailable => Blame::World,
+        }
+    }
 }

@@ -52,6 +52,7 @@ pub use self::redb::{RedbReader, RedbStore};
 pub use sqlite::SqliteStore;
 
 use crate::store::StoreError;
+use crate::units::Blame;
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,17 @@ pub enum DbError {
         /// What the database found.
         source: StoreError,
     },
+}
+
+impl DbError {
+    /// Ours: the file is on our own disk.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Locked { .. } | Self::Refused { .. } => Blame::Us,
+            Self::Unreadable { source, .. } => source.blame(),
+        }
+    }
 }
 
 #[cfg(feature = "redb")]

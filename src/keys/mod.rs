@@ -31,6 +31,8 @@ pub(crate) use derive::network_byte;
 pub use derive::{BackupKey, BaseKey, Seed, payee_key, tagged_hash};
 pub use pair::ChannelKey;
 
+use crate::units::Blame;
+
 /// Why no key came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -44,6 +46,18 @@ pub enum KeyError {
     /// A tweak led to the point at infinity; nobody can find such a pair of keys on purpose.
     #[error("key and tweak cancel out")]
     Cancelled,
+}
+
+impl KeyError {
+    /// Public keys come from the peer, secrets are ours; what cancels out is chance.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::NotAPoint => Blame::Peer,
+            Self::NotASecret => Blame::Us,
+            Self::Cancelled => Blame::World,
+        }
+    }
 }
 
 /// Auxiliary randomness of one signature or of a context, 32 bytes, made by the caller.

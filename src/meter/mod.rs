@@ -44,7 +44,7 @@ pub mod tariff;
 mod tick;
 mod window;
 
-use crate::units::{Msat, Overflow, Ppm, Quantity, Seconds, SessionId, UtcSeconds};
+use crate::units::{Blame, Msat, Overflow, Ppm, Quantity, Seconds, SessionId, UtcSeconds};
 
 pub use record::Record;
 pub use session::{Input, Session, Step};
@@ -262,6 +262,37 @@ pub enum MeterError {
         /// The statement's session.
         session: SessionId,
     },
+}
+
+impl MeterError {
+    /// What a claim, tariff or statement says is the peer's; two clocks that disagree are the
+    /// world's. States, limits and records are ours: a message that crossed the session's end on
+    /// its way is nobody's fault. The bytes of a statement are the peer's, in spite of the answer.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::WrongState { .. }
+            | Self::WrongRole { .. }
+            | Self::PrepayExceeded { .. }
+            | Self::BudgetExceeded { .. }
+            | Self::PaidBackwards { .. }
+            | Self::UnknownVersion { .. }
+            | Self::WrongLength { .. }
+            | Self::Misfit { .. } => Blame::Us,
+            Self::MeterBackwards { .. }
+            | Self::ToleranceExceeded { .. }
+            | Self::IdleImpossible { .. }
+            | Self::TariffUnknown { .. }
+            | Self::MeasureChanged { .. }
+            | Self::ServicePaused { .. }
+            | Self::StatementDiffers { .. }
+            | Self::BadSignature { .. } => Blame::Peer,
+            Self::TimeBackwards { .. }
+            | Self::SkewTooLarge { .. }
+            | Self::TariffNotValid { .. } => Blame::World,
+            Self::Overflow(error) => error.blame(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 
 mod chain;
 mod effects;
+mod error;
 mod link;
 mod load;
 mod payee;
@@ -35,21 +36,22 @@ use alloc::vec::Vec;
 use bitcoin::{Network, OutPoint, ScriptBuf, Transaction, Txid, Witness};
 
 pub use effects::{Effects, Event, Outbox, Wake, WakeReason};
+pub use error::NodeError;
 
 use crate::keys::{Context, Entropy};
-use crate::meter::tariff::{Tariff, TariffError};
-use crate::meter::{MeterError, Window};
+use crate::meter::Window;
+use crate::meter::tariff::Tariff;
+use crate::signer::Signer;
 use crate::signer::budget::Ahead;
-use crate::signer::{Signer, SignerError};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::stream::payer::{Ending, Opening, PayerRecord};
-use crate::stream::{Payee, Payer, StreamError, Terms, View};
+use crate::stream::{Payee, Payer, Terms, View};
+use crate::tx::FeeInput;
 use crate::tx::seen::{OutputStatus, Tip};
-use crate::tx::{FeeInput, TxError};
 use crate::units::{
     ChannelAlias, FeeRate, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds,
 };
-use crate::wire::{Message, WireError};
+use crate::wire::Message;
 use session::SessionSlot;
 
 /// 4,096: what a payee on one connection may hold open by name; each costs about 100 bytes.
@@ -225,89 +227,6 @@ pub enum Command {
     },
     /// Ends a session.
     EndSession(SessionId),
-}
-
-/// Why an input had no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// No tip was told yet.
-    #[error("the chain's tip is not known yet")]
-    NoTip,
-    /// No such connection.
-    #[error("link {} is not connected", link.0)]
-    NoLink {
-        /// Which.
-        link: LinkId,
-    },
-    /// No such channel, or it is on the other side.
-    #[error("channel {outpoint} is not known here")]
-    NoChannel {
-        /// Which.
-        outpoint: OutPoint,
-    },
-    /// The peer names a channel that it has not shown.
-    #[error("channel {alias} is not known on this link")]
-    NoAlias {
-        /// Which.
-        alias: ChannelAlias,
-    },
-    /// No such session.
-    #[error("session {session} is not known here")]
-    NoSession {
-        /// Which.
-        session: SessionId,
-    },
-    /// The session's id is taken.
-    #[error("session {session} exists already")]
-    SessionExists {
-        /// Which.
-        session: SessionId,
-    },
-    /// This node offers no terms.
-    #[error("this node is no payee")]
-    NotAPayee,
-    /// A limit of the node.
-    #[error("more than {max} {what}")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// The limit.
-        max: usize,
-    },
-    /// The funding transaction does not pay the channel's script with its capacity.
-    #[error("output {vout} of the funding transaction is not the channel's")]
-    WrongFunding {
-        /// Which output.
-        vout: u32,
-    },
-    /// The answer belongs to no question of ours.
-    #[error("{what} was not asked for")]
-    NotAsked {
-        /// What.
-        what: &'static str,
-    },
-    /// A channel machine refused.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// A session refused.
-    #[error(transparent)]
-    Meter(#[from] MeterError),
-    /// A tariff cannot be read.
-    #[error(transparent)]
-    Tariff(#[from] TariffError),
-    /// The signer refused.
-    #[error(transparent)]
-    Signer(#[from] SignerError),
-    /// A transaction does not check.
-    #[error(transparent)]
-    Tx(#[from] TxError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A message cannot be made.
-    #[error(transparent)]
-    Wire(#[from] WireError),
 }
 
 /// Many channels, sessions and peers of one machine.

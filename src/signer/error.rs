@@ -7,7 +7,7 @@ use super::budget::{Ahead, Budget};
 use crate::keys::KeyError;
 use crate::store::StoreError;
 use crate::tx::TxError;
-use crate::units::{Msat, SessionId, UtcSeconds};
+use crate::units::{Blame, Msat, SessionId, UtcSeconds};
 
 /// Why the signer refused. It is as it was before it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -172,4 +172,38 @@ pub enum SignerError {
         /// The field's name.
         field: &'static str,
     },
+}
+
+impl SignerError {
+    /// Ours: only our own machines ask the signer, and its policy is our own. Time alone is not.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::UnknownChannel { .. }
+            | Self::OtherChannel { .. }
+            | Self::AlreadyRegistered { .. }
+            | Self::OtherRole { .. }
+            | Self::WrongKey { .. }
+            | Self::MustResume { .. }
+            | Self::Backwards { .. }
+            | Self::AboveExposure { .. }
+            | Self::SecondOutpoint { .. }
+            | Self::NotADescendant { .. }
+            | Self::MoreThanTheFee { .. }
+            | Self::OverBudget { .. }
+            | Self::NeedsReservation { .. }
+            | Self::NoSuchSession { .. }
+            | Self::RecordMissing
+            | Self::RecordPresent
+            | Self::StaleReservation { .. }
+            | Self::TooManyChannels { .. }
+            | Self::TooManySessions { .. }
+            | Self::TooManyPeers { .. }
+            | Self::Key(_)
+            | Self::Tx(_)
+            | Self::BadRecord { .. } => Blame::Us,
+            Self::ClockBackwards { .. } => Blame::World,
+            Self::Store(error) => error.blame(),
+        }
+    }
 }

@@ -67,6 +67,8 @@ use core::ops::ControlFlow;
 pub use batch::{Batch, Key};
 pub use memory::MemoryStore;
 
+use crate::units::Blame;
+
 /// Durable records by key: read one, read a range, write many at once.
 ///
 /// The trait is object safe. Its errors are [`StoreError`] for every backend, so that a machine
@@ -194,6 +196,28 @@ pub enum StoreError {
         /// Number of the commit.
         commit: u64,
     },
+}
+
+impl StoreError {
+    /// Ours, every one: batches are the caller's, records and medium the machine's own.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::KeyEmpty
+            | Self::KeyTooLong { .. }
+            | Self::ValueTooLong { .. }
+            | Self::BatchEntries { .. }
+            | Self::BatchBytes { .. }
+            | Self::UnknownVersion { .. }
+            | Self::Truncated { .. }
+            | Self::Rotted { .. }
+            | Self::Damaged { .. }
+            | Self::Full
+            | Self::Medium { .. }
+            | Self::ReadOnly
+            | Self::PowerLost { .. } => Blame::Us,
+        }
+    }
 }
 
 impl<S: Store + ?Sized> Store for &mut S {

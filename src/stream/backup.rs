@@ -10,7 +10,7 @@ use chacha20poly1305::{ChaCha20Poly1305, Key, KeyInit, Nonce, Tag};
 use super::bytes::{Reader, Writer, network_from};
 use crate::keys::{BackupKey, Context, Seed, network_byte, tagged_hash};
 use crate::tx::{Delay, FundingOutput, TxError};
-use crate::units::KeyIndex;
+use crate::units::{Blame, KeyIndex};
 
 /// The only version there is; the first byte, in clear.
 const VERSION: u8 = 1;
@@ -78,6 +78,19 @@ pub enum BackupError {
     /// Another seed's backup, or changed bytes.
     #[error("backup does not open: it is of another seed, or was changed")]
     NotAuthentic,
+}
+
+impl BackupError {
+    /// Ours: a backup comes from where its owner kept it.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Malformed { .. }
+            | Self::UnknownVersion { .. }
+            | Self::WrongNetwork { .. }
+            | Self::NotAuthentic => Blame::Us,
+        }
+    }
 }
 
 impl Backup {

@@ -6,7 +6,7 @@ use super::terms::TermsError;
 use crate::signer::SignerError;
 use crate::store::StoreError;
 use crate::tx::TxError;
-use crate::units::{Blocks, Height, Msat, Sat, Seconds, UtcSeconds};
+use crate::units::{Blame, Blocks, Height, Msat, Sat, Seconds, UtcSeconds};
 
 /// Why a machine refused an input; its state is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -217,19 +217,9 @@ pub enum StreamError {
     Store(#[from] StoreError),
 }
 
-/// Who caused an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blame {
-    /// Our own caller, configuration or disk.
-    Us,
-    /// The other side of the channel.
-    Peer,
-    /// The chain or the time.
-    World,
-}
-
 impl StreamError {
-    /// Who caused it.
+    /// What a message carries is the peer's, depth, deadline and tip are the world's; what was
+    /// asked at the wrong time or is stored is ours.
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
@@ -247,9 +237,7 @@ impl StreamError {
             | Self::SpentOutput { .. }
             | Self::WrongProposal { .. }
             | Self::CloseScript { .. }
-            | Self::NoFirstVoucher
-            | Self::Tx(_)
-            | Self::Terms(_) => Blame::Peer,
+            | Self::NoFirstVoucher => Blame::Peer,
             Self::NotDeepEnough { .. }
             | Self::TooLate { .. }
             | Self::TooEarly { .. }
@@ -261,9 +249,11 @@ impl StreamError {
             | Self::LastNotAllowed { .. }
             | Self::NothingToSettle
             | Self::OldStep { .. }
-            | Self::BrokenRecord { .. }
-            | Self::Signer(_)
-            | Self::Store(_) => Blame::Us,
+            | Self::BrokenRecord { .. } => Blame::Us,
+            Self::Tx(error) => error.blame(),
+            Self::Terms(error) => error.blame(),
+            Self::Signer(error) => error.blame(),
+            Self::Store(error) => error.blame(),
         }
     }
 }

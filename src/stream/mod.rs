@@ -44,7 +44,7 @@
 //! | S4 | `Payee::check_secured`, `payee/accept.rs` |
 //! | S5 | `Payee::check_last_call`, `payee/mod.rs`; [`View::live_height`]; [`Payer::pay`] |
 //! | S6 | `Payee::promised`, `PayeeRecord::may_follow`; `Payee::notice_spend` for a lost record |
-//! | S6 | `Payee::promised`, `PayeeRecord::may_follow`; `Payee::notice_spend` for a lost record |
+//! | S7 | [`Payer::pay`], [`Payer::resume`]; `PayerRecord::may_follow`, asked by [`Payer::apply`] |
 //!
 //! Rank 4. Used by `node`; imports `signer`, `tx`, `store`, `keys`, `units`.
 
@@ -61,7 +61,7 @@ mod view;
 
 pub use backup::{Backup, BackupError};
 pub use channel::{OpenRequest, Rules, deadline};
-pub use error::{Blame, StreamError};
+pub use error::StreamError;
 pub use joint::{CloseProposal, TopUpProposal};
 pub use payee::Payee;
 pub use payer::Payer;

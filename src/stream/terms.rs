@@ -11,7 +11,7 @@ use bitcoin::secp256k1::XOnlyPublicKey;
 use super::bytes::{Reader, Writer, network_from};
 use crate::keys::{network_byte, tagged_hash};
 use crate::tx::{Delay, TxError};
-use crate::units::{Blocks, Msat, Sat, UtcSeconds};
+use crate::units::{Blame, Blocks, Msat, Sat, UtcSeconds};
 
 /// The text form's human-readable part.
 const HRP: &str = "mill";
@@ -166,6 +166,23 @@ pub enum TermsError {
         /// The largest.
         max: u16,
     },
+}
+
+impl TermsError {
+    /// The payee's, who writes them: the peer as a payer reads them.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Malformed { .. }
+            | Self::UnknownVersion { .. }
+            | Self::NotText
+            | Self::EmptyRange { .. }
+            | Self::DelayTooShort { .. }
+            | Self::MarginTooShort { .. }
+            | Self::Holds { .. }
+            | Self::Depth { .. } => Blame::Peer,
+        }
+    }
 }
 
 impl Terms {

@@ -179,7 +179,7 @@ pub use settle::{Settled, Settlement};
 pub use voucher::{Channel, Voucher, VoucherChecked};
 
 use crate::keys::KeyError;
-use crate::units::{Msat, Overflow, Sat, UnitError};
+use crate::units::{Blame, Msat, Overflow, Sat, UnitError};
 
 /// Why a transaction cannot be built, or does not check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -335,6 +335,40 @@ pub enum TxError {
     /// A sum is out of range.
     #[error(transparent)]
     Overflow(#[from] Overflow),
+}
+
+impl TxError {
+    /// What an opening, voucher or signature carries is the peer's: where our own caller chose the
+    /// value, the signer refuses it, and its error says so. What a transaction is built of is ours,
+    /// and that a fee rate eats the rest is the world's.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::ZeroDelay
+            | Self::NonStandardChange { .. }
+            | Self::CapacityBelowDust { .. }
+            | Self::AboveCapacity { .. }
+            | Self::ChangeBelowDust { .. }
+            | Self::BadSignature { .. }
+            | Self::SignatureForm { .. } => Blame::Peer,
+            Self::WrongKey { .. }
+            | Self::OtherChannel { .. }
+            | Self::NoParts
+            | Self::NoOutputs
+            | Self::SpentTwice { .. }
+            | Self::FeeInputKind { .. }
+            | Self::FeeWitnessSize { .. }
+            | Self::OutputBelowDust { .. }
+            | Self::OutputsAboveInputs { .. }
+            | Self::TooLarge { .. }
+            | Self::NoSuchInput { .. }
+            | Self::WitnessCount { .. } => Blame::Us,
+            Self::NotWorthIt { .. } => Blame::World,
+            Self::Key(error) => error.blame(),
+            Self::Amount(error) => error.blame(),
+            Self::Overflow(error) => error.blame(),
+        }
+    }
 }
 
 /// The witness of the settle leaf.

@@ -17,12 +17,14 @@
 //! ```
 
 mod amount;
+mod blame;
 mod id;
 mod price;
 mod rate;
 mod time;
 
 pub use amount::{Msat, Sat};
+pub use blame::Blame;
 pub use id::{ChannelAlias, KeyIndex, Lane, SessionId};
 pub use price::{Price, Quantity};
 pub use rate::{FeeRate, Ppm};
@@ -59,6 +61,25 @@ pub enum UnitError {
 pub struct Overflow {
     /// Name of the unit.
     pub unit: &'static str,
+}
+
+impl UnitError {
+    /// Ours: the rooms that read a peer's bytes wrap it in an error of theirs.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::TooLarge { .. } | Self::Zero { .. } => Blame::Us,
+            Self::Overflow(error) => error.blame(),
+        }
+    }
+}
+
+impl Overflow {
+    /// Ours: nothing that a peer may send leads here unchecked.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        Blame::Us
+    }
 }
 
 /// Defines a newtype over an unsigned integer in `min..=max` whose inside only its own module sees.

@@ -1,7 +1,6 @@
-//! What can be wrong with bytes of a peer. Every one of these is the peer's fault, and none of them
-//! changes anything on our side.
+//! What can be wrong with bytes of a peer. None of these changes anything on our side.
 
-use crate::units::UnitError;
+use crate::units::{Blame, UnitError};
 
 /// Bytes that are not a message, or a message that does not fit a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,4 +84,25 @@ pub enum WireError {
         /// Length of the message.
         got: usize,
     },
+}
+
+impl WireError {
+    /// The peer wrote what we read; only a message that is too long is our own.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Truncated { .. }
+            | Self::WrongLength { .. }
+            | Self::TooLong { .. }
+            | Self::NotMinimal { .. }
+            | Self::Unit(_)
+            | Self::BadValue { .. }
+            | Self::BadKey
+            | Self::TlvOrder { .. }
+            | Self::UnknownEvenRecord { .. }
+            | Self::UnknownEvenMessage { .. }
+            | Self::FrameTooShort { .. } => Blame::Peer,
+            Self::MessageTooLong { .. } => Blame::Us,
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub use memory::MemoryCoins;
 
 use crate::tx::seen::ChainEvent;
 use crate::tx::{FeeInput, TxError};
-use crate::units::{FeeRate, Sat};
+use crate::units::{Blame, FeeRate, Sat};
 
 /// The coins of one party, and whoever can sign for them.
 pub trait Coins {
@@ -168,6 +168,27 @@ pub enum CoinsError {
     #[cfg(feature = "bdk")]
     #[error("the wallet does not know the chain: {0}")]
     Chain(#[from] bdk_wallet::chain::local_chain::CannotConnectError),
+}
+
+impl CoinsError {
+    /// Ours, who hold the coins and make the payment; the world's if the chain moved away.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Insufficient { .. }
+            | Self::Dust { .. }
+            | Self::NoUtxo { .. }
+            | Self::Sighash { .. }
+            | Self::Count { .. } => Blame::Us,
+            Self::Overflow(error) => error.blame(),
+            Self::Key(error) => error.blame(),
+            Self::Tx(error) => error.blame(),
+            #[cfg(feature = "bdk")]
+            Self::Build(_) | Self::Sign(_) => Blame::Us,
+            #[cfg(feature = "bdk")]
+            Self::Chain(_) => Blame::World,
+        }
+    }
 }
 
 /// A transaction, its witnesses left out, and what it spends, as a PSBT for the signers of its fee

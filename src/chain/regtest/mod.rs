@@ -46,7 +46,7 @@ use bitcoin::{Block, Network, OutPoint, Script, Transaction, Txid};
 
 use crate::chain::Reason;
 use crate::tx::seen::{ChainEvent, OutputStatus, Spend, Tip};
-use crate::units::{FeeRate, Height, UtcSeconds};
+use crate::units::{Blame, FeeRate, Height, UtcSeconds};
 
 pub use block::{build_block, coinbase, miner_coins, miner_key};
 pub use shared::{Shared, Source};
@@ -81,6 +81,16 @@ pub enum RegtestError {
     /// The crate was built without the script interpreter.
     #[error("no script check: build with the feature consensus, or take unchecked_scripts()")]
     NoScriptCheck,
+}
+
+impl RegtestError {
+    /// Ours, who chose the features.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::NoScriptCheck => Blame::Us,
+        }
+    }
 }
 
 /// What miners take, and what wallets are told to pay.

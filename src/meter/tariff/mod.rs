@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::keys::tagged_hash;
-use crate::units::{Msat, Price, Quantity, Seconds, UnitError, UtcSeconds};
+use crate::units::{Blame, Msat, Price, Quantity, Seconds, UnitError, UtcSeconds};
 
 /// What one unit of [`Quantity`] counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -450,6 +450,30 @@ pub enum TariffError {
     /// A number that its unit cannot hold.
     #[error(transparent)]
     Unit(#[from] UnitError),
+}
+
+impl TariffError {
+    /// The seller's, who writes the document: the peer as a buyer reads it.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::UnknownVersion { .. }
+            | Self::Truncated { .. }
+            | Self::TrailingBytes { .. }
+            | Self::UnknownMeasure { .. }
+            | Self::UnknownRepeat { .. }
+            | Self::TierCount { .. }
+            | Self::TierOrder { .. }
+            | Self::BandCount { .. }
+            | Self::PriceCount { .. }
+            | Self::BandEmpty { .. }
+            | Self::BandBeyondCycle { .. }
+            | Self::BandOverlap { .. }
+            | Self::ValidityEmpty { .. }
+            | Self::PriceTooFine { .. }
+            | Self::Unit(_) => Blame::Peer,
+        }
+    }
 }
 
 /// 96: a price for each quarter of an hour of a day, which is how European power is traded.

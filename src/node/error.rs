@@ -1,0 +1,141 @@
+//! Why a node refuses an input, and who is to blame.
+
+use bitcoin::OutPoint;
+
+use super::LinkId;
+use crate::meter::MeterError;
+use crate::meter::tariff::TariffError;
+use crate::signer::SignerError;
+use crate::store::StoreError;
+use crate::stream::StreamError;
+use crate::tx::TxError;
+use crate::units::{Blame, ChannelAlias, SessionId};
+use crate::wire::WireError;
+
+/// Why an input had no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// No tip was told yet.
+    #[error("the chain's tip is not known yet")]
+    NoTip,
+    /// No such connection.
+    #[error("link {} is not connected", link.0)]
+    NoLink {
+        /// Which.
+        link: LinkId,
+    },
+    /// No such channel, or it is on the other side.
+    #[error("channel {outpoint} is not known here")]
+    NoChannel {
+        /// Which.
+        outpoint: OutPoint,
+    },
+    /// The peer names a channel that it has not shown.
+    #[error("channel {alias} is not known on this link")]
+    NoAlias {
+        /// Which.
+        alias: ChannelAlias,
+    },
+    /// No such session.
+    #[error("session {session} is not known here")]
+    NoSession {
+        /// Which.
+        session: SessionId,
+    },
+    /// The session's id is taken.
+    #[error("session {session} exists already")]
+    SessionExists {
+        /// Which.
+        session: SessionId,
+    },
+    /// This node offers no terms.
+    #[error("this node is no payee")]
+    NotAPayee,
+    /// A limit of the node.
+    #[error("more than {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// The funding transaction does not pay the channel's script with its capacity.
+    #[error("output {vout} of the funding transaction is not the channel's")]
+    WrongFunding {
+        /// Which output.
+        vout: u32,
+    },
+    /// The answer belongs to no question of ours.
+    #[error("{what} was not asked for")]
+    NotAsked {
+        /// What.
+        what: &'static str,
+    },
+    /// A channel machine refused.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// A session refused.
+    #[error(transparent)]
+    Meter(#[from] MeterError),
+    /// A tariff cannot be read.
+    #[error(transparent)]
+    Tariff(#[from] TariffError),
+    /// The signer refused.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// A transaction does not check.
+    #[error(transparent)]
+    Tx(#[from] TxError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A message cannot be made.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+impl NodeError {
+    /// What only a message can name or answer is the peer's; what a command or the driver names is
+    /// ours, and so are the node's limits. A machine's refusal is whose that machine says.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::NoTip
+            | Self::NoLink { .. }
+            | Self::NoChannel { .. }
+            | Self::NoSession { .. }
+            | Self::TooMany { .. }
+            | Self::WrongFunding { .. } => Blame::Us,
+            Self::NoAlias { .. }
+            | Self::SessionExists { .. }
+            | Self::NotAPayee
+            | Self::NotAsked { .. } => Blame::Peer,
+            Self::Stream(error) => error.blame(),
+            Self::Meter(error) => error.blame(),
+            Self::Tariff(error) => error.blame(),
+            Self::Signer(error) => error.blame(),
+            Self::Tx(error) => error.blame(),
+            Self::Store(error) => error.blame(),
+            Self::Wire(error) => error.blame(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Msat, UtcSeconds};
+
+    #[test]
+    fn blame_of_wrapped_errors_follows_the_way_they_came() {
+        let above = TxError::AboveCapacity { paid: Msat::MAX, limit: Msat::ZERO };
+        let received = NodeError::Stream(StreamError::Tx(above));
+        assert_eq!(received.blame(), Blame::Peer);
+        let asked = NodeError::Stream(StreamError::Signer(SignerError::Tx(above)));
+        assert_eq!(asked.blame(), Blame::Us);
+        let clock = SignerError::ClockBackwards { last: UtcSeconds::MAX, now: UtcSeconds::MIN };
+        assert_eq!(NodeError::Signer(clock).blame(), Blame::World);
+        assert_eq!(NodeError::Store(StoreError::Full).blame(), Blame::Us);
+    }
+}
