@@ -226,7 +226,8 @@ fn coin_of_a_replaced_funding_transaction_is_found_by_its_script() {
         Backup::open(&backup, &millstream::keys::Seed::new(CAR), Network::Regtest).unwrap();
     let context = millstream::keys::Context::new();
     let output = opening.output(&context, &millstream::keys::Seed::new(CAR)).unwrap();
-    let (funding, outpoint) = lost.world.funding(output.script().clone(), sat(1_000_000)).unwrap();
+    let (funding, outpoint) =
+        lost.world.conflicting_funding(output.script().clone(), sat(999_000)).unwrap();
     let mut branch = vec![vec![]; 8];
     branch[0] = vec![funding];
     lost.world.chain().with(|chain| {
@@ -239,4 +240,26 @@ fn coin_of_a_replaced_funding_transaction_is_found_by_its_script() {
     let confirmed: Vec<_> = found.iter().filter(|(_, s)| s.confirmed.is_some()).collect();
     assert_eq!(confirmed.len(), 1);
     assert_eq!(confirmed[0].0, outpoint);
+
+    // The payee has never seen that outpoint: it is shown to it, and the payer pays on.
+    lost.world.mine(blocks(6));
+    lost.world.settle_down().unwrap();
+    let (car, outpoint) = lost.restore(&backup, true);
+    lost.resume(car, outpoint);
+    lost.pay(car, outpoint, 5_000);
+    assert_eq!(lost.held(outpoint), msat(5_000));
+}
+
+#[test]
+fn payee_that_lost_its_store_takes_the_payers_voucher_again() {
+    let mut lost = Lost::open();
+    lost.pay(lost.car, lost.outpoint, 123_456_789);
+    lost.station = lost.world.add(Machine::payee("new disk", STATION, lost.terms.clone())).unwrap();
+    let (link, outpoint) = (lost.world.connect(lost.car, lost.station).unwrap(), lost.outpoint);
+    lost.world.command(lost.car, Command::Attach { link, outpoint }).unwrap();
+    lost.world.settle_down().unwrap();
+    assert_eq!(lost.held(outpoint), msat(123_456_789));
+    let events = lost.world.take_events(lost.station).unwrap();
+    let claimed = msat(123_456_789);
+    assert!(events.contains(&Event::RecoveredOnPayersWord { outpoint, claimed }), "{events:?}");
 }

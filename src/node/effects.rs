@@ -59,6 +59,14 @@ pub enum Event {
         /// Its value.
         capacity: Sat,
     },
+    /// A payer has shown a channel in which it says to have paid already: this payee has lost its
+    /// store, or was never told. What the payer sends again counts; nothing else can.
+    RecoveredOnPayersWord {
+        /// The channel.
+        outpoint: OutPoint,
+        /// What the payer says to have paid.
+        claimed: Msat,
+    },
     /// A payer's channel may be paid on: opened, or taken up again.
     Ready {
         /// The channel.

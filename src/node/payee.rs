@@ -22,6 +22,7 @@ pub(super) struct Asked {
     pub(super) link: LinkId,
     pub(super) alias: ChannelAlias,
     pub(super) request: OpenRequest,
+    pub(super) claimed: Msat,
 }
 
 impl<S: Signer> Node<S> {
@@ -67,7 +68,7 @@ impl<S: Signer> Node<S> {
             change: change_from_wire(open.change)?,
             terms: open.terms_hash,
         };
-        self.asked.insert(outpoint, Asked { link, alias: open.alias, request });
+        self.asked.insert(outpoint, Asked { link, alias: open.alias, request, claimed: open.paid });
         self.effects.look_up(outpoint);
         Ok(())
     }
@@ -90,6 +91,10 @@ impl<S: Signer> Node<S> {
         self.adopt_payee(&record, None)?;
         self.name(asked.link, asked.alias, outpoint)?;
         self.effects.tell(Event::Opened { outpoint, capacity });
+        if asked.claimed > Msat::ZERO {
+            let claimed = asked.claimed;
+            self.effects.tell(Event::RecoveredOnPayersWord { outpoint, claimed });
+        }
         self.answer_standing(asked.link, asked.alias, outpoint)
     }
 

@@ -67,6 +67,16 @@ impl Faucet {
         Some((tx, outpoint))
     }
 
+    /// The same with the coin that was spent last.
+    pub(super) fn pay_again(
+        &mut self,
+        script: ScriptBuf,
+        value: Sat,
+    ) -> Option<(Transaction, OutPoint)> {
+        self.next = self.next.checked_sub(1).filter(|next| *next > 0)?;
+        self.pay(script, value)
+    }
+
     fn fresh(&mut self) -> Option<(OutPoint, TxOut)> {
         if self.next > COINS {
             return None;

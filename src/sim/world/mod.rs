@@ -253,6 +253,18 @@ impl World {
         self.faucet.pay(script, value).ok_or(WorldError::Dry)
     }
 
+    /// The same out of the coin that the last funding spent: only one of the two can confirm.
+    ///
+    /// # Errors
+    /// [`WorldError::Dry`] before the first funding.
+    pub fn conflicting_funding(
+        &mut self,
+        script: bitcoin::ScriptBuf,
+        value: crate::units::Sat,
+    ) -> Result<(Transaction, OutPoint), WorldError> {
+        self.faucet.pay_again(script, value).ok_or(WorldError::Dry)
+    }
+
     /// The time and the auxiliary randomness of an input: zeros, so that runs repeat.
     pub fn now(&self) -> Now {
         Now { time: self.time, aux: Entropy::new([0; 32]) }
