@@ -17,6 +17,7 @@ mod durable;
 mod memory;
 mod messages;
 mod meter;
+mod meters;
 mod pay;
 mod row;
 mod sizes;

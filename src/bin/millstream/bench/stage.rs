@@ -1,5 +1,6 @@
-//! A payer and a payee with open channels, as their machines would hold them after a restart-free
-//! day: funded, deep, known to both signers.
+//! A payer and a payee with open channels: funded, deep, known to both signers.
+//!
+//! Also the fixture of the benches under `benches/`, which include this file.
 
 use std::error::Error;
 
