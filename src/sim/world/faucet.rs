@@ -17,8 +17,10 @@ use crate::units::{Blocks, Height, Sat};
 const MATURITY: u32 = 100;
 /// Coinbases that the faucet has; the subsidy of the first 149 blocks is 50 bitcoin.
 const COINS: u32 = 40;
-/// What a funding transaction of one input and two P2TR outputs pays: above 154 vB at 1 sat/vB.
-const FEE: u64 = 200;
+/// What a funding transaction of one input and its change pays: above 111 vB at 1 sat/vB.
+const FEE: u64 = 150;
+/// What each further P2TR output pays: above its 43 vB at 1 sat/vB.
+const FEE_OUTPUT: u64 = 50;
 
 /// Spends one coinbase after the other.
 #[derive(Debug)]
@@ -33,12 +35,24 @@ impl Faucet {
         Self { next: 1 }
     }
 
-    /// A signed version-3 transaction with `value` to `script` as output 0.
+    /// A signed version-3 transaction with `outputs` first and the change last.
     ///
     /// Each takes a fresh coinbase, because an unconfirmed version-3 parent allows one child only.
-    pub(super) fn pay(&mut self, script: ScriptBuf, value: Sat) -> Option<(Transaction, OutPoint)> {
+    pub(super) fn pay(
+        &mut self,
+        outputs: Vec<(ScriptBuf, Sat)>,
+    ) -> Option<(Transaction, Vec<OutPoint>)> {
         let (outpoint, coin) = self.fresh()?;
-        let rest = coin.value.to_sat().checked_sub(value.to_sat())?.checked_sub(FEE)?;
+        let mut rest = coin.value.to_sat().checked_sub(FEE)?;
+        let mut paid = Vec::with_capacity(outputs.len().saturating_add(1));
+        for (script_pubkey, value) in outputs {
+            rest = rest.checked_sub(value.to_sat())?.checked_sub(FEE_OUTPUT)?;
+            paid.push(TxOut { value: Amount::from_sat(value.to_sat()), script_pubkey });
+        }
+        let count = u32::try_from(paid.len()).ok()?;
+        let change =
+            TxOut { value: Amount::from_sat(rest), script_pubkey: coin.script_pubkey.clone() };
+        paid.push(change);
         let mut tx = Transaction {
             version: Version(3),
             lock_time: LockTime::ZERO,
@@ -48,10 +62,7 @@ impl Faucet {
                 sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
                 witness: Witness::new(),
             }],
-            output: vec![
-                TxOut { value: Amount::from_sat(value.to_sat()), script_pubkey: script },
-                TxOut { value: Amount::from_sat(rest), script_pubkey: coin.script_pubkey.clone() },
-            ],
+            output: paid,
         };
         let secp = Secp256k1::new();
         let pair = miner_key(&secp).ok()?.tap_tweak(&secp, None).to_keypair();
@@ -63,8 +74,8 @@ impl Faucet {
         if let Some(input) = tx.input.first_mut() {
             input.witness = Witness::from_slice(&[signature.serialize()]);
         }
-        let outpoint = OutPoint { txid: tx.compute_txid(), vout: 0 };
-        Some((tx, outpoint))
+        let txid = tx.compute_txid();
+        Some((tx, (0..count).map(|vout| OutPoint { txid, vout }).collect()))
     }
 
     /// The same with the coin that was spent last.

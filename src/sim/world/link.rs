@@ -43,6 +43,22 @@ impl Weather for Clear {
     }
 }
 
+/// How many messages were sent, and their bytes without the frames' two bytes of length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Sent {
+    pub(super) const fn count(&mut self, bytes: u64) {
+        self.messages = self.messages.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
 /// A connection between two machines.
 #[derive(Debug)]
 pub struct Link {
@@ -70,7 +86,13 @@ impl Link {
         self.bytes
     }
 
-    pub(super) fn push(&mut self, from: EndId, message: &Message, weather: &mut dyn Weather) {
+    /// Sends a message into the weather. Returns its length.
+    pub(super) fn push(
+        &mut self,
+        from: EndId,
+        message: &Message,
+        weather: &mut dyn Weather,
+    ) -> u64 {
         let [a, b] = self.ends;
         let to = if from == a { b } else { a };
         let mut bytes = Vec::with_capacity(96);
@@ -96,6 +118,7 @@ impl Link {
                 self.on_the_way.push_back((to, bytes));
             }
         }
+        length
     }
 
     /// The next message that can be read; garbage is dropped, as a transport drops it.

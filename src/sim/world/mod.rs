@@ -15,16 +15,18 @@ mod endpoint;
 mod faucet;
 mod link;
 
-use bitcoin::{OutPoint, Transaction};
+use std::collections::BTreeMap;
+
+use bitcoin::{OutPoint, ScriptBuf, Transaction};
 
 pub use endpoint::{Endpoint, Machine};
 pub use faucet::Faucet;
-pub use link::{Clear, Fate, Link, Weather};
+pub use link::{Clear, Fate, Link, Sent, Weather};
 
 use crate::chain::regtest::{Regtest, RegtestError, Shared};
 use crate::keys::Entropy;
 use crate::node::{Command, Event, Input, LinkId, NodeError, Now};
-use crate::units::{Blocks, Seconds, UtcSeconds};
+use crate::units::{Blocks, Sat, Seconds, UtcSeconds};
 
 /// 10,000 rounds: a world of two machines is quiet after a handful; one that talks for ever is a
 /// defect that must not hang the campaign.
@@ -69,6 +71,7 @@ pub struct World {
     next_link: u64,
     weather: Box<dyn Weather>,
     delivered: u64,
+    sent: BTreeMap<&'static str, Sent>,
 }
 
 impl World {
@@ -93,6 +96,7 @@ impl World {
             next_link: 0,
             weather: Box::new(Clear),
             delivered: 0,
+            sent: BTreeMap::new(),
         }
     }
 
@@ -179,7 +183,8 @@ impl World {
         let sends = outbox.sends;
         for (link, message) in &sends {
             if let Some(link) = self.links.iter_mut().find(|l| l.id() == *link) {
-                link.push(id, message, self.weather.as_mut());
+                let bytes = link.push(id, message, self.weather.as_mut());
+                self.sent.entry(message.name()).or_default().count(bytes);
             }
         }
         Ok(news || broadcast || !sends.is_empty())
@@ -247,10 +252,29 @@ impl World {
     /// [`WorldError::Dry`].
     pub fn funding(
         &mut self,
-        script: bitcoin::ScriptBuf,
-        value: crate::units::Sat,
+        script: ScriptBuf,
+        value: Sat,
     ) -> Result<(Transaction, OutPoint), WorldError> {
-        self.faucet.pay(script, value).ok_or(WorldError::Dry)
+        let (tx, outpoints) = self.fundings(vec![(script, value)])?;
+        let outpoint = outpoints.first().copied().ok_or(WorldError::Dry)?;
+        Ok((tx, outpoint))
+    }
+
+    /// A version-3 transaction that pays each of `outputs` out of one coin of the faucet: up to 200
+    /// of them, so that it stays below the 10,000 vB of its version.
+    ///
+    /// # Errors
+    /// [`WorldError::Dry`], also if one coin does not cover them all.
+    pub fn fundings(
+        &mut self,
+        outputs: Vec<(ScriptBuf, Sat)>,
+    ) -> Result<(Transaction, Vec<OutPoint>), WorldError> {
+        self.faucet.pay(outputs).ok_or(WorldError::Dry)
+    }
+
+    /// What was sent so far over all links, by the messages' names.
+    pub const fn sent(&self) -> &BTreeMap<&'static str, Sent> {
+        &self.sent
     }
 
     /// The same out of the coin that the last funding spent: only one of the two can confirm.
