@@ -235,6 +235,11 @@ impl Endpoint {
         core::mem::take(&mut self.unsent)
     }
 
+    /// What it refused since the last call, at most the newest 64.
+    pub fn take_refusals(&mut self) -> Vec<NodeError> {
+        self.refusals.drain(..).collect()
+    }
+
     /// What it refused last, newest at the end.
     pub fn refusals(&self) -> impl Iterator<Item = &NodeError> {
         self.refusals.iter()
