@@ -295,3 +295,25 @@ fn settlement_that_never_reached_the_chain_is_sent_again_after_a_restart() {
     let closed = Event::Closed { outpoint: pair.outpoint };
     assert!(events.contains(&closed), "{events:?}");
 }
+
+#[test]
+fn session_that_the_seller_ended_while_the_line_was_down_is_paid_and_stated_after_it() {
+    let mut pair = Pair::open();
+    pair.start_session();
+    for _ in 0..3 {
+        pair.tick();
+    }
+    let link = pair.link;
+    pair.world.disconnect(link).unwrap();
+    pair.tick();
+    assert!(pair.paid() < pair.owed());
+    let session = SessionId::new(SESSION).unwrap();
+    pair.world.command(pair.station, Command::EndSession(session)).unwrap();
+    pair.world.settle_down().unwrap();
+    let _before = pair.world.take_events(pair.car).unwrap();
+    pair.reconnect();
+    assert_eq!(pair.paid(), pair.owed());
+    let events = pair.world.take_events(pair.car).unwrap();
+    let stated = events.iter().any(|event| matches!(event, Event::StatementAgreed { .. }));
+    assert!(stated, "{events:?}");
+}

@@ -234,7 +234,19 @@ impl<S: Signer> Node<S> {
         let (alias, tariff_hash) = (message.alias, message.tariff_hash);
         self.effects.send(link, SessionStart { session, alias, tariff_hash, time });
         self.resend_claims(link, outpoint);
-        Ok(())
+        self.repeat_end(now, link, session)
+    }
+
+    /// Seller: a buyer that comes back may have missed the end, and the statement.
+    fn repeat_end(&mut self, now: &Now, link: LinkId, session: SessionId) -> Result<(), NodeError> {
+        let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
+        let record = slot.meter.record();
+        if record.state() != State::Ended {
+            return Ok(());
+        }
+        let (time, quantity) = (record.at(), record.quantity());
+        self.effects.send(link, SessionEnd { session, time, quantity });
+        self.state_if_settled(now, session)
     }
 
     /// The own meter: billed if this side sells, held against the claims if it buys.

@@ -370,13 +370,15 @@ impl<'a> Drive<'a> {
     fn bargain(&mut self) -> Result<(), Error> {
         // An offer or its acceptance was lost with the line: another one.
         let state = self.scene.session_of(self.scene.station).map(|s| s.record().state());
-        if state == Some(State::Offered) {
+        if state == Some(State::Offered) && self.scene.link.is_some() {
+            self.scene.end_session(self.scene.car)?;
+            self.scene.end_session(self.scene.station)?;
             self.wanted = self.wanted.or(Some(self.prices));
         }
         let Some(prices) = self.wanted.filter(|_| self.scene.link.is_some()) else { return Ok(()) };
         let old = self.scene.session_of(self.scene.station);
-        if let Some(old) = old.filter(|old| old.record().state() != State::Offered) {
-            if old.debt() > Msat::ZERO {
+        if let Some(old) = old {
+            if old.debt() > Msat::ZERO || (old.owed() > Msat::ZERO && !self.agreed) {
                 return Ok(());
             }
             let (owed, paid) = (old.owed().to_msat(), old.record().paid().to_msat());
@@ -570,6 +572,10 @@ impl<'a> Drive<'a> {
                     self.mark(format!("the channel goes on with {capacity}"))?;
                 }
                 Event::StatementAgreed { statement } => {
+                    // The last session's may come once more.
+                    if statement.session != self.scene.session {
+                        continue;
+                    }
                     self.agreed = true;
                     if let Some(session) = self.scene.session_of(self.scene.station) {
                         self.guard.check_statement(&statement, session);
