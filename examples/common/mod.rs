@@ -5,6 +5,7 @@ pub(crate) mod books;
 pub(crate) mod dice;
 pub(crate) mod output;
 pub(crate) mod plot;
+pub(crate) mod prices;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,7 +1,6 @@
 //! The car: a battery, and how fast it may be filled.
 
-/// Watt-seconds in a kilowatt-hour.
-pub(crate) const KWH: u64 = 3_600_000;
+use crate::common::prices::KWH;
 
 /// What a Polestar 2 (2020, long range) draws at a 150 kW station: state of charge in percent, and
 /// kilowatts. Its usable battery is 72.5 kWh.

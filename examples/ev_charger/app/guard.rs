@@ -4,10 +4,10 @@ use millstream::meter::{Session, Statement};
 use millstream::stream::payer::PayerPhase;
 use millstream::units::Msat;
 
-use super::curve::KWH;
 use super::scene::{CREDIT, SLACK, Scene, TOLERANCE_PPM};
 use crate::common::Sabotage;
 use crate::common::books::{Books, Kind};
+use crate::common::prices::{KWH, Sum};
 
 /// 5: more of the same would only hide the first.
 const BROKEN_MAX: usize = 5;
@@ -15,25 +15,6 @@ const BROKEN_MAX: usize = 5;
 const DUST: u64 = 330;
 /// The largest price of a second: 150 kW in the dearest hour that the car accepts, msat.
 const TICK_MAX: u64 = 150_000 * 700_000 / KWH;
-
-/// Energy and its price, added up without the library, in the finest parts.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sum {
-    /// Watt-seconds x msat a kilowatt-hour.
-    parts: u128,
-}
-
-impl Sum {
-    /// Adds `energy` watt-seconds at `price` sat a kilowatt-hour.
-    pub(crate) fn add(&mut self, energy: u64, price: u64) {
-        self.parts += u128::from(energy) * u128::from(price) * 1_000;
-    }
-
-    /// The whole millisatoshis.
-    pub(crate) fn msat(self) -> u64 {
-        u64::try_from(self.parts / u128::from(KWH)).unwrap_or(u64::MAX)
-    }
-}
 
 /// The oracle of one episode.
 #[derive(Debug, Default)]

@@ -2,9 +2,9 @@
 
 mod curve;
 mod drive;
+mod episode;
 mod guard;
 mod pictures;
-mod prices;
 mod scene;
 mod story;
 mod summary;

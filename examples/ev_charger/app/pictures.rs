@@ -1,6 +1,6 @@
 //! The plots: the evening's charge, and the debt in every other episode.
 
-use super::drive::Outcome;
+use super::episode::Outcome;
 use super::scene::CREDIT;
 use crate::common::Error;
 use crate::common::plot::{BLUE, GREEN, PURPLE, Panel, Series, draw};
@@ -13,7 +13,7 @@ const WINDOW: f64 = CREDIT as f64 / 1_000.0;
 pub(crate) fn charge(outcomes: &[Outcome]) -> Result<String, Error> {
     let outcome = outcomes.first().ok_or("no episode")?;
     let end = outcome.samples.last().map_or(1.0, |sample| minutes(sample.t));
-    let points = |value: &dyn Fn(&super::drive::Sample) -> f64| -> Vec<(f64, f64)> {
+    let points = |value: &dyn Fn(&super::episode::Sample) -> f64| -> Vec<(f64, f64)> {
         outcome.samples.iter().map(|sample| (minutes(sample.t), value(sample))).collect()
     };
     let one = |label, color, filled, points| vec![Series { label, color, filled, points }];

@@ -17,10 +17,10 @@ use millstream::units::{
     Blocks, FeeRate, KeyIndex, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds,
 };
 
-use super::prices::Prices;
 use crate::common::Error;
 use crate::common::books::{Books, Owner};
 use crate::common::dice::Dice;
+use crate::common::prices::Prices;
 
 /// 100 sat: a little more than three seconds at 150 kW in the evening. It is all that the station
 /// risks; the car risks nothing, because it pays behind.

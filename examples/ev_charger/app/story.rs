@@ -1,8 +1,8 @@
 //! The story: an evening's charge, and then what can go wrong, one thing at a time.
 
-use super::drive::{Ending, Episode, Fault};
-use super::prices::Prices;
+use super::episode::{Ending, Episode, Fault};
 use crate::common::dice::Dice;
+use crate::common::prices::Prices;
 
 /// Monday, 2 March 2026, 00:00 UTC.
 const MONDAY: u64 = 1_772_409_600;

@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::curve::KWH;
-use super::drive::Outcome;
+use super::episode::Outcome;
 use super::scene::CREDIT;
 use crate::common::books::{Kept, Kind};
 use crate::common::output::sat;
+use crate::common::prices::kwh;
 use crate::common::{Error, Options};
 
 /// One episode in numbers.
@@ -147,10 +147,4 @@ fn write_table(out: &mut String, options: &Options, outcomes: &[Outcome]) -> std
         sum(|o| o.checks),
         outcomes.iter().map(|outcome| outcome.broken.len()).sum::<usize>(),
     )
-}
-
-/// Kilowatt-hours with two digits.
-fn kwh(energy: u64) -> String {
-    let hundredths = energy * 100 / KWH;
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }

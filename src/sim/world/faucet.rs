@@ -24,7 +24,7 @@ const FEE_OUTPUT: u64 = 50;
 
 /// Spends one coinbase after the other.
 #[derive(Debug)]
-pub struct Faucet {
+pub(super) struct Faucet {
     next: u32,
 }
 

@@ -20,13 +20,13 @@ use std::collections::BTreeMap;
 use bitcoin::{OutPoint, ScriptBuf, Transaction};
 
 pub use endpoint::{Endpoint, Machine};
-pub use faucet::Faucet;
 pub use link::{Clear, Fate, Link, Sent, Weather};
 
 use crate::chain::regtest::{Regtest, RegtestError, Shared};
 use crate::keys::Entropy;
 use crate::node::{Command, Event, Input, LinkId, NodeError, Now};
 use crate::units::{Blocks, Sat, Seconds, UtcSeconds};
+use faucet::Faucet;
 
 /// 10,000 rounds: a world of two machines is quiet after a handful; one that talks for ever is a
 /// defect that must not hang the campaign.

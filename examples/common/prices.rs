@@ -1,10 +1,12 @@
-//! What the station asks for a kilowatt-hour, by the time of the day.
+//! Energy, and what a station asks for a kilowatt-hour, by the time of the day.
 
 use millstream::meter::tariff::{Band, Measure, Repeat, Tariff, Tier};
 use millstream::units::{Msat, Price, Quantity, Seconds};
 
-use super::curve::KWH;
-use crate::common::Error;
+use super::Error;
+
+/// Watt-seconds in a kilowatt-hour.
+pub(crate) const KWH: u64 = 3_600_000;
 
 const HOUR: u64 = 3_600;
 
@@ -54,4 +56,29 @@ impl Prices {
         let flat = Tariff::flat(Measure::WattSecond, tier(self.day)?.price)?;
         Ok(flat.with_bands(Repeat::Daily, bands)?)
     }
+}
+
+/// Energy and its price, added up without the library, in the finest parts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sum {
+    /// Watt-seconds x msat a kilowatt-hour.
+    parts: u128,
+}
+
+impl Sum {
+    /// Adds `energy` watt-seconds at `price` sat a kilowatt-hour.
+    pub(crate) fn add(&mut self, energy: u64, price: u64) {
+        self.parts += u128::from(energy) * u128::from(price) * 1_000;
+    }
+
+    /// The whole millisatoshis.
+    pub(crate) fn msat(self) -> u64 {
+        u64::try_from(self.parts / u128::from(KWH)).unwrap_or(u64::MAX)
+    }
+}
+
+/// Kilowatt-hours with two digits.
+pub(crate) fn kwh(energy: u64) -> String {
+    let hundredths = energy * 100 / KWH;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
