@@ -81,11 +81,10 @@ impl Faucet {
     /// The same with the coin that was spent last.
     pub(super) fn pay_again(
         &mut self,
-        script: ScriptBuf,
-        value: Sat,
-    ) -> Option<(Transaction, OutPoint)> {
+        outputs: Vec<(ScriptBuf, Sat)>,
+    ) -> Option<(Transaction, Vec<OutPoint>)> {
         self.next = self.next.checked_sub(1).filter(|next| *next > 0)?;
-        self.pay(script, value)
+        self.pay(outputs)
     }
 
     fn fresh(&mut self) -> Option<(OutPoint, TxOut)> {

@@ -286,7 +286,10 @@ impl World {
         script: bitcoin::ScriptBuf,
         value: crate::units::Sat,
     ) -> Result<(Transaction, OutPoint), WorldError> {
-        self.faucet.pay_again(script, value).ok_or(WorldError::Dry)
+        let again = self.faucet.pay_again(vec![(script, value)]);
+        let (tx, outpoints) = again.ok_or(WorldError::Dry)?;
+        let outpoint = outpoints.first().copied().ok_or(WorldError::Dry)?;
+        Ok((tx, outpoint))
     }
 
     /// The time and the auxiliary randomness of an input: zeros, so that runs repeat.
