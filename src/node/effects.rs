@@ -195,6 +195,7 @@ pub enum Event {
 
 /// Why the node wants to be woken, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Wake {
     /// At this time.
     pub at: UtcSeconds,

@@ -203,6 +203,7 @@ pub trait Signer {
 
 /// Which public key of the signer is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyName {
     /// The payer's key of channels funded with this index.
     Payer(KeyIndex),

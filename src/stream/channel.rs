@@ -11,6 +11,7 @@ use crate::units::{Blocks, Height, Sat, UtcSeconds};
 
 /// The rules that a channel was opened under; later terms do not change them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rules {
     /// How deep the output, and a spend of it, must be buried.
     pub confirmation_depth: Blocks,

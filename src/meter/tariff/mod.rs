@@ -26,6 +26,7 @@ use crate::units::{Blame, Msat, Price, Quantity, Seconds, UnitError, UtcSeconds}
 
 /// What one unit of [`Quantity`] counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Measure {
     /// Energy in watt-seconds; a price per watt-hour is a [`Price`] per 3,600, one per
     /// kilowatt-hour per 3,600,000.
@@ -40,6 +41,7 @@ pub enum Measure {
 
 /// How often the bands of a tariff come round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Repeat {
     /// Every UTC day; offset 0 is 00:00.
     Daily,

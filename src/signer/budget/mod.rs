@@ -59,6 +59,7 @@ pub struct Policy {
 
 /// The budgets by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Budget {
     /// Of a session, for its life.
     Session,

@@ -19,6 +19,7 @@ pub struct Accepted {
 
 /// How an accepted voucher relates to what the payee had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AcceptedProof {
     /// The same amount again: nothing changes, the acknowledgement is repeated.
     Repeated,

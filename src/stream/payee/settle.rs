@@ -30,6 +30,7 @@ pub struct SettlePolicy {
 
 /// Whether one channel should settle now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a channel that does not settle in time is refunded"]
 #[non_exhaustive]
 pub enum SettleAdvice {
     /// No voucher, or the output is spent already.
