@@ -37,14 +37,11 @@ pub(crate) struct Compared {
     pub(crate) ratio: f64,
 }
 
-/// One operation.
-pub(crate) type Operation<'a> = &'a mut dyn FnMut() -> Result<(), Box<dyn Error>>;
-
 /// Measures `ours` and `bare` in turns.
 pub(crate) fn compare(
     plan: Plan,
-    ours: Operation<'_>,
-    bare: Operation<'_>,
+    ours: &mut dyn FnMut() -> Result<(), Box<dyn Error>>,
+    bare: &mut dyn FnMut() -> Result<(), Box<dyn Error>>,
 ) -> Result<Compared, Box<dyn Error>> {
     let (mut all_ours, mut all_bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=plan.rounds {
@@ -70,7 +67,10 @@ pub(crate) fn compare(
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench needs the clock; the rule is the core's")]
-fn lap(plan: Plan, operation: Operation<'_>) -> Result<Duration, Box<dyn Error>> {
+fn lap(
+    plan: Plan,
+    operation: &mut dyn FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<Duration, Box<dyn Error>> {
     match plan.clock {
         Clock::Cpu => {
             let began = ThreadTime::now();

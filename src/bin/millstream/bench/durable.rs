@@ -8,10 +8,10 @@ use std::path::Path;
 use millstream::db::RedbStore;
 use millstream::store::{Batch, Durability, Store};
 
+use super::Args;
 use super::clock::{Clock, Compared, Plan, compare};
 use super::row::{Goal, Row};
 use super::stage::{STEP, Stage, Stored};
-use super::{Args, Rows};
 
 /// What this file gives.
 pub(crate) const NAMES: &[&str] =
@@ -92,7 +92,7 @@ fn commit(store: &mut RedbStore, records: &[Stored]) -> Result<(), Box<dyn Error
 }
 
 /// One by one and grouped, against `fdatasync` of the same bytes.
-pub(crate) fn rows(args: &Args) -> Rows {
+pub(crate) fn rows(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let dir = tempfile::Builder::new().prefix(".millstream-bench-").tempdir_in(&args.dir)?;
     let rounds = args.rounds;
     let plan = Plan { clock: Clock::Wall, rounds, turns: TURNS, operations: OPERATIONS };

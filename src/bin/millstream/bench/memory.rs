@@ -5,9 +5,9 @@ use std::hint::black_box;
 
 use millstream::tx::{ChangeScript, Delay};
 
+use super::Args;
 use super::row::Row;
 use super::stage::Stage;
-use super::{Args, Rows};
 
 /// What this file gives.
 pub(crate) const NAMES: &[&str] = &["idle_payer_bytes", "idle_payee_bytes"];
@@ -19,7 +19,7 @@ const PEER: &str = "an idle channel end of lightning 0.2.7, its own run";
 const PEER_BYTES: f64 = 35_000.0;
 
 /// The machine of a channel with its entry in the signer, cached key pair included.
-pub(crate) fn rows(_: &Args) -> Rows {
+pub(crate) fn rows(_: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let Some(before) = resident()? else {
         let missing = |name| Row::missing(name, "B", "needs /proc/self/status");
         return Ok(NAMES.iter().map(|name| missing(name)).collect());

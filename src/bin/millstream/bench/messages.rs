@@ -14,9 +14,9 @@ use millstream::wire::{
     Standing, Statement, Terms, TermsQuery, TopUpRequest, TopUpSigned, Voucher, write_frame,
 };
 
+use super::Args;
 use super::row::Row;
 use super::stage::{STEP, Stage, figure};
-use super::{Args, Rows};
 
 /// What this file gives, in the order of a session's life.
 pub(crate) const NAMES: &[&str] = &[
@@ -42,7 +42,7 @@ pub(crate) const NAMES: &[&str] = &[
     "payment_wire_bytes",
 ];
 
-pub(crate) fn rows(_: &Args) -> Rows {
+pub(crate) fn rows(_: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
     let mut sizes = Vec::new();
     for (name, message) in NAMES.iter().zip(samples()?) {

@@ -1,16 +1,18 @@
 //! Ticks of a metered session on one core: metered, claimed, checked and paid.
 
+use std::error::Error;
+
+use super::Args;
 use super::clock::{Clock, Plan, compare};
 use super::meters::{Meters, TICKS};
 use super::row::{Goal, Row};
 use super::stage::Stage;
-use super::{Args, Rows};
 
 /// What this file gives.
 pub(crate) const NAMES: &[&str] = &["session_ticks_per_s", "meter_ticks_per_s"];
 
 /// Ticks a second of this thread's CPU time, with and without their vouchers.
-pub(crate) fn rows(args: &Args) -> Rows {
+pub(crate) fn rows(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut stage = Stage::own(1)?;
     let mut paid = Meters::start(stage.view.now)?;
     let mut unpaid = Meters::start(stage.view.now)?;

@@ -28,9 +28,6 @@ use std::path::PathBuf;
 
 pub(crate) use row::Row;
 
-/// What a group of rows gives.
-type Rows = Result<Vec<Row>, Box<dyn Error>>;
-
 /// Arguments of `millstream bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -44,7 +41,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
     /// Rounds of each timed figure, of which the median counts
-    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(9..=999))]
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    #[arg(value_parser = clap::value_parser!(u32).range(9..=999))]
     rounds: u32,
 }
 
@@ -52,7 +50,7 @@ pub(crate) struct Args {
 struct Group {
     /// The first names that it gives, so that `--only` need not run it to know.
     names: &'static [&'static str],
-    run: fn(&Args) -> Rows,
+    run: fn(&Args) -> Result<Vec<Row>, Box<dyn Error>>,
 }
 
 /// In the order of the report. Memory first: later the allocator has pages to give back.

@@ -1,12 +1,14 @@
 //! What a voucher costs beside the two operations of the curve that it cannot do without.
 
+use std::error::Error;
+
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::{Keypair, Message, Secp256k1};
 
+use super::Args;
 use super::clock::{Clock, Plan, compare};
 use super::row::{Goal, Row};
 use super::stage::{STEP, Stage};
-use super::{Args, Rows};
 
 /// What this file gives.
 pub(crate) const NAMES: &[&str] =
@@ -17,7 +19,7 @@ const BARE: &str = "libsecp256k1 Schnorr sign + verify, us";
 
 /// From `pay()` to the accepted record against bare sign + verify; key pairs are cached on both
 /// sides, both contexts are blinded once.
-pub(crate) fn rows(args: &Args) -> Rows {
+pub(crate) fn rows(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut stage = Stage::own(1)?;
     let mut secp = Secp256k1::new();
     secp.seeded_randomize(&[1; 32]);
@@ -58,7 +60,7 @@ pub(crate) fn rows(args: &Args) -> Rows {
 }
 
 /// One compression of SHA-256 as the digests use it: what a figure of another machine is scaled by.
-fn compression(args: &Args) -> Result<Row, Box<dyn std::error::Error>> {
+fn compression(args: &Args) -> Result<Row, Box<dyn Error>> {
     /// Compressions of one operation.
     const BLOCKS: u32 = 1_024;
     let input = vec![0x5a; 64 * usize::try_from(BLOCKS)?];

@@ -16,9 +16,9 @@ use millstream::tx::{
 };
 use millstream::units::{FeeRate, Height, Sat};
 
+use super::Args;
 use super::row::{Goal, Row};
 use super::stage::{CAPACITY, NETWORK, STEP, Stage, figure, vbytes};
-use super::{Args, Rows};
 
 /// What this file gives.
 pub(crate) const NAMES: &[&str] = &[
@@ -44,7 +44,7 @@ const PAID: u64 = 5_000_000;
 /// One satoshi a virtual byte.
 const RATE: u64 = 1_000;
 
-pub(crate) fn rows(_: &Args) -> Rows {
+pub(crate) fn rows(_: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = records()?;
     rows.extend(documents()?);
     rows.extend(settlements()?);
@@ -55,7 +55,7 @@ pub(crate) fn rows(_: &Args) -> Rows {
 
 /// After a million payments, by amount: a record knows `paid`, not how it came about. In 1,000
 /// vouchers, with the longest change script that there is.
-fn records() -> Rows {
+fn records() -> Result<Vec<Row>, Box<dyn Error>> {
     let change = ChangeScript::Wallet(WalletScript::parse(coin_script(&key()?))?);
     let mut stage = Stage::new(1, &change, Delay::new(u16::MAX)?)?;
     let first = stage.pay(0, STEP)?.record.len();
@@ -82,7 +82,7 @@ fn records() -> Rows {
     ])
 }
 
-fn documents() -> Rows {
+fn documents() -> Result<Vec<Row>, Box<dyn Error>> {
     let stage = Stage::own(1)?;
     let lane = stage.lanes.first().ok_or("no channel")?;
     let seed = &stage.payer_seed;
@@ -98,7 +98,7 @@ fn documents() -> Rows {
     ])
 }
 
-fn settlements() -> Rows {
+fn settlements() -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
     for (name, channels, coins) in [
         ("settle_vbytes", 1, 0_u8),
@@ -177,7 +177,7 @@ fn refund() -> Result<Row, Box<dyn Error>> {
 }
 
 /// What both sides sign together.
-fn joint() -> Rows {
+fn joint() -> Result<Vec<Row>, Box<dyn Error>> {
     let mut stage = Stage::own(1)?;
     stage.pay(0, PAID)?;
     let lane = stage.lanes.first().ok_or("no channel")?;
