@@ -1,0 +1,102 @@
+//! The examples as tests: same seed, same bytes; every invariant holds whatever goes wrong; a broken
+//! one is seen; and the README's first code block is the program that it seems to be.
+
+#[path = "../examples/common/mod.rs"]
+mod common;
+#[path = "../examples/ev_charger/app/mod.rs"]
+mod ev_charger;
+#[path = "../examples/fleet/app/mod.rs"]
+mod fleet;
+
+use common::output::{Report, Screen};
+use common::{Options, Sabotage};
+
+/// Enough for three settlements.
+const CARS: u64 = 130;
+
+fn ev_charger(options: &Options) -> Report {
+    ev_charger::run(options, &mut Screen::new(true)).unwrap()
+}
+
+fn fleet(options: &Options) -> Report {
+    fleet::run_with(options, &mut Screen::new(true), CARS).unwrap()
+}
+
+fn sabotaged(what: Sabotage) -> Options {
+    Options { sabotage: Some(what), ..Options::new(1, 1) }
+}
+
+#[test]
+fn ev_charger_with_the_same_seed_leaves_the_same_bytes_and_with_another_seed_others() {
+    let (one, again) = (ev_charger(&Options::new(7, 1)), ev_charger(&Options::new(7, 1)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 5);
+    assert_ne!(one.files(), ev_charger(&Options::new(8, 1)).files());
+}
+
+#[test]
+fn ev_charger_keeps_every_invariant_whatever_the_chaos() {
+    for chaos in 0..=3 {
+        for seed in 1..=3 {
+            let report = ev_charger(&Options::new(seed, chaos));
+            assert!(report.broken().is_empty(), "{seed}, {chaos}: {:?}", report.broken());
+            let log = report.files().get("log.jsonl").unwrap();
+            assert!(log.lines().count() > 200, "hardly anything happened");
+        }
+    }
+}
+
+#[test]
+fn ev_charger_sees_every_kind_of_broken_invariant() {
+    for what in [Sabotage::Conservation, Sabotage::Window, Sabotage::Statement] {
+        let report = ev_charger(&sabotaged(what));
+        assert!(!report.broken().is_empty(), "{what:?} went unseen");
+        assert!(report.summary().contains("BROKEN"), "{what:?} is not in the summary");
+    }
+}
+
+#[test]
+fn fleet_with_the_same_seed_leaves_the_same_bytes() {
+    let (one, again) = (fleet(&Options::new(7, 1)), fleet(&Options::new(7, 1)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 4);
+}
+
+#[test]
+fn fleet_keeps_every_invariant_whatever_the_chaos() {
+    for chaos in 0..=3 {
+        let report = fleet(&Options::new(2, chaos));
+        assert!(report.broken().is_empty(), "{chaos}: {:?}", report.broken());
+        assert!(report.summary().contains("3 settlements"), "{}", report.summary());
+    }
+}
+
+#[test]
+fn fleet_sees_money_that_goes_missing() {
+    let report = fleet(&sabotaged(Sabotage::Conservation));
+    assert!(!report.broken().is_empty());
+}
+
+#[test]
+fn committed_plot_is_what_the_example_draws_without_arguments() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ev_charger/charge.svg");
+    let committed = std::fs::read_to_string(path).unwrap();
+    let report = ev_charger(&Options::new(1, 1));
+    let drawn = report.files().get("charge.svg").unwrap();
+    let same = *drawn == committed;
+    assert!(same, "run the example, and copy out/ev_charger/charge.svg to examples/ev_charger");
+}
+
+#[test]
+fn readme_starts_with_hello_channel() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("there is no README.md");
+    let example = std::fs::read_to_string(root.join("examples/hello_channel.rs")).unwrap();
+    assert!(example.lines().count() <= 60, "hello_channel fits no screen");
+    let (_, block) = readme.split_once("```rust\n").expect("README.md has no Rust code block");
+    let (block, _) = block.split_once("```").expect("README.md's first code block has no end");
+    assert_eq!(
+        block, example,
+        "README.md's first Rust code block is not examples/hello_channel.rs"
+    );
+}
