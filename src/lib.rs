@@ -2,11 +2,121 @@
 //!
 //! A car pays a charger per watt-second, a fridge buys power by the tariff of the minute, and each
 //! seller is paid as it delivers, on Bitcoin, with no custodian, no token and no server in between.
+//! A channel is one-way: the payer signs a cumulative voucher, the payee keeps the best one and
+//! settles it on the chain in time. One signature, one verification and one message a payment.
+//!
+//! # The contract
 //!
 //! The core (rooms of rank 0-5) is pure: no clock, socket, disk or randomness inside. Time, chain
-//! events, messages and entropy come in as arguments; what must be stored, sent, broadcast and told
-//! comes out as values, in that order. See `ARCHITECTURE.md` for the rooms and the way of a
-//! payment.
+//! events, messages and entropy come in as arguments. A driver does two things with a
+//! [`node::Node`]:
+//!
+//! 1. [`handle`](node::Node::handle) inputs, any number of times. A refused input changes nothing,
+//!    and its error says by `blame()` whether it is ours, the peer's or the world's
+//!    ([`units::Blame`]).
+//! 2. [`flush`](node::Node::flush): commit what must be durable, then send, then broadcast, then
+//!    tell. The types make any other order impossible: the only way to an [`node::Outbox`] is the
+//!    commit.
+//!
+//! Below the node each machine has the same shape: a method that decides takes `&self` and returns
+//! a step with the next record, and `apply` is the only mutation, live and on reload alike.
+//!
+//! # The rooms, in reading order
+//!
+//! A room imports only from rooms of a lower rank.
+//!
+//! | rank | room | what it is |
+//! | --- | --- | --- |
+//! | 0 | [`units`] | amounts, rates, heights, times, prices, ids; exact, with a checked range |
+//! | 1 | [`keys`] | one 32-byte seed, and every key that grows from it |
+//! | 2 | [`tx`] | the format on the chain: scripts, vouchers, settlements, refunds, weights |
+//! | 3 | [`signer`] | the one place that holds secrets, and says no |
+//! | 4 | [`stream`] | the channel: payer and payee, from [`stream::Terms`] to the refund |
+//! | 2 | [`meter`] | tariffs, sessions, and the window of mutual risk |
+//! | 1 | [`wire`] | the messages as bytes |
+//! | 1 | [`store`] | records by key, in atomic commits |
+//! | 5 | [`node`] | many peers, channels and sessions behind one input and one drain |
+//! | 6 | [`chain`] | where chain events come from, and the coins that fund and pay fees |
+//! | 6 | [`db`] | the store on real databases |
+//! | 7 | `rt` | the driver over TCP |
+//! | 7 | `sim` | worlds of machines on a simulated chain, with faults |
+//!
+//! `ARCHITECTURE.md` has the picture, the way of one payment through the files, and the line that
+//! keeps each promise of `SECURITY.md`.
+//!
+//! # A payment, without any I/O
+//!
+//! ```
+//! # use bitcoin::hashes::Hash;
+//! # use bitcoin::{BlockHash, Network, OutPoint};
+//! # use millstream::keys::{Context, Entropy, Seed};
+//! # use millstream::signer::budget::Policy;
+//! # use millstream::signer::{KeyName, MemorySigner, Past, PeerId, Signer};
+//! # use millstream::store::MemoryStore;
+//! # use millstream::stream::payer::{Ending, Opening};
+//! # use millstream::stream::{Payee, Payer, Terms, View};
+//! # use millstream::tx::seen::{OutputStatus, Tip};
+//! # use millstream::tx::{ChangeScript, Delay};
+//! # use millstream::units::{Height, KeyIndex, Msat, Sat, Seconds, SessionId, UtcSeconds};
+//! # let (network, aux) = (Network::Regtest, Entropy::new([7; 32]));
+//! # let (index, session) = (KeyIndex::new(0)?, SessionId::new(1)?);
+//! # let outpoint = OutPoint::null();
+//! # let (now, funded_at) = (UtcSeconds::new(1_800_000_000)?, Height::new(101)?);
+//! # let tip = Tip { height: Height::new(110)?, hash: BlockHash::all_zeros(), time: now };
+//! # let view = View { tip, now, tip_age_max: Seconds::new(7_200)? };
+//! # let limit = Msat::new(1_000_000)?;
+//! # let policy = Policy { hour: limit, day: limit, peer: limit, slice: Msat::new(100_000)? };
+//! # let mut signer = MemorySigner::new(Seed::new([1; 32]), network, policy, None, &aux)?;
+//! # signer.release_day_budget_without_record(now)?;
+//! # let mut budget_store = MemoryStore::default();
+//! // The payee prints its terms; the payer makes a channel of them, without asking anybody.
+//! let context = Context::new();
+//! let base = Seed::new([2; 32]).base_key(&context, network)?.public();
+//! let terms = Terms::new(network, base)?;
+//! let (delay, capacity) = (Delay::new(1_008)?, Sat::new(50_000)?);
+//! let key = signer.public(KeyName::Payer(index))?;
+//! let opening =
+//!     Opening::new(&context, &terms, index, key, delay, capacity, ChangeScript::Own, &view)?;
+//! let (record, _backup, request) = opening.funded(outpoint);
+//! let mut payer = Payer::load(&context, key, record)?;
+//! payer.register(&mut signer, Past::New)?;
+//! # signer.open_session(PeerId::new(base), session, limit)?;
+//! # if let Some(next) = signer.reserve(now, None)? {
+//! #     signer.apply(next.commit(&mut budget_store)?)?;
+//! # }
+//!
+//! // Ten blocks later the payee is shown the channel, and looks it up in its own chain.
+//! # let script = opening.script().clone();
+//! # let confirmed = Some(funded_at);
+//! let status = OutputStatus { value: capacity, script, confirmed, truc: true, spent: None };
+//! let record = Payee::open(&context, &terms, &request, Some(&status), &view)?;
+//! let mut payee = Payee::load(&context, base, record)?;
+//!
+//! // One payment: one signature, one verification. Each side stores its record, then goes on.
+//! let (total, keep) = (Msat::new(1_500)?, Ending::KeepsChange);
+//! let paid = payer.pay(&mut signer, total, keep, session, &view, &aux)?;
+//! payer.apply(paid.record())?;
+//! let accepted = payee.accept(&context, paid.voucher(), &view)?;
+//! payee.apply(accepted.record())?;
+//! assert_eq!(payee.paid(), total);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! They add, and never change what is there.
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | none | [`units`] alone, on `core` |
+//! | `alloc` | the whole core, [`keys`] to [`node`], without an operating system |
+//! | `std` (default) | [`chain`], and the errors of [`db`] |
+//! | `rt` | the tokio driver over TCP |
+//! | `redb`, `sqlite` | durable stores |
+//! | `sim` | the simulated world; `consensus` checks its scripts by Bitcoin Core's interpreter |
+//! | `bdk` | on-chain coins by `bdk_wallet` |
+//! | `serde` | units and reports as data |
+//! | `cli` | the `millstream` command |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
