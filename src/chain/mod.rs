@@ -20,6 +20,8 @@ mod reason;
 mod source;
 
 pub mod regtest;
+#[cfg(feature = "sim")]
+pub mod remote;
 
 #[cfg(feature = "bdk")]
 pub use coins::WalletCoins;

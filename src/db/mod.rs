@@ -32,10 +32,10 @@
 //!
 //! Rank 6, `std`. Used by the driver, by the command line and by whoever embeds the node.
 
+use std::fs::File;
 #[cfg(any(feature = "redb", feature = "sqlite"))]
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-#[cfg(any(feature = "redb", feature = "sqlite"))]
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -43,6 +43,7 @@ use std::path::PathBuf;
 mod ending;
 #[cfg(feature = "redb")]
 mod redb;
+pub mod seed_file;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -125,7 +126,6 @@ fn create_private(path: &Path) -> Result<(), DbError> {
 }
 
 /// Makes the name of `path` durable: a power cut may take it, and every durable record with it.
-#[cfg(any(feature = "redb", feature = "sqlite"))]
 fn sync_name(path: &Path) -> io::Result<()> {
     // Elsewhere a folder cannot be opened as a file.
     if cfg!(unix) {

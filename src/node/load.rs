@@ -3,8 +3,10 @@
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
+use bitcoin::OutPoint;
+
 use super::session::SessionSlot;
-use super::{Config, Node, NodeError, PayeeSlot, PayerSlot};
+use super::{Config, LinkId, Node, NodeError, PayeeSlot, PayerSlot};
 use crate::keys::Context;
 use crate::signer::{KeyName, Role, Signer};
 use crate::store::{Key, Store};
@@ -14,6 +16,9 @@ use crate::stream::{Payee, Payer};
 
 /// The store's room byte of sessions, see `session`.
 const SESSIONS: [u8; 1] = [0x05];
+/// The room byte of the node's own records, and the kind: a channel's backup, under its first
+/// outpoint.
+const BACKUPS: [u8; 2] = [0x01, 0x02];
 
 impl<S: Signer> Node<S> {
     /// A node with everything that the store holds.
@@ -45,6 +50,27 @@ impl<S: Signer> Node<S> {
             node.sessions.insert(session, slot);
         }
         Ok(node)
+    }
+
+    /// The prefix of every backup in the store: what a payer keeps of each channel that it funded,
+    /// sealed under its seed, also after the channel was closed.
+    pub const BACKUPS: [u8; 2] = BACKUPS;
+
+    /// The store key of the backup of the channel that was funded at `outpoint`.
+    ///
+    /// # Errors
+    /// None: 38 bytes are a key.
+    pub fn backup_key(outpoint: OutPoint) -> Result<Key, NodeError> {
+        let vout = outpoint.vout.to_be_bytes();
+        Ok(Key::from_parts(&[&BACKUPS, outpoint.txid.as_ref(), &vout])?)
+    }
+
+    /// All sessions, each with the connection to its other end while there is one.
+    pub fn sessions(&self) -> impl Iterator<Item = (&crate::meter::Session, Option<LinkId>)> {
+        self.sessions.values().map(|slot| {
+            let link = slot.link().filter(|link| self.links.contains_key(link));
+            (slot.meter(), link)
+        })
     }
 
     fn load_payee(&mut self, record: PayeeRecord) -> Result<(), NodeError> {

@@ -8,17 +8,11 @@ use super::effects::Event;
 use super::link::{chain_hash, change_from_wire, change_to_wire, coins_to_wire};
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot, Payment};
 use crate::signer::{KeyName, Past, Signer, SignerError};
-use crate::store::Key;
 use crate::stream::payer::{Ending, Opening, PayerRecord, TopUpStep};
 use crate::stream::{Payer, StreamError, Terms};
 use crate::tx::{FeeInput, Voucher, payee_script};
 use crate::units::{ChannelAlias, FeeRate, Msat, Sat, SessionId};
 use crate::wire::{self, Bytes, Carried, CloseRequest, Resume, TermsQuery, TopUpRequest};
-
-/// The store's room byte of the node's own records; the second byte says which.
-const ROOM: u8 = 0x01;
-/// A channel's backup, under its first outpoint.
-const BACKUP: u8 = 0x02;
 
 /// A top-up on its way.
 #[derive(Debug)]
@@ -67,7 +61,7 @@ impl<S: Signer> Node<S> {
         let outpoint = OutPoint { txid: funding.compute_txid(), vout };
         let (record, _, _) = opening.funded(outpoint);
         // P4: the refund leaf's only copy is durable before there is anything to refund.
-        self.effects.put(backup_key(outpoint)?, backup)?;
+        self.effects.put(Self::backup_key(outpoint)?, backup)?;
         self.adopt_payer(record, None)?;
         self.slot(outpoint)?.machine.clone().register(&mut self.signer, Past::New)?;
         self.send_to_chain(funding)?;
@@ -443,10 +437,4 @@ impl<S: Signer> Node<S> {
             Err(NodeError::NotAsked { what: "a message about this channel" })
         }
     }
-}
-
-/// Where a channel's backup is stored.
-pub(super) fn backup_key(outpoint: OutPoint) -> Result<Key, NodeError> {
-    let vout = outpoint.vout.to_be_bytes();
-    Ok(Key::from_parts(&[&[ROOM, BACKUP], outpoint.txid.as_ref(), &vout])?)
 }

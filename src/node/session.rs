@@ -49,6 +49,10 @@ impl SessionSlot {
         &self.meter
     }
 
+    pub(super) const fn link(&self) -> Option<LinkId> {
+        self.link
+    }
+
     fn new(meter: Session, link: Option<LinkId>) -> Self {
         let (earlier, from) = (Msat::ZERO, Msat::ZERO);
         Self { meter, link, outpoint: None, earlier, from, claims: VecDeque::new(), offer: None }

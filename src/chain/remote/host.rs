@@ -1,0 +1,170 @@
+//! The chain that is offered, the coins that fund channels on it, and the file that keeps it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
+use bitcoin::{ScriptBuf, Transaction};
+
+use super::RemoteError;
+use crate::chain::regtest::{Regtest, Shared, Source, miner_coins};
+use crate::chain::{ChainSource, Coins, CoinsError, MemoryCoins, Payment};
+use crate::tx::seen::Tip;
+use crate::units::{Blocks, FeeRate, Sat, Seconds, UtcSeconds};
+
+/// 100 confirmations make a coinbase spendable; ten coins are mature from the first day.
+const FIRST_BLOCKS: u32 = 110;
+/// 2 sat/vB: a funding is never refused for its fee.
+const FUNDING_RATE: u64 = 2_000;
+
+/// The simulated chain of one machine, with coins for everybody.
+#[derive(Debug)]
+pub struct ChainHost {
+    chain: Shared,
+    purse: Mutex<Purse>,
+    file: Option<Mutex<File>>,
+    path: PathBuf,
+}
+
+#[derive(Debug)]
+struct Purse {
+    coins: MemoryCoins,
+    events: Source,
+}
+
+impl ChainHost {
+    /// Offers a chain that is forgotten when the process ends.
+    ///
+    /// # Errors
+    /// [`RemoteError::Coins`], in theory.
+    pub fn new(chain: Regtest) -> Result<Self, RemoteError> {
+        Self::with(chain, None, PathBuf::new())
+    }
+
+    /// Starts the chain whose blocks are in the file at `path`, or a new one: with mature coins, and
+    /// a tip of the present. Every script is run again.
+    ///
+    /// # Errors
+    /// [`RemoteError::File`], [`RemoteError::BadBlock`], [`RemoteError::Chain`] without the feature
+    /// `consensus`.
+    pub fn kept_in(path: &Path) -> Result<Self, RemoteError> {
+        let failed = |source| RemoteError::File { path: path.to_path_buf(), source };
+        let mut chain = Regtest::new()?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create(true).open(path).map_err(failed)?;
+        let mut count = 0;
+        for (line, text) in (1..).zip(BufReader::new(&file).lines()) {
+            let bad = || RemoteError::BadBlock { path: path.to_path_buf(), line };
+            let (time, txs) = parse(&text.map_err(failed)?).ok_or_else(bad)?;
+            chain.connect_at(&txs, time).map_err(|_| bad())?;
+            count = line;
+        }
+        let host = Self::with(chain, Some(Mutex::new(file)), path.to_path_buf())?;
+        if count == 0 {
+            host.first_blocks()?;
+        }
+        // A chain whose tip is old counts as stalled.
+        host.mine(Blocks::new(1).unwrap_or(Blocks::MIN))?;
+        Ok(host)
+    }
+
+    /// Mines blocks of the present with what the mempool holds.
+    ///
+    /// # Errors
+    /// [`RemoteError::Refused`], [`RemoteError::File`].
+    pub fn mine(&self, blocks: Blocks) -> Result<Tip, RemoteError> {
+        let mut tip = self.chain.with(|chain| chain.tip());
+        for _ in 0..blocks.to_u32() {
+            let above = tip.time.saturating_after(Seconds::new(1).unwrap_or(Seconds::MIN));
+            tip = self.mine_at(utc().max(above))?;
+        }
+        Ok(tip)
+    }
+
+    /// A signed version-3 transaction whose output 0 pays `value` to `script`; not broadcast, since
+    /// a payer's backup must be durable before that.
+    ///
+    /// # Errors
+    /// [`RemoteError::Coins`].
+    pub fn fund(&self, script: ScriptBuf, value: Sat) -> Result<Transaction, RemoteError> {
+        let mut purse = lock(&self.purse);
+        let Purse { coins, events } = &mut *purse;
+        while let Ok(Some(event)) = events.next_event() {
+            coins.apply(&event)?;
+        }
+        let rate = FeeRate::new(FUNDING_RATE).unwrap_or(FeeRate::MIN);
+        let mut psbt = coins.fund(&Payment::new(script, value, rate))?;
+        coins.sign(&mut psbt)?;
+        // Its fee is a few hundred satoshis, by the rate above.
+        Ok(psbt.extract_tx_unchecked_fee_rate())
+    }
+
+    /// The chain itself.
+    pub const fn chain(&self) -> &Shared {
+        &self.chain
+    }
+
+    fn with(chain: Regtest, file: Option<Mutex<File>>, path: PathBuf) -> Result<Self, RemoteError> {
+        let chain = chain.share();
+        let purse = Mutex::new(Purse { coins: miner_coins()?, events: chain.source() });
+        Ok(Self { chain, purse, file, path })
+    }
+
+    fn first_blocks(&self) -> Result<(), RemoteError> {
+        for _ in 0..FIRST_BLOCKS {
+            let tip = self.chain.with(|chain| chain.tip());
+            let ten_minutes = Seconds::new(600).unwrap_or(Seconds::MIN);
+            self.mine_at(tip.time.saturating_after(ten_minutes))?;
+        }
+        Ok(())
+    }
+
+    fn mine_at(&self, time: UtcSeconds) -> Result<Tip, RemoteError> {
+        // Held throughout, so that the file has the blocks in their order.
+        let mut file = self.file.as_ref().map(lock);
+        let (tip, line) = self.chain.with(|chain| {
+            let tip = chain.mine_at(time).map_err(RemoteError::Refused)?;
+            let block = chain.block(tip.height).map(|block| block.txdata.as_slice());
+            Ok::<_, RemoteError>((tip, line(time, block.unwrap_or_default())))
+        })?;
+        if let Some(file) = &mut file {
+            let failed = |source| RemoteError::File { path: self.path.clone(), source };
+            file.write_all(line.as_bytes()).map_err(failed)?;
+        }
+        Ok(tip)
+    }
+}
+
+/// A block as a line: its time, and its transactions without the coinbase.
+fn line(time: UtcSeconds, txs: &[Transaction]) -> String {
+    let words = txs.iter().skip(1).map(serialize_hex);
+    words.fold(time.to_u64().to_string(), |line, tx| line + " " + &tx) + "\n"
+}
+
+fn parse(line: &str) -> Option<(UtcSeconds, Vec<Transaction>)> {
+    let mut words = line.split_whitespace();
+    let time = UtcSeconds::new(words.next()?.parse().ok()?).ok()?;
+    let txs = words.map(|hex| deserialize_hex(hex).ok()).collect::<Option<_>>()?;
+    Some((time, txs))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "its blocks are of the present, as a machine sees it"
+)]
+fn utc() -> UtcSeconds {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UtcSeconds::new(now.as_secs()).unwrap_or(UtcSeconds::MAX)
+}
+
+/// Coins that do not suffice are a refusal to the one that asked.
+pub(super) const fn is_short(error: &RemoteError) -> bool {
+    matches!(error, RemoteError::Coins(CoinsError::Insufficient { .. } | CoinsError::Dust { .. }))
+}
