@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -280,6 +280,15 @@ impl News {
             Ok(told) => Some(told),
             Err(RecvError::Lagged(missed)) => Some(Told::Missed(missed)),
             Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// The next piece of news that is there already.
+    pub fn now(&mut self) -> Option<Told> {
+        match self.told.try_recv() {
+            Ok(told) => Some(told),
+            Err(TryRecvError::Lagged(missed)) => Some(Told::Missed(missed)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }
 }

@@ -2,13 +2,26 @@
 //!
 //! A subcommand is a variant of [`Command`] with its arguments, which `run` does or says why not.
 //! What a command prints for programs goes to the standard output, all else to the error output.
+//! It ends with 0 if it did what it was asked, with 2 for an input that it refuses, with 1 else.
 
+mod backup;
 mod bench;
+mod coin;
+mod failure;
+mod inspect;
+mod machine;
+mod mine;
+mod pay;
+mod refund;
+mod restore;
+mod serve;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use failure::Failure;
 
 /// Payment channels for machines, on Bitcoin.
 #[derive(Debug, Parser)]
@@ -21,6 +34,20 @@ struct Cli {
 /// What it can do.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Be paid: publish terms, sell a metered demo service, host the simulated chain
+    Serve(serve::Args),
+    /// Pay a payee over TCP: an amount, or a metered session
+    Pay(pay::Args),
+    /// Print every record of a store, without writing to it
+    Inspect(inspect::Args),
+    /// Write the sealed backups of a payer's channels
+    Backup(backup::Args),
+    /// Make a store anew from the seed and one backup
+    Restore(restore::Args),
+    /// Take a channel's coin back after its deadline, from the seed and one backup
+    Refund(refund::Args),
+    /// Have the simulated chain mine blocks
+    Mine(mine::Args),
     /// Measure every figure that this project claims, on this machine
     Bench(bench::Args),
 }
@@ -28,6 +55,13 @@ enum Command {
 impl Command {
     fn run(&self) -> Result<(), Box<dyn Error>> {
         match self {
+            Self::Serve(args) => Ok(serve::run(args)?),
+            Self::Pay(args) => Ok(pay::run(args)?),
+            Self::Inspect(args) => Ok(inspect::run(args)?),
+            Self::Backup(args) => Ok(backup::run(args)?),
+            Self::Restore(args) => Ok(restore::run(args)?),
+            Self::Refund(args) => Ok(refund::run(args)?),
+            Self::Mine(args) => Ok(mine::run(args)?),
             Self::Bench(args) => bench::run(args),
         }
     }
@@ -38,7 +72,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("millstream: {error}");
-            ExitCode::FAILURE
+            if error.is::<Failure>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,0 +1,110 @@
+//! Why a command did not do what it was asked: one sentence each, with the value in it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bitcoin::{Network, OutPoint};
+use millstream::chain::remote::RemoteError;
+use millstream::chain::{ChainError, CoinsError};
+use millstream::db::DbError;
+use millstream::db::seed_file::SeedFileError;
+use millstream::keys::KeyError;
+use millstream::meter::tariff::TariffError;
+use millstream::node::NodeError;
+use millstream::rt::RtError;
+use millstream::signer::SignerError;
+use millstream::store::StoreError;
+use millstream::stream::{BackupError, StreamError, TermsError};
+use millstream::tx::TxError;
+use millstream::units::{Height, Msat, UnitError};
+
+/// What a command refuses.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(
+        "network bitcoin is real money: this needs --mainnet-i-accept-the-risk, and this release \
+         has not been audited"
+    )]
+    MainnetWithoutSwitch,
+    #[error("network {network} has no chain source in this release; only regtest is simulated")]
+    NoChain { network: Network },
+    #[error("{} cannot be used: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{} is no Bech32m text with the prefix {prefix}", text)]
+    NotText { text: String, prefix: &'static str },
+    #[error("{} holds no seed; serve or pay make one", path.display())]
+    NoSeed { path: PathBuf },
+    #[error("{} holds no store", path.display())]
+    NoStore { path: PathBuf },
+    #[error("{} exists already; a restore makes a new one", path.display())]
+    StoreExists { path: PathBuf },
+    #[error("no backup of channel {outpoint}")]
+    NoBackup { outpoint: OutPoint },
+    #[error("no backup in {}", path.display())]
+    NoBackups { path: PathBuf },
+    #[error("a backup must be given, by --backup or by --text")]
+    NoBackupGiven,
+    #[error("the chain has no unspent output of the backup's script {script}")]
+    NoCoin { script: String },
+    #[error("coin {outpoint} is not confirmed yet")]
+    NotConfirmed { outpoint: OutPoint },
+    #[error(
+        "a refund of {outpoint} can confirm at height {deadline} at the earliest; the tip is {tip}"
+    )]
+    TooEarly { outpoint: OutPoint, deadline: Height, tip: Height },
+    #[error("the payee's terms are not the ones of --terms")]
+    OtherTerms,
+    #[error("the address is not one of network {network}")]
+    WrongAddress { network: Network },
+    #[error("the payee's terms are for network {got}, not {want}")]
+    WrongNetwork { want: Network, got: Network },
+    #[error("{} records cannot be read; the first: {first}", count)]
+    Records { count: usize, first: Box<Failure> },
+    #[error("the payee refused: {code}")]
+    Refused { code: String },
+    #[error("no answer within {seconds} s: {what}")]
+    TooSlow { what: &'static str, seconds: u64 },
+    #[error("the link to {address} ended: {why}")]
+    LinkDown { address: SocketAddr, why: String },
+    #[error("the session came to {owed} on both sides, of which {paid} is paid")]
+    NotPaid { owed: Msat, paid: Msat },
+    #[error("no runtime: {0}")]
+    Runtime(io::Error),
+    #[error("the operating system gives no randomness")]
+    NoEntropy,
+    #[error(transparent)]
+    SeedFile(#[from] SeedFileError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Rt(#[from] RtError),
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error(transparent)]
+    Coins(#[from] CoinsError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    #[error(transparent)]
+    Tariff(#[from] TariffError),
+    #[error(transparent)]
+    Meter(#[from] millstream::meter::MeterError),
+    #[error(transparent)]
+    Tx(#[from] TxError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Unit(#[from] UnitError),
+}

@@ -1,0 +1,156 @@
+//! `inspect`: every record of a store, for people or as JSON Lines, without writing to it.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use bitcoin::hashes::Hash;
+use bitcoin::{OutPoint, Txid};
+use millstream::meter::{self, Tariff};
+use millstream::node::Node;
+use millstream::signer::MemorySigner;
+use millstream::signer::budget::BudgetRecord;
+use millstream::store::{Key, Store, StoreError, envelope};
+use millstream::stream::payee::PayeeRecord;
+use millstream::stream::payer::PayerRecord;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::machine;
+
+/// Which store, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The machine's folder; its store must not be open in a running process
+    #[arg(long)]
+    dir: PathBuf,
+    /// One JSON object a record and line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let store = machine::reader(&args.dir)?;
+    let mut records = Vec::new();
+    store.scan(&[], &mut |key, bytes| {
+        records.push((*key, bytes.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    let mut unreadable = Vec::new();
+    for (key, bytes) in &records {
+        let shown = match show(key, bytes, &store) {
+            Ok(shown) => shown,
+            Err(error) => {
+                let shown = json!({
+                    "record": "unreadable", "key": hex(key.as_bytes()), "bytes": bytes.len(),
+                    "error": error.to_string(),
+                });
+                unreadable.push(error);
+                shown
+            }
+        };
+        println!("{}", if args.json { shown.to_string() } else { line(&shown) });
+    }
+    let count = unreadable.len();
+    match unreadable.into_iter().next() {
+        Some(first) => Err(Failure::Records { count, first: Box::new(first) }),
+        None => Ok(()),
+    }
+}
+
+/// `name value  name value ..`, the kind of the record first.
+fn line(shown: &Value) -> String {
+    let Some(fields) = shown.as_object() else { return shown.to_string() };
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let rest = fields.iter().filter(|(name, _)| *name != "record");
+    let kind = fields.get("record").map(word).unwrap_or_default();
+    rest.fold(kind, |line, (name, value)| format!("{line}  {name} {}", word(value)))
+}
+
+/// The store's table of rooms (`store`, "Keys") says whose record it is.
+fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
+    let backups = Node::<MemorySigner>::BACKUPS;
+    let mut shown = match key.as_bytes() {
+        [0x03, ..] => payer(&PayerRecord::decode(key, bytes)?),
+        [0x04, ..] => payee(&PayeeRecord::decode(key, bytes)?),
+        [0x05, ..] => session(key, bytes)?,
+        [0x02, ..] => match BudgetRecord::load(store)? {
+            Some(record) => json!({ "record": "budget", "clock": record.clock().to_u64() }),
+            None => json!({ "record": "unknown" }),
+        },
+        at if at.starts_with(&backups) => {
+            let outpoint = outpoint(at.get(backups.len()..).unwrap_or_default());
+            json!({
+                "record": "backup", "funded_at": outpoint,
+                "version": bytes.first(), "text": crate::coin::to_text(bytes),
+            })
+        }
+        _ => json!({ "record": "unknown" }),
+    };
+    if let Some(fields) = shown.as_object_mut() {
+        fields.insert("bytes".into(), bytes.len().into());
+    }
+    Ok(shown)
+}
+
+fn payer(record: &PayerRecord) -> Value {
+    json!({
+        "record": "payer",
+        "channel": record.outpoint().to_string(),
+        "capacity_sat": record.capacity().to_sat(),
+        "start_msat": record.start().to_msat(),
+        "signed_at_least_msat": record.signed().to_msat(),
+        "phase": record.phase().name(),
+        "payee_base": record.base().to_string(),
+        "key_index": record.index().to_u32(),
+    })
+}
+
+fn payee(record: &PayeeRecord) -> Value {
+    json!({
+        "record": "payee",
+        "channel": record.outpoint().to_string(),
+        "capacity_sat": record.capacity().to_sat(),
+        "start_msat": record.start().to_msat(),
+        "paid_msat": record.paid().to_msat(),
+        "phase": record.phase().name(),
+        "stated_msat": record.phase().stated().map(|stated| stated.to_msat()),
+    })
+}
+
+/// `node`, "sessions": outpoint, two amounts, the meter's record, the tariff.
+fn session(key: &Key, bytes: &[u8]) -> Result<Value, Failure> {
+    /// Outpoint, paid on earlier outpoints, counted on this one before.
+    const HEAD: usize = 36 + 8 + 8;
+    let body = envelope::open(key, 1, bytes)?;
+    let short = StoreError::Truncated { got: bytes.len(), min: HEAD + meter::Record::LENGTH };
+    let (head, rest) = body.split_at_checked(HEAD).ok_or(short)?;
+    let (record, tariff) = rest.split_at_checked(meter::Record::LENGTH).ok_or(short)?;
+    let (record, tariff) = (meter::Record::decode(record)?, Tariff::parse(tariff)?);
+    let role = match record.role() {
+        meter::Role::Seller => "seller",
+        meter::Role::Buyer { .. } => "buyer",
+    };
+    Ok(json!({
+        "record": "session",
+        "session": record.id().to_u64(),
+        "role": role,
+        "channel": outpoint(head),
+        "state": format!("{:?}", record.state()).to_lowercase(),
+        "quantity": record.quantity().to_u64(),
+        "owed_msat": record.owed().to_msat(),
+        "paid_msat": record.paid().to_msat(),
+        "tariff": hex(&tariff.hash().0),
+    }))
+}
+
+/// 32 bytes of a transaction's id and 4 of an index, or nothing.
+fn outpoint(bytes: &[u8]) -> Option<String> {
+    let (txid, rest) = bytes.split_first_chunk::<32>()?;
+    let vout = u32::from_be_bytes(*rest.first_chunk::<4>()?);
+    let outpoint = OutPoint { txid: Txid::from_byte_array(*txid), vout };
+    (outpoint != OutPoint::default()).then(|| outpoint.to_string())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,176 @@
+//! A machine in a folder: its seed, its store, and the node that they make.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bitcoin::{Network, ScriptBuf};
+use millstream::chain::{ChainSource, MemoryCoins};
+use millstream::db::{RedbReader, RedbStore, seed_file};
+use millstream::keys::{Context, Entropy, Seed};
+use millstream::node::{Config, Node, Now};
+use millstream::rt::Parts;
+use millstream::signer::MemorySigner;
+use millstream::signer::budget::{BudgetRecord, Policy};
+use millstream::store::Store;
+use millstream::stream::Terms;
+use millstream::units::{KeyIndex, Msat, Seconds, UtcSeconds};
+
+use crate::failure::Failure;
+
+/// Which chain, and whether real money is meant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NetworkArgs {
+    /// The chain: regtest, signet, testnet, testnet4 or bitcoin
+    #[arg(long, default_value_t = Network::Regtest)]
+    network: Network,
+    /// Allow network bitcoin: real money, by software that nobody has audited
+    #[arg(long)]
+    mainnet_i_accept_the_risk: bool,
+}
+
+impl NetworkArgs {
+    /// The network, mainnet only with its switch.
+    pub(crate) fn checked(&self) -> Result<Network, Failure> {
+        match self.network {
+            Network::Bitcoin if !self.mainnet_i_accept_the_risk => {
+                Err(Failure::MainnetWithoutSwitch)
+            }
+            network => Ok(network),
+        }
+    }
+
+    /// The network of a command that needs the chain: there is only the simulated one.
+    pub(crate) fn with_chain(&self) -> Result<Network, Failure> {
+        match self.checked()? {
+            Network::Regtest => Ok(Network::Regtest),
+            network => Err(Failure::NoChain { network }),
+        }
+    }
+}
+
+/// The file of a folder that holds the seed.
+pub(crate) fn seed_path(dir: &Path) -> PathBuf {
+    dir.join("seed")
+}
+
+fn store_path(dir: &Path) -> PathBuf {
+    dir.join("store.redb")
+}
+
+/// Makes the folder, and the seed if there is none; loads the seed.
+pub(crate) fn seed_or_new(dir: &Path) -> Result<Seed, Failure> {
+    let failed = |source| Failure::File { path: dir.to_path_buf(), source };
+    fs::create_dir_all(dir).map_err(failed)?;
+    let path = seed_path(dir);
+    if !path.exists() {
+        let mut bytes = zeroize::Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *bytes).map_err(|_| Failure::NoEntropy)?;
+        seed_file::create(&path, &bytes)?;
+    }
+    Ok(seed_file::load(&path)?)
+}
+
+/// The seed of a folder that has one.
+pub(crate) fn seed(path: &Path) -> Result<Seed, Failure> {
+    if !path.exists() {
+        return Err(Failure::NoSeed { path: path.to_path_buf() });
+    }
+    Ok(seed_file::load(path)?)
+}
+
+/// The folder's store, made if there is none.
+pub(crate) fn store(dir: &Path) -> Result<RedbStore, Failure> {
+    Ok(RedbStore::open(&store_path(dir))?)
+}
+
+/// A store that does not exist yet.
+pub(crate) fn new_store(dir: &Path) -> Result<RedbStore, Failure> {
+    let path = store_path(dir);
+    if path.exists() {
+        return Err(Failure::StoreExists { path });
+    }
+    store(dir)
+}
+
+/// The folder's store, for reading only.
+pub(crate) fn reader(dir: &Path) -> Result<RedbReader, Failure> {
+    let path = store_path(dir);
+    if !path.exists() {
+        return Err(Failure::NoStore { path });
+    }
+    Ok(RedbReader::open(&path)?)
+}
+
+/// The machine's time and fresh randomness.
+pub(crate) fn now() -> Result<Now, Failure> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = UtcSeconds::new(since.as_secs()).unwrap_or(UtcSeconds::MAX);
+    let mut aux = [0; 32];
+    getrandom::fill(&mut aux).map_err(|_| Failure::NoEntropy)?;
+    Ok(Now { time, aux: Entropy::new(aux) })
+}
+
+/// Where a machine's own on-chain money goes.
+pub(crate) fn coin_script(seed: &Seed, network: Network) -> Result<ScriptBuf, Failure> {
+    let context = Context::new();
+    let key = seed.coin_key(&context, network, KeyIndex::MIN)?;
+    Ok(MemoryCoins::new(context, &key)?.script().clone())
+}
+
+/// The node of a store. Its payments have no limit but the session's budget: a demo's policy.
+///
+/// Without a budget record the store is new or restored. Of a new one the owner says, by making it,
+/// that nothing was spent today; of a restored one `release_day` must say it.
+pub(crate) fn node(
+    seed: Seed,
+    network: Network,
+    terms: Option<Terms>,
+    store: &dyn Store,
+    release_day: bool,
+) -> Result<Node<MemorySigner>, Failure> {
+    let now = now()?;
+    let all = Msat::MAX;
+    // 10,000 sat: what a restart costs of a session's budget.
+    let policy = Policy { hour: all, day: all, peer: all, slice: Msat::new(10_000_000)? };
+    let record = BudgetRecord::load(store)?;
+    let mut signer = MemorySigner::new(seed, network, policy, record.as_ref(), &now.aux)?;
+    let empty = is_empty(store)?;
+    if record.is_none() && (empty || release_day) {
+        signer.release_day_budget_without_record(now.time)?;
+    }
+    let config = Config {
+        network,
+        terms,
+        // The simulated chain mines every few seconds; a day without a block is a dead one.
+        tip_age_max: Seconds::new(86_400)?,
+        resend_after: Seconds::new(1)?,
+        pay_step: Msat::ZERO,
+    };
+    Ok(Node::load(config, Context::new(), signer, store)?)
+}
+
+/// What the driver drives.
+pub(crate) fn parts(
+    node: Node<MemorySigner>,
+    store: RedbStore,
+    chain: impl ChainSource + Send + 'static,
+) -> Parts<MemorySigner> {
+    Parts { node, store: Box::new(store), chain: Box::new(chain) }
+}
+
+fn is_empty(store: &dyn Store) -> Result<bool, Failure> {
+    let mut empty = true;
+    store.scan(&[], &mut |_, _| {
+        empty = false;
+        std::ops::ControlFlow::Break(())
+    })?;
+    Ok(empty)
+}
+
+/// Runs a command's future on a runtime of its own.
+pub(crate) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().map_err(Failure::Runtime)?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,374 @@
+//! `pay`: pays a payee over TCP, on the simulated chain that it offers.
+//!
+//! ```text
+//!   connect -> terms -> an open channel with this payee? -- yes --> attach
+//!                                       '-- no --> fund, wait until it is buried
+//!   -> pay an amount, or take the offered session -> close, or leave it open for the next time
+//! ```
+
+mod talk;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bitcoin::{Network, OutPoint};
+use indicatif::{ProgressBar, ProgressStyle};
+use millstream::chain::ChainSource;
+use millstream::chain::remote::RemoteChain;
+use millstream::keys::BackupKey;
+use millstream::meter::State;
+use millstream::node::{Command, Node};
+use millstream::rt::{Driver, Options};
+use millstream::signer::{KeyName, MemorySigner, PeerId, Signer};
+use millstream::store::Store;
+use millstream::stream::payer::{Ending, Opening, PayerPhase};
+use millstream::stream::{Backup, Terms};
+use millstream::tx::{ChangeScript, Delay};
+use millstream::units::{Blocks, FeeRate, KeyIndex, Msat, Quantity, Sat, SessionId};
+use tokio::time::{Instant, interval, sleep};
+
+use crate::backup::sealed_backups;
+use crate::failure::Failure;
+use crate::machine::{self, NetworkArgs};
+use talk::Talk;
+
+/// How often the demo's own meter is read.
+const READING: Duration = Duration::from_millis(200);
+/// Weight units of a cooperative close with two P2TR outputs, rounded up.
+const CLOSE_WEIGHT: u64 = 900;
+
+/// Whom, what and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder of its seed and its store; made if it does not exist
+    #[arg(long)]
+    dir: PathBuf,
+    /// The payee's address, as serve prints it
+    #[arg(long, default_value = "127.0.0.1:9736")]
+    to: SocketAddr,
+    /// Where the simulated chain is offered, as serve prints it
+    #[arg(long, default_value = "127.0.0.1:9737")]
+    chain: SocketAddr,
+    /// The terms that the payee must have, as text; else its own word is taken
+    #[arg(long)]
+    terms: Option<String>,
+    /// What a new channel holds, in sat
+    #[arg(long, default_value_t = 1_000_000)]
+    capacity: u64,
+    /// After how many blocks a new channel can be refunded
+    #[arg(long, default_value_t = 144)]
+    delay: u16,
+    /// One payment, in msat
+    #[arg(long, required_unless_present = "session_seconds")]
+    amount: Option<u64>,
+    /// How many of them
+    #[arg(long, default_value_t = 1, requires = "amount")]
+    times: u32,
+    /// Take the offered session for so long, instead
+    #[arg(long, conflicts_with = "amount")]
+    session_seconds: Option<u64>,
+    /// The most that this call may pay, in msat; else the payments' sum, or the channel
+    #[arg(long)]
+    budget: Option<u64>,
+    /// What the own meter counts in a session; it must not be below what is delivered
+    #[arg(long, default_value_t = 11_000)]
+    watts: u64,
+    /// Close the channel in the end; else it stays open for the next call
+    #[arg(long)]
+    close: bool,
+    /// Use today's budget although nobody knows what was spent of it: after a restore
+    #[arg(long)]
+    release_day_budget: bool,
+    /// Seconds to wait for each answer
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+    /// Allow a payee beyond this machine, although nothing encrypts or authenticates the link
+    #[arg(long)]
+    expose_unencrypted_beyond_loopback: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    machine::block_on(pay(args))
+}
+
+async fn pay(args: &Args) -> Result<(), Failure> {
+    let network = args.network.with_chain()?;
+    let wanted = args.terms.as_deref().map(Terms::from_text).transpose()?;
+    let seed = machine::seed_or_new(&args.dir)?;
+    let backup_key = seed.backup_key(network);
+    let script = machine::coin_script(&seed, network)?;
+    let store = machine::store(&args.dir)?;
+    let mut next = KeyIndex::MIN;
+    for sealed in sealed_backups(&store)? {
+        // Never the key of another channel, closed ones included: their backups stay.
+        let used = Backup::open(&sealed, &seed, network)?.index;
+        next = next.max(KeyIndex::new(used.to_u32() + 1)?);
+    }
+    let chain = RemoteChain::connect(args.chain)?;
+    let rate = chain.fee_rate(Blocks::MIN)?.max(FeeRate::new(1_000)?);
+    let bank = RemoteChain::connect(args.chain)?;
+    let store_ref: &dyn Store = &store;
+    let node = machine::node(seed, network, None, store_ref, args.release_day_budget)?;
+    let mut options = Options::new(network);
+    options.expose_unencrypted_beyond_loopback = args.expose_unencrypted_beyond_loopback;
+    options.chain_interval = Duration::from_millis(100);
+    let driver = Driver::start(machine::parts(node, store, chain), options).await?;
+    let talk = Talk::new(driver.news(), args.to, Duration::from_secs(args.patience));
+    let mut payer = Paying { args, network, driver: driver.clone(), talk, bank };
+    let done = payer.all(wanted, next, &backup_key, script, rate).await;
+    // Also after a failure: what was signed is worth keeping.
+    driver.stop().await?;
+    done
+}
+
+struct Paying<'a> {
+    args: &'a Args,
+    network: Network,
+    driver: Driver<MemorySigner>,
+    talk: Talk,
+    bank: RemoteChain,
+}
+
+impl Paying<'_> {
+    async fn all(
+        &mut self,
+        wanted: Option<Terms>,
+        next: KeyIndex,
+        backup_key: &BackupKey,
+        script: bitcoin::ScriptBuf,
+        rate: FeeRate,
+    ) -> Result<(), Failure> {
+        let link = self.driver.connect(self.args.to).await?;
+        self.talk.link = Some(link);
+        self.driver.command(Command::AskTerms(link)).await?;
+        let terms = self.talk.until("its terms", |talk| talk.terms.clone()).await?;
+        if wanted.is_some_and(|wanted| wanted != terms) {
+            return Err(Failure::OtherTerms);
+        }
+        if terms.network != self.network {
+            return Err(Failure::WrongNetwork { want: self.network, got: terms.network });
+        }
+        let outpoint = match self.standing(&terms).await? {
+            Some(outpoint) => {
+                println!("channel {outpoint} taken up");
+                self.driver.command(Command::Attach { link, outpoint }).await?;
+                outpoint
+            }
+            None => self.fund(&terms, next, backup_key).await?,
+        };
+        self.ready(outpoint).await?;
+        self.buried(outpoint, &terms).await?;
+        match self.args.session_seconds {
+            Some(seconds) => self.session(outpoint, &terms, seconds).await?,
+            None => self.payments(outpoint, &terms).await?,
+        }
+        if self.args.close {
+            let fee = rate.ceil_fee(CLOSE_WEIGHT).unwrap_or(Sat::MAX);
+            self.driver.command(Command::Close { outpoint, script, fee }).await?;
+            self.talk.until("the close on the chain", |talk| talk.spent).await?;
+            println!("channel {outpoint} closing");
+        }
+        Ok(())
+    }
+
+    /// The channel with this payee that may be paid on.
+    async fn standing(&self, terms: &Terms) -> Result<Option<OutPoint>, Failure> {
+        let base = terms.base;
+        let find = move |node: &mut Node<MemorySigner>| {
+            let open = |phase| matches!(phase, PayerPhase::Open | PayerPhase::Unsure);
+            let mut payers = node.payers();
+            let found = payers.find(|payer| payer.record().base() == base && open(payer.phase()));
+            found.map(|payer| payer.outpoint())
+        };
+        Ok(self.driver.look(find).await?)
+    }
+
+    /// Funds a new channel: its backup is durable before the funding is broadcast (the node's
+    /// `Fund` sees to that).
+    async fn fund(
+        &mut self,
+        terms: &Terms,
+        index: KeyIndex,
+        backup_key: &BackupKey,
+    ) -> Result<OutPoint, Failure> {
+        let (delay, capacity) = (Delay::new(self.args.delay)?, Sat::new(self.args.capacity)?);
+        let (agreed, now) = (terms.clone(), machine::now()?.time);
+        let open = move |node: &mut Node<MemorySigner>| -> Result<Opening, Failure> {
+            let key = node.signer_mut().public(KeyName::Payer(index))?;
+            let view = node.view(now)?;
+            let change = ChangeScript::Own;
+            let context = node.context();
+            Ok(Opening::new(context, &agreed, index, key, delay, capacity, change, &view)?)
+        };
+        let opening = self.driver.look(open).await??;
+        let funding = self.bank.fund(opening.script().clone(), opening.capacity())?;
+        let outpoint = OutPoint { txid: funding.compute_txid(), vout: 0 };
+        let backup = opening.funded(outpoint).1.seal(backup_key);
+        let (link, opening) = (self.talk.link, Box::new(opening));
+        let fund = Command::Fund { link, opening, funding, vout: 0, backup };
+        self.driver.command(fund).await?;
+        println!("channel {outpoint} funded, {capacity}");
+        Ok(outpoint)
+    }
+
+    /// The payee may not have seen the funding yet: it is shown again until it has.
+    async fn ready(&mut self, outpoint: OutPoint) -> Result<(), Failure> {
+        let deadline = Instant::now() + Duration::from_secs(self.args.patience);
+        loop {
+            let answer = |talk: &Talk| talk.ready.map(Ok).or(talk.refused.clone().map(Err));
+            match self.talk.until("word of the channel", answer).await? {
+                Ok(behind) => {
+                    if behind > Msat::ZERO {
+                        println!("the payee is behind by {behind}; it is sent again");
+                    }
+                    return Ok(());
+                }
+                Err(code) if Instant::now() > deadline => return Err(Failure::Refused { code }),
+                Err(_) => {
+                    sleep(Duration::from_millis(300)).await;
+                    self.talk.refused = None;
+                    let link = self.talk.up()?;
+                    self.driver.command(Command::Attach { link, outpoint }).await?;
+                }
+            }
+        }
+    }
+
+    /// Vouchers count only once the output is as deep as the terms say.
+    async fn buried(&self, outpoint: OutPoint, terms: &Terms) -> Result<(), Failure> {
+        let want = terms.confirmation_depth;
+        let bar = bar(u64::from(want.to_u32()), "blocks above the channel");
+        let until = Instant::now() + Duration::from_secs(self.args.patience);
+        loop {
+            let now = machine::now()?.time;
+            let depth = move |node: &mut Node<MemorySigner>| {
+                let (payer, tip) = (node.payer(outpoint)?, node.view(now).ok()?.tip);
+                let delay = payer.channel().output().delay().to_blocks();
+                Some(payer.deadline()?.saturating_before(delay).depth_at(tip.height))
+            };
+            let depth = self.driver.look(depth).await?.unwrap_or(Blocks::MIN);
+            bar.set_position(u64::from(depth.to_u32()));
+            if depth >= want {
+                bar.finish_and_clear();
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let seconds = self.args.patience;
+                return Err(Failure::TooSlow { what: "blocks above the channel", seconds });
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn payments(&mut self, outpoint: OutPoint, terms: &Terms) -> Result<(), Failure> {
+        let amount = Msat::new(self.args.amount.unwrap_or_default())?;
+        let times = u64::from(self.args.times);
+        let sum = Msat::new(amount.to_msat().saturating_mul(times))?;
+        let budget = self.args.budget.map(Msat::new).transpose()?.unwrap_or(sum);
+        // One a call: what was open at a restart counts as spent of it.
+        let session = SessionId::new(machine::now()?.time.to_u64())?;
+        let peer = PeerId::new(terms.base);
+        let begin = move |node: &mut Node<MemorySigner>| {
+            node.signer_mut().open_session(peer, session, budget)?;
+            Ok::<_, Failure>(node.payer(outpoint).map_or(Msat::ZERO, |payer| payer.signed()))
+        };
+        let before = self.driver.look(begin).await??;
+        let target = before.saturating_add(sum);
+        let bar = bar(times, "payments");
+        let start = Instant::now();
+        for _ in 0..times {
+            let ending = Ending::KeepsChange;
+            let pay = Command::Pay { outpoint, more: amount, session, ending };
+            self.driver.command(pay).await?;
+            bar.inc(1);
+        }
+        let acked = |talk: &Talk| (talk.acked >= target).then_some(());
+        self.talk.until("the acknowledgement", acked).await?;
+        bar.finish_and_clear();
+        let elapsed = start.elapsed();
+        self.driver.look(move |node| node.signer_mut().end_session(peer, session)).await?;
+        println!("paid {sum} in {times} payments, in all {target}");
+        eprintln!("{times} payments acknowledged in {} ms", elapsed.as_millis());
+        Ok(())
+    }
+
+    async fn session(
+        &mut self,
+        outpoint: OutPoint,
+        terms: &Terms,
+        seconds: u64,
+    ) -> Result<(), Failure> {
+        let session = match self.running(outpoint).await? {
+            Some(session) => session,
+            None => self.accept(outpoint, terms).await?,
+        };
+        println!("session {session}");
+        let bar = bar(seconds, "seconds of service");
+        let mut ticks = interval(READING);
+        let (start, mut last) = (Instant::now(), Instant::now());
+        let mut total = self.measured(session).await? * 1_000;
+        while start.elapsed() < Duration::from_secs(seconds) {
+            ticks.tick().await;
+            total += u128::from(self.args.watts) * last.elapsed().as_millis();
+            last = Instant::now();
+            bar.set_position(start.elapsed().as_secs());
+            let total = Quantity::new(u64::try_from(total / 1_000).unwrap_or(u64::MAX))?;
+            self.driver.command(Command::Meter { session, total }).await?;
+            self.talk.drain()?;
+        }
+        bar.finish_and_clear();
+        self.driver.command(Command::EndSession(session)).await?;
+        let statement = self.talk.until("the statement", |talk| talk.agreed).await?;
+        let (owed, paid) = (statement.owed, statement.paid);
+        println!("session {session} agreed: {owed}, paid {paid}");
+        if owed == paid { Ok(()) } else { Err(Failure::NotPaid { owed, paid }) }
+    }
+
+    /// The session that this channel pays already: a restart in the middle.
+    async fn running(&self, outpoint: OutPoint) -> Result<Option<SessionId>, Failure> {
+        let find = move |node: &mut Node<MemorySigner>| {
+            let going = |state| matches!(state, State::Active | State::Paused);
+            let mut sessions = node.sessions().filter(|(_, link)| link.is_some());
+            let found = sessions.find(|(meter, _)| going(meter.record().state()));
+            node.payer(outpoint)?;
+            found.map(|(meter, _)| meter.record().id())
+        };
+        Ok(self.driver.look(find).await?)
+    }
+
+    async fn accept(&mut self, outpoint: OutPoint, terms: &Terms) -> Result<SessionId, Failure> {
+        let (session, tariff) = self.talk.until("an offer", |talk| talk.offered).await?;
+        if tariff.0 != terms.tariff {
+            return Err(Failure::OtherTerms);
+        }
+        let whole = Sat::new(self.args.capacity)?.to_msat();
+        let budget = self.args.budget.map(Msat::new).transpose()?.unwrap_or(whole);
+        // Ten seconds of service: what the two clocks and meters of a demo may be apart.
+        let slack = Quantity::new(self.args.watts.saturating_mul(10))?;
+        let accept = Command::AcceptSession { session, outpoint, budget, slack };
+        self.driver.command(accept).await?;
+        self.talk.until("the start of service", |talk| talk.service).await?;
+        Ok(session)
+    }
+
+    async fn measured(&self, session: SessionId) -> Result<u128, Failure> {
+        let look = move |node: &mut Node<MemorySigner>| {
+            let record = node.session(session)?.record();
+            Some(record.measured().max(record.quantity()).to_u64())
+        };
+        Ok(self.driver.look(look).await?.unwrap_or_default().into())
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn bar(length: u64, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
+    let bar = ProgressBar::new(length).with_message(what);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,125 @@
+//! What the driver has told so far, and waiting for the rest.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use millstream::meter::Statement;
+use millstream::meter::tariff::TariffHash;
+use millstream::node::{Event, LinkId};
+use millstream::rt::{News, Told};
+use millstream::stream::Terms;
+use millstream::units::{Msat, SessionId};
+use tokio::time::timeout;
+
+use crate::failure::Failure;
+
+/// The state of one conversation with one payee.
+pub(super) struct Talk {
+    news: News,
+    address: SocketAddr,
+    patience: Duration,
+    pub(super) link: Option<LinkId>,
+    pub(super) terms: Option<Terms>,
+    /// The channel may be paid on; what the payee is behind.
+    pub(super) ready: Option<Msat>,
+    pub(super) refused: Option<String>,
+    pub(super) acked: Msat,
+    pub(super) offered: Option<(SessionId, TariffHash)>,
+    pub(super) service: Option<()>,
+    pub(super) agreed: Option<Statement>,
+    pub(super) spent: Option<()>,
+    ended: Option<String>,
+}
+
+impl Talk {
+    pub(super) fn new(news: News, address: SocketAddr, patience: Duration) -> Self {
+        Self {
+            news,
+            address,
+            patience,
+            link: None,
+            terms: None,
+            ready: None,
+            refused: None,
+            acked: Msat::ZERO,
+            offered: None,
+            service: None,
+            agreed: None,
+            spent: None,
+            ended: None,
+        }
+    }
+
+    /// The link, while it is up.
+    pub(super) fn up(&self) -> Result<LinkId, Failure> {
+        match (&self.ended, self.link) {
+            (None, Some(link)) => Ok(link),
+            (why, _) => {
+                let why = why.clone().unwrap_or_default();
+                Err(Failure::LinkDown { address: self.address, why })
+            }
+        }
+    }
+
+    /// Waits until `found` finds what it looks for, at most as long as each answer may take.
+    pub(super) async fn until<T>(
+        &mut self,
+        what: &'static str,
+        found: impl Fn(&Self) -> Option<T>,
+    ) -> Result<T, Failure> {
+        loop {
+            if let Some(found) = found(self) {
+                return Ok(found);
+            }
+            self.up()?;
+            let seconds = self.patience.as_secs();
+            let told = timeout(self.patience, self.news.next()).await;
+            match told.map_err(|_| Failure::TooSlow { what, seconds })? {
+                Some(told) => self.note(told)?,
+                None => return Err(millstream::rt::RtError::Ended.into()),
+            }
+        }
+    }
+
+    /// Takes what was told meanwhile, and fails if the link is gone.
+    pub(super) fn drain(&mut self) -> Result<(), Failure> {
+        while let Some(told) = self.news.now() {
+            self.note(told)?;
+        }
+        self.up().map(|_| ())
+    }
+
+    fn note(&mut self, told: Told) -> Result<(), Failure> {
+        match told {
+            Told::Failed { error } => return Err(error.into()),
+            Told::LinkDown { link, why } if self.link == Some(link) => {
+                self.ended = Some(why.to_string());
+            }
+            Told::Refused { error, .. } => eprintln!("refused here: {error}"),
+            Told::Unsent { error } => eprintln!("not sent: {error}"),
+            Told::Node(event) => self.event(event),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::TermsReceived { terms, .. } => self.terms = Some(terms),
+            Event::Ready { behind, .. } => self.ready = Some(behind),
+            Event::Refused { code, .. } => {
+                eprintln!("the payee refused: {code:?}");
+                self.refused = Some(format!("{code:?}"));
+            }
+            Event::Acknowledged { paid, .. } => self.acked = self.acked.max(paid),
+            Event::SessionOffered { session, tariff, .. } => {
+                self.offered = Some((session, tariff));
+            }
+            Event::ServiceOn { .. } => self.service = Some(()),
+            Event::ServiceOff { debt, .. } => eprintln!("service is off, {debt} is owed"),
+            Event::StatementAgreed { statement } => self.agreed = Some(statement),
+            Event::Spent { .. } => self.spent = Some(()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! `serve`: a payee that sells a metered demo service, and hosts the simulated chain.
+//!
+//! Its first lines on the standard output are what a payer needs: `terms`, `listening`, `chain`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::{Network, OutPoint, XOnlyPublicKey};
+use millstream::chain::remote::{ChainHost, ChainServer};
+use millstream::keys::{Context, Seed};
+use millstream::meter::tariff::{Measure, Tariff};
+use millstream::meter::{Role, State, Window};
+use millstream::node::{Command, Event, LinkId, Node};
+use millstream::rt::{Driver, Options, Told};
+use millstream::signer::MemorySigner;
+use millstream::stream::Terms;
+use millstream::stream::payee::{SettleAdvice, SettlePolicy};
+use millstream::tx::{Delay, payee_script};
+use millstream::units::{Blocks, FeeRate, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::failure::Failure;
+use crate::machine::{self, NetworkArgs};
+
+/// How often the demo's meter is read.
+const READING: Duration = Duration::from_millis(200);
+/// How often it looks whether a channel must settle.
+const SETTLING: Duration = Duration::from_secs(1);
+/// Watt-seconds of a kilowatt-hour.
+const WS_PER_KWH: u64 = 3_600_000;
+/// Blocks before the last call at which a channel is settled.
+const LEAD: u32 = 6;
+
+/// The shop.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder of its seed, its store and the simulated chain; made if it does not exist
+    #[arg(long)]
+    dir: PathBuf,
+    /// Where payers connect
+    #[arg(long, default_value = "127.0.0.1:9736")]
+    listen: SocketAddr,
+    /// Where the simulated chain is offered; loopback only
+    #[arg(long, default_value = "127.0.0.1:9737")]
+    chain: SocketAddr,
+    /// Allow payers from beyond this machine, although nothing encrypts or authenticates links
+    #[arg(long)]
+    expose_unencrypted_beyond_loopback: bool,
+    /// Milliseconds between blocks of the simulated chain; 0: only when somebody asks for one
+    #[arg(long, default_value_t = 2_000)]
+    block_ms: u64,
+    /// What the demo delivers
+    #[arg(long, default_value_t = 11_000)]
+    watts: u64,
+    /// What it costs; the default is dear, so that a minute is worth looking at
+    #[arg(long, default_value_t = 4_500_000)]
+    msat_per_kwh: u64,
+    /// Unpaid service that is given, in msat
+    #[arg(long, default_value_t = 100_000)]
+    credit_msat: u64,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    machine::block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> Result<(), Failure> {
+    let network = args.network.with_chain()?;
+    let seed = machine::seed_or_new(&args.dir)?;
+    // First, so that a second process on this folder stops before it touches anything.
+    let store = machine::store(&args.dir)?;
+    let tariff = args.tariff()?;
+    let terms = args.terms(&seed, network, &tariff)?;
+    let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
+    let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
+    let node = machine::node(seed, network, Some(terms.clone()), &store, false)?;
+    let parts = machine::parts(node, store, host.chain().source_from_now());
+    let driver = Driver::start(parts, args.options(network)).await?;
+    println!("terms {}", terms.to_text());
+    if let Some(address) = driver.address() {
+        println!("listening {address}");
+    }
+    println!("chain {}", chain.address());
+    let shop = Shop { args, driver: driver.clone(), tariff, host, metered: BTreeMap::new() };
+    let served = shop.open().await;
+    driver.stop().await?;
+    served
+}
+
+impl Args {
+    fn tariff(&self) -> Result<Tariff, Failure> {
+        let price = Price::new(Msat::new(self.msat_per_kwh)?, WS_PER_KWH)?;
+        Ok(Tariff::flat(Measure::WattSecond, price)?)
+    }
+
+    fn terms(&self, seed: &Seed, network: Network, tariff: &Tariff) -> Result<Terms, Failure> {
+        let base = seed.base_key(&Context::new(), network)?.public();
+        let mut terms = Terms::new(network, base)?;
+        terms.delay = (Delay::new(100)?, Delay::new(1_000)?);
+        terms.confirmation_depth = Blocks::new(3)?;
+        terms.settle_margin = Blocks::new(20)?;
+        terms.tariff = tariff.hash().0;
+        terms.credit = Msat::new(self.credit_msat)?;
+        terms.check()?;
+        Ok(terms)
+    }
+
+    fn options(&self, network: Network) -> Options {
+        let mut options = Options::new(network);
+        options.listen = Some(self.listen);
+        options.expose_unencrypted_beyond_loopback = self.expose_unencrypted_beyond_loopback;
+        options.chain_interval = Duration::from_millis(100);
+        options
+    }
+}
+
+struct Shop<'a> {
+    args: &'a Args,
+    driver: Driver<MemorySigner>,
+    tariff: Tariff,
+    host: Arc<ChainHost>,
+    /// Each running session's total in thousandths of a watt-second, and when it was read last.
+    metered: BTreeMap<SessionId, (u128, Instant)>,
+}
+
+/// What a session looks like to the meter.
+struct Running {
+    session: SessionId,
+    quantity: Quantity,
+}
+
+impl Shop<'_> {
+    async fn open(mut self) -> Result<(), Failure> {
+        let mut news = self.driver.news();
+        let mut meter = interval(READING);
+        meter.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut settle = interval(SETTLING);
+        let mut block = interval(Duration::from_millis(self.args.block_ms.max(1)));
+        block.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut terminate = terminate()?;
+        loop {
+            tokio::select! {
+                told = news.next() => match told {
+                    Some(told) => self.told(&told).await?,
+                    None => return Ok(()),
+                },
+                _ = meter.tick() => self.read_meters().await?,
+                _ = settle.tick() => self.settle().await?,
+                _ = block.tick(), if self.args.block_ms > 0 => {
+                    self.host.mine(Blocks::new(1)?)?;
+                }
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+                () = terminate.recv() => return Ok(()),
+            }
+        }
+    }
+
+    async fn told(&self, told: &Told) -> Result<(), Failure> {
+        match told {
+            Told::LinkUp { link, address, inbound: true } => {
+                println!("link {} from {address}", link.0);
+                self.offer(*link).await?;
+            }
+            Told::LinkDown { link, why } => println!("link {} ended: {why}", link.0),
+            Told::Node(event) => show(event),
+            Told::Refused { error, .. } => println!("refused: {error}"),
+            Told::Unsent { error } => println!("not sent: {error}"),
+            Told::Failed { error } => return Err((*error).into()),
+            Told::Missed(count) => println!("{count} lines left out"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Offers a session to whoever connects; it costs nothing until it is taken.
+    async fn offer(&self, link: LinkId) -> Result<(), Failure> {
+        let mut id = [0; 8];
+        getrandom::fill(&mut id).map_err(|_| Failure::NoEntropy)?;
+        // Small enough for every reader of JSON.
+        let session = SessionId::new(u64::from_be_bytes(id) >> 12)?;
+        let offer = Command::OfferSession {
+            link,
+            session,
+            tariff: self.tariff.clone(),
+            window: Window { credit: Msat::new(self.args.credit_msat)?, prepay: Msat::ZERO },
+            skew: Seconds::new(5)?,
+            tolerance: Ppm::new(25_000)?,
+        };
+        if let Err(error) = self.driver.command(offer).await {
+            println!("no session offered: {error}");
+        }
+        Ok(())
+    }
+
+    /// Delivers to every session that is served and connected.
+    async fn read_meters(&mut self) -> Result<(), Failure> {
+        let running = self.driver.look(running).await?;
+        let now = Instant::now();
+        self.metered.retain(|session, _| running.iter().any(|run| run.session == *session));
+        for Running { session, quantity } in running {
+            let start = (u128::from(quantity.to_u64()) * 1_000, now);
+            let (total, last) = self.metered.entry(session).or_insert(start);
+            *total += u128::from(self.args.watts) * (now - *last).as_millis();
+            *last = now;
+            let total = Quantity::new(u64::try_from(*total / 1_000).unwrap_or(u64::MAX))?;
+            let total = total.max(quantity);
+            let meter = Command::Meter { session, total };
+            if let Err(error) = self.driver.command(meter).await {
+                println!("reading refused: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles what must not wait any longer, each channel by itself.
+    async fn settle(&self) -> Result<(), Failure> {
+        let now = machine::now()?.time;
+        let policy = SettlePolicy {
+            rate: FeeRate::new(1_000)?,
+            lead: Blocks::new(LEAD)?,
+            balance_max: Sat::MAX,
+        };
+        let due = move |node: &mut Node<MemorySigner>| {
+            let Ok(view) = node.view(now) else { return Vec::new() };
+            let must = |payee: &&millstream::stream::Payee| {
+                matches!(payee.settle_advice(&view, &policy), Ok(SettleAdvice::Now { .. }))
+            };
+            let due = node.payees().filter(must);
+            due.map(|payee| (payee.outpoint(), payee.channel().output().payee())).collect()
+        };
+        let due: Vec<(OutPoint, XOnlyPublicKey)> = self.driver.look(due).await?;
+        for (outpoint, payee) in due {
+            let script = payee_script(&Context::new(), payee)?;
+            let (outpoints, rate) = (vec![outpoint], policy.rate);
+            let settled = self.driver.command(Command::Settle { outpoints, script, rate }).await;
+            match settled {
+                Ok(()) => println!("settling {outpoint}"),
+                Err(error) => println!("not settled: {outpoint}: {error}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn running(node: &mut Node<MemorySigner>) -> Vec<Running> {
+    let served = node.sessions().filter(|(meter, link)| {
+        let record = meter.record();
+        link.is_some() && record.state() == State::Active && record.role() == Role::Seller
+    });
+    let served = served.map(|(meter, _)| meter.record());
+    served.map(|at| Running { session: at.id(), quantity: at.quantity() }).collect()
+}
+
+fn show(event: &Event) {
+    match event {
+        Event::Opened { outpoint, capacity } => println!("opened {outpoint}, {capacity}"),
+        Event::Received { outpoint, gained, paid } => {
+            println!("received {gained} on {outpoint}, in all {paid}");
+        }
+        Event::ServiceOn { session } => println!("service on, session {session}"),
+        Event::ServiceOff { session, debt } => println!("service off, session {session}: {debt}"),
+        Event::SessionEnded { session, owed } => println!("ended, session {session}: {owed}"),
+        Event::Confirmed { outpoint, deadline } => {
+            println!("confirmed {outpoint}, deadline {deadline}");
+        }
+        Event::RolledOver { from, to, capacity } => {
+            println!("rolled over {from} to {to}, {capacity}");
+        }
+        Event::Spent { outpoint, by, .. } => println!("spent {outpoint} by {by}"),
+        Event::Closed { outpoint } => println!("closed {outpoint}"),
+        _ => {}
+    }
+}
+
+#[cfg(unix)]
+struct Terminate(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Terminate {
+    async fn recv(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+#[cfg(unix)]
+fn terminate() -> Result<Terminate, Failure> {
+    let kind = tokio::signal::unix::SignalKind::terminate();
+    tokio::signal::unix::signal(kind).map(Terminate).map_err(Failure::Runtime)
+}
+
+#[cfg(not(unix))]
+struct Terminate;
+
+#[cfg(not(unix))]
+impl Terminate {
+    async fn recv(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(not(unix))]
+fn terminate() -> Result<Terminate, Failure> {
+    Ok(Terminate)
+}

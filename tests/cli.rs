@@ -1,0 +1,350 @@
+//! The command line, driven as users drive it: processes, ports, signals and files.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use millstream::chain::ChainSource;
+use millstream::chain::remote::RemoteChain;
+use millstream::units::Blocks;
+
+const BIN: &str = env!("CARGO_BIN_EXE_millstream");
+
+fn millstream(args: &[&str]) -> Output {
+    Command::new(BIN).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What a command that must work printed.
+fn good(args: &[&str]) -> String {
+    let out = millstream(args);
+    let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
+    assert!(out.status.success(), "{args:?}: {}\n{stdout}\n{stderr}", out.status);
+    stdout
+}
+
+/// The one sentence of a command that must be refused.
+fn bad(args: &[&str]) -> String {
+    let out = millstream(args);
+    let stderr = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{args:?}: {}\n{stderr}", text(&out.stdout));
+    let lines: Vec<&str> = stderr.lines().collect();
+    let [line] = lines[..] else { panic!("not one line: {stderr}") };
+    assert!(!line.contains("panicked"), "{line}");
+    line.strip_prefix("millstream: ").unwrap().to_owned()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A running payee, stopped orderly when it goes.
+struct Shop {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    terms: String,
+    address: String,
+    chain: String,
+}
+
+impl Shop {
+    /// Blocks every 50 ms, at any free ports.
+    fn open(dir: &Path) -> Self {
+        let free = "127.0.0.1:0";
+        let args = ["serve", "--listen", free, "--chain", free, "--block-ms", "50", "--dir"];
+        let mut command = Command::new(BIN);
+        let command = command.args(args).arg(dir).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let [terms, address, chain] = ["terms ", "listening ", "chain "].map(|word| {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            let line = line.strip_prefix(word).unwrap_or_else(|| panic!("{word}: {line:?}"));
+            line.trim_end().to_owned()
+        });
+        Self { child, out, terms, address, chain }
+    }
+
+    fn pay(&self, dir: &Path, more: &[&str]) -> String {
+        let base = ["pay", "--to", &self.address, "--chain", &self.chain, "--dir", path(dir)];
+        good(&[&base[..], more].concat())
+    }
+
+    /// Ends as by an operator, and gives the rest of what it printed.
+    fn close(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{rest}");
+        rest
+    }
+}
+
+/// A test that fails leaves no process behind.
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+struct Dirs {
+    root: tempfile::TempDir,
+}
+
+impl Dirs {
+    fn new() -> Self {
+        Self { root: tempfile::tempdir().unwrap() }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+}
+
+fn channel_of(printed: &str) -> String {
+    let line = printed.lines().find(|line| line.starts_with("channel ")).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn payer_pays_on_in_one_channel_after_both_processes_restart() {
+    let dirs = Dirs::new();
+    let (car, house) = (dirs.at("car"), dirs.at("house"));
+    let shop = Shop::open(&house);
+    let terms = shop.terms.clone();
+    let first = shop.pay(&car, &["--terms", &terms, "--amount", "1001", "--times", "50"]);
+    assert!(first.contains("paid 50050 msat in 50 payments, in all 50050 msat"), "{first}");
+    let channel = channel_of(&first);
+    let second = shop.pay(&car, &["--amount", "950"]);
+    assert!(second.contains(&format!("channel {channel} taken up")), "{second}");
+    assert!(second.contains("in all 51000 msat"), "{second}");
+    shop.close();
+
+    let shop = Shop::open(&house);
+    assert_eq!(shop.terms, terms, "the seed and the prices are the same, and so are the terms");
+    let third = shop.pay(&car, &["--terms", &terms, "--amount", "9000", "--close"]);
+    assert!(third.contains(&format!("channel {channel} taken up")), "{third}");
+    assert!(third.contains("in all 60000 msat"), "{third}");
+    assert!(third.contains(&format!("channel {channel} closing")), "{third}");
+    // Another channel, with another key: the first one is gone.
+    let fourth = shop.pay(&car, &["--amount", "5"]);
+    assert_ne!(channel_of(&fourth), channel);
+    let printed = shop.close();
+    assert!(printed.contains("received 9000 msat"), "{printed}");
+
+    let records = good(&["inspect", "--dir", path(&house), "--json"]);
+    let records: Vec<serde_json::Value> =
+        records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let payee = |record: &&serde_json::Value| record["record"] == "payee";
+    let open = records.iter().filter(payee).find(|record| record["phase"] == "open").unwrap();
+    assert_eq!(open["paid_msat"], 5);
+    let shown = good(&["inspect", "--dir", path(&car)]);
+    for kind in ["payer  ", "budget  ", "backup  "] {
+        assert!(shown.lines().any(|line| line.starts_with(kind)), "no {kind}: {shown}");
+    }
+}
+
+#[test]
+fn metered_session_is_agreed_by_both_and_paid_in_full() {
+    let dirs = Dirs::new();
+    let shop = Shop::open(&dirs.at("house"));
+    let printed = shop.pay(&dirs.at("car"), &["--session-seconds", "2"]);
+    let agreed = printed.lines().find(|line| line.contains(" agreed: ")).unwrap();
+    // 11 kW for about two seconds, at 1.25 msat a watt-second.
+    let owed = agreed.split(" agreed: ").nth(1).unwrap().split(" msat").next().unwrap();
+    let owed: u64 = owed.parse().unwrap();
+    assert!((10_000..60_000).contains(&owed), "{agreed}");
+    let told = shop.close();
+    assert!(told.contains("service on") && told.contains("ended, session"), "{told}");
+    let record = good(&["inspect", "--dir", path(&dirs.at("house"))]);
+    assert!(record.contains("state ended"), "{record}");
+}
+
+#[test]
+fn restored_from_seed_and_backup_it_pays_on_and_refunds() {
+    let dirs = Dirs::new();
+    let (car, again, file) = (dirs.at("car"), dirs.at("again"), dirs.at("channel.backup"));
+    let shop = Shop::open(&dirs.at("house"));
+    let opened = shop.pay(&car, &["--amount", "7000"]);
+    let channel = channel_of(&opened);
+    let (car_dir, out) = (path(&car), path(&file));
+    assert!(good(&["backup", "--dir", car_dir, "--out", out]).contains("136 bytes"));
+    let sealed = good(&["backup", "--dir", car_dir, "--channel", &channel]);
+    assert!(sealed.starts_with("MILLBACKUP1"), "{sealed}");
+
+    // Everything but seed and backup is lost.
+    let seed = car.join("seed");
+    let (seed, chain) = (path(&seed), shop.chain.as_str());
+    let from = ["--seed-file", seed, "--chain", chain];
+    let restore = ["restore", "--dir", path(&again), "--backup", out];
+    let restored = good(&[&restore[..], &from].concat());
+    assert!(restored.contains(&format!("restored {channel}, 1000000 sat")), "{restored}");
+    let refused = bad(&[&restore[..], &from].concat());
+    assert!(refused.contains("exists already"), "{refused}");
+    // Nobody knows what was spent today, until the owner says so.
+    let paying = ["--amount", "500", "--patience", "20"];
+    let base = ["pay", "--to", &shop.address, "--chain", chain, "--dir", path(&again)];
+    let refused = millstream(&[&base[..], &paying].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("budget record is missing"));
+    let paid = shop.pay(&again, &["--amount", "500", "--release-day-budget"]);
+    assert!(paid.contains(&format!("channel {channel} taken up")), "{paid}");
+    assert!(paid.contains("in all 7500 msat"), "{paid}");
+
+    // The payee is gone; another process offers the same chain to the payer.
+    let refund = ["refund", "--text", sealed.trim()];
+    let early = bad(&[&refund[..], &from].concat());
+    assert!(early.contains("can confirm at height"), "{early}");
+    let chain = RemoteChain::connect(shop.chain.parse().unwrap()).unwrap();
+    // The payee settles in time: its voucher is worth less than a settlement costs, so it does not.
+    chain.mine(Blocks::new(144).unwrap()).unwrap();
+    let done = good(&[&refund[..], &from].concat());
+    assert!(done.contains(&format!("of {channel}: ")), "{done}");
+    chain.mine(Blocks::new(1).unwrap()).unwrap();
+    let at = channel.parse().unwrap();
+    let spend = chain.output(at).unwrap().unwrap().spent.unwrap();
+    assert!(spend.confirmed.is_some());
+    let gone = bad(&[&refund[..], &from].concat());
+    assert!(gone.contains("no unspent output"), "{gone}");
+}
+
+#[test]
+fn backup_of_another_seed_or_network_or_text_is_refused() {
+    let dirs = Dirs::new();
+    let (car, other) = (dirs.at("car"), dirs.at("other"));
+    let shop = Shop::open(&dirs.at("house"));
+    shop.pay(&car, &["--amount", "1"]);
+    shop.pay(&other, &["--amount", "1"]);
+    let sealed = good(&["backup", "--dir", path(&car)]);
+    let (sealed, seed) = (sealed.trim(), other.join("seed"));
+    let refund = ["refund", "--chain", &shop.chain, "--seed-file", path(&seed), "--text"];
+    let refused = bad(&[&refund[..], &[sealed]].concat());
+    assert!(refused.contains("another seed") || refused.contains("authentic"), "{refused}");
+    let refused = bad(&["backup", "--dir", path(&car), "--network", "signet"]);
+    assert!(refused.contains("regtest") && refused.contains("signet"), "{refused}");
+    let mut wrong = sealed.to_owned();
+    wrong.pop();
+    let refused = bad(&[&refund[..], &[&wrong]].concat());
+    assert!(refused.contains("millbackup"), "{refused}");
+    let refused = bad(&refund[..5]);
+    assert!(refused.contains("--backup or by --text"), "{refused}");
+}
+
+#[cfg(unix)]
+#[test]
+fn seed_file_that_others_can_read_is_refused_with_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let dirs = Dirs::new();
+    let house = dirs.at("house");
+    Shop::open(&house).close();
+    let seed = house.join("seed");
+    assert_eq!(fs::metadata(&seed).unwrap().permissions().mode() & 0o7777, 0o600);
+    fs::set_permissions(&seed, fs::Permissions::from_mode(0o640)).unwrap();
+    for command in ["serve", "backup"] {
+        let refused = bad(&[command, "--dir", path(&house)]);
+        assert!(refused.contains(path(&seed)) && refused.contains("0640"), "{refused}");
+    }
+    let refused = bad(&["pay", "--dir", path(&house), "--amount", "1"]);
+    assert!(refused.contains("0640"), "{refused}");
+}
+
+#[test]
+fn port_in_use_is_named() {
+    let dirs = Dirs::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, free) = (taken.local_addr().unwrap().to_string(), "127.0.0.1:0");
+    for (n, [listen, chain]) in [[&taken, free], [free, &taken]].into_iter().enumerate() {
+        let house = dirs.at(&n.to_string());
+        let args = ["serve", "--listen", listen, "--chain", chain, "--dir", path(&house)];
+        let refused = bad(&args);
+        assert_eq!(refused, format!("{taken} is in use by another program"));
+    }
+}
+
+#[test]
+fn addresses_beyond_loopback_and_mainnet_need_their_switches() {
+    let dirs = Dirs::new();
+    let house = dirs.at("house");
+    let (open, free) = ("0.0.0.0:0", "127.0.0.1:0");
+    let refused = bad(&["serve", "--listen", open, "--chain", free, "--dir", path(&house)]);
+    assert!(refused.contains(open) && refused.contains("not encrypted"), "{refused}");
+    let refused = bad(&["serve", "--listen", free, "--chain", open, "--dir", path(&house)]);
+    assert!(refused.contains(open) && refused.contains("one machine"), "{refused}");
+
+    let mainnet = ["--network", "bitcoin", "--dir", path(&house)];
+    let switch = "--mainnet-i-accept-the-risk";
+    for command in [&["serve"][..], &["pay", "--amount", "1"], &["backup"]] {
+        let refused = bad(&[command, &mainnet].concat());
+        assert!(refused.contains(switch), "{refused}");
+    }
+    // With its switch there is still no mainnet to speak to in this release.
+    let refused = bad(&[&["serve", switch][..], &mainnet].concat());
+    assert!(refused.contains("network bitcoin has no chain source"), "{refused}");
+}
+
+#[test]
+fn second_process_on_one_store_is_refused() {
+    let dirs = Dirs::new();
+    let house = dirs.at("house");
+    let shop = Shop::open(&house);
+    let free = "127.0.0.1:0";
+    let refused = bad(&["serve", "--listen", free, "--chain", free, "--dir", path(&house)]);
+    assert!(refused.contains("store.redb is open in another process"), "{refused}");
+    let refused = bad(&["inspect", "--dir", path(&house)]);
+    assert!(refused.contains("store.redb is open in another process"), "{refused}");
+    shop.close();
+    let before = fs::read(house.join("store.redb")).unwrap();
+    good(&["inspect", "--dir", path(&house)]);
+    assert_eq!(fs::read(house.join("store.redb")).unwrap(), before, "inspect wrote");
+    let refused = bad(&["inspect", "--dir", path(&dirs.at("nowhere"))]);
+    assert!(refused.contains("nowhere/store.redb holds no store"), "{refused}");
+}
+
+#[test]
+fn record_of_an_unknown_version_is_refused_and_left_as_it_is() {
+    use millstream::db::RedbStore;
+    use millstream::store::{Batch, Durability, Key, Store, envelope};
+    let dirs = Dirs::new();
+    let house = dirs.at("house");
+    Shop::open(&house).close();
+    let file = house.join("store.redb");
+    let key = Key::new(&[0x04, 1, 2, 3]).unwrap();
+    let record = envelope::seal(&key, 9, b"of the future");
+    let mut batch = Batch::default();
+    batch.put(key, &record).unwrap();
+    let mut store = RedbStore::open(&file).unwrap();
+    store.commit(&batch, Durability::Barrier).unwrap();
+    drop(store);
+    let free = "127.0.0.1:0";
+    let refused = bad(&["serve", "--listen", free, "--chain", free, "--dir", path(&house)]);
+    assert!(refused.contains("format version 9"), "{refused}");
+    let refused = bad(&["inspect", "--dir", path(&house)]);
+    assert!(refused.contains("1 records cannot be read") && refused.contains("version 9"));
+    let store = RedbStore::open(&file).unwrap();
+    assert_eq!(store.get(&key).unwrap(), Some(record));
+}
+
+#[test]
+fn payee_with_other_terms_or_no_payee_at_all_is_refused() {
+    let dirs = Dirs::new();
+    let shop = Shop::open(&dirs.at("house"));
+    let other = Shop::open(&dirs.at("other"));
+    let car = dirs.at("car");
+    let base = ["pay", "--dir", path(&car), "--chain", &shop.chain, "--amount", "1"];
+    let wrong = ["--to", &shop.address, "--terms", &other.terms];
+    let refused = bad(&[&base[..], &wrong].concat());
+    assert!(refused.contains("not the ones of --terms"), "{refused}");
+    let refused = bad(&[&base[..], &["--to", &shop.address, "--terms", "MILL1QQ"]].concat());
+    assert!(refused.contains("Bech32m"), "{refused}");
+    let gone = other.address.clone();
+    other.close();
+    let refused = bad(&[&base[..], &["--to", &gone]].concat());
+    assert!(refused.contains(&format!("cannot connect to {gone}")), "{refused}");
+}
