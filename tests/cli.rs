@@ -183,7 +183,7 @@ fn restored_from_seed_and_backup_it_pays_on_and_refunds() {
     let seed = car.join("seed");
     let (seed, chain) = (path(&seed), shop.chain.as_str());
     let from = ["--seed-file", seed, "--chain", chain];
-    let restore = ["restore", "--dir", path(&again), "--backup", out];
+    let restore = ["restore", "--dir", path(&again), "--backup", out, "--terms", &shop.terms];
     let restored = good(&[&restore[..], &from].concat());
     assert!(restored.contains(&format!("restored {channel}, 1000000 sat")), "{restored}");
     let refused = bad(&[&restore[..], &from].concat());

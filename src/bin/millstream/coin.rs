@@ -11,7 +11,7 @@ use millstream::chain::ChainSource;
 use millstream::chain::remote::RemoteChain;
 use millstream::keys::{Context, Seed};
 use millstream::stream::payer::PayerRecord;
-use millstream::stream::{Backup, Payer};
+use millstream::stream::{Backup, Payer, Terms};
 use millstream::tx::seen::OutputStatus;
 
 use crate::failure::Failure;
@@ -51,7 +51,7 @@ pub(crate) struct Coin {
 impl CoinArgs {
     /// Opens the backup, and finds its coin by its script: also after a rollover or a replaced
     /// funding transaction.
-    pub(crate) fn find(&self, network: Network) -> Result<Coin, Failure> {
+    pub(crate) fn find(&self, network: Network, terms: Option<&Terms>) -> Result<Coin, Failure> {
         let seed = machine::seed(&self.seed_file)?;
         let sealed = self.sealed()?;
         let backup = Backup::open(&sealed, &seed, network)?;
@@ -70,7 +70,7 @@ impl CoinArgs {
             .max_by_key(|(_, status)| status.confirmed.map_or(u32::MAX, |at| at.to_u32()))
             .ok_or_else(|| Failure::NoCoin { script: output.script().to_hex_string() })?;
         let key = seed.payer_key(&context, network, backup.index)?.public();
-        let record = Payer::restore(&context, key, &backup, None, outpoint, &status)?;
+        let record = Payer::restore(&context, key, &backup, terms, outpoint, &status)?;
         Ok(Coin { seed, chain, sealed, backup, outpoint, status, record })
     }
 

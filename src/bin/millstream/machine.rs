@@ -14,7 +14,7 @@ use millstream::signer::MemorySigner;
 use millstream::signer::budget::{BudgetRecord, Policy};
 use millstream::store::Store;
 use millstream::stream::Terms;
-use millstream::units::{KeyIndex, Msat, Seconds, UtcSeconds};
+use millstream::units::{KeyIndex, Msat, Seconds, SessionId, UtcSeconds};
 
 use crate::failure::Failure;
 
@@ -109,6 +109,14 @@ pub(crate) fn now() -> Result<Now, Failure> {
     let mut aux = [0; 32];
     getrandom::fill(&mut aux).map_err(|_| Failure::NoEntropy)?;
     Ok(Now { time, aux: Entropy::new(aux) })
+}
+
+/// A session's name that no other has.
+pub(crate) fn fresh_session() -> Result<SessionId, Failure> {
+    let mut id = [0; 8];
+    getrandom::fill(&mut id).map_err(|_| Failure::NoEntropy)?;
+    // Small enough for every reader of JSON.
+    Ok(SessionId::new(u64::from_be_bytes(id) >> 12)?)
 }
 
 /// Where a machine's own on-chain money goes.

@@ -269,7 +269,7 @@ impl Paying<'_> {
         let sum = Msat::new(amount.to_msat().saturating_mul(times))?;
         let budget = self.args.budget.map(Msat::new).transpose()?.unwrap_or(sum);
         // One a call: what was open at a restart counts as spent of it.
-        let session = SessionId::new(machine::now()?.time.to_u64())?;
+        let session = machine::fresh_session()?;
         let peer = PeerId::new(terms.base);
         let begin = move |node: &mut Node<MemorySigner>| {
             node.signer_mut().open_session(peer, session, budget)?;

@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let network = args.network.with_chain()?;
-    let coin = args.coin.find(network)?;
+    let coin = args.coin.find(network, None)?;
     let Coin { seed, mut chain, backup, outpoint, status, record, .. } = coin;
     let script = args.script(&seed, network)?;
     let rate = match args.rate {

@@ -7,6 +7,7 @@ use millstream::db::seed_file;
 use millstream::node::Node;
 use millstream::signer::MemorySigner;
 use millstream::store::{Batch, Durability, Store};
+use millstream::stream::Terms;
 
 use crate::coin::{Coin, CoinArgs};
 use crate::failure::Failure;
@@ -20,13 +21,18 @@ pub(crate) struct Args {
     dir: PathBuf,
     #[command(flatten)]
     coin: CoinArgs,
+    /// The payee's terms as text; else it pays on under rules that wait longer than most
+    #[arg(long)]
+    terms: Option<String>,
     #[command(flatten)]
     network: NetworkArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let network = args.network.with_chain()?;
-    let Coin { sealed, backup, outpoint, status, record, .. } = args.coin.find(network)?;
+    let terms = args.terms.as_deref().map(Terms::from_text).transpose()?;
+    let Coin { sealed, backup, outpoint, status, record, .. } =
+        args.coin.find(network, terms.as_ref())?;
     let failed = |source| Failure::File { path: args.dir.clone(), source };
     fs::create_dir_all(&args.dir).map_err(failed)?;
     let seed_path = machine::seed_path(&args.dir);

@@ -179,10 +179,7 @@ impl Shop<'_> {
 
     /// Offers a session to whoever connects; it costs nothing until it is taken.
     async fn offer(&self, link: LinkId) -> Result<(), Failure> {
-        let mut id = [0; 8];
-        getrandom::fill(&mut id).map_err(|_| Failure::NoEntropy)?;
-        // Small enough for every reader of JSON.
-        let session = SessionId::new(u64::from_be_bytes(id) >> 12)?;
+        let session = machine::fresh_session()?;
         let offer = Command::OfferSession {
             link,
             session,
