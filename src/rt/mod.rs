@@ -40,7 +40,6 @@ mod clock;
 mod driver;
 mod link;
 mod owner;
-mod repeat;
 
 use std::io;
 use std::net::SocketAddr;
@@ -143,7 +142,7 @@ pub enum Told {
         /// Why.
         error: NodeError,
     },
-    /// The chain did not take a transaction; the driver offers it again with every block.
+    /// The chain did not take a transaction; the node offers it again with every block.
     Unsent {
         /// Why.
         error: ChainError,

@@ -9,9 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::clock::Clock;
 use super::link::{Out, Peer};
-use super::repeat::Repeats;
 use super::{LinkEnd, Options, Parts, RtError, Told};
-use crate::chain::ChainError;
 use crate::node::{Command, Input, LinkId, Node, NodeError, Now, Outbox};
 use crate::signer::Signer;
 use crate::store::{Batch, Durability};
@@ -59,7 +57,6 @@ pub(super) struct Owner<S> {
     clock: Clock,
     links: BTreeMap<LinkId, Linked>,
     told: broadcast::Sender<Told>,
-    repeats: Repeats,
     /// Everything must be looked up again: at the start, and after the chain was cut off.
     stale: bool,
     /// Look-ups that the chain could not answer yet.
@@ -90,7 +87,6 @@ impl<S: Signer> Owner<S> {
             clock: Clock::new(),
             links: BTreeMap::new(),
             told,
-            repeats: Repeats::default(),
             stale: true,
             unanswered: BTreeSet::new(),
             replies: Vec::new(),
@@ -265,7 +261,6 @@ impl<S: Signer> Owner<S> {
                 return Ok(());
             };
             self.handle(None, Input::Tip(tip))?;
-            self.repeats.at_tip(&tip, &mut *self.parts.chain);
         }
         let mut outpoints = std::mem::take(&mut self.unanswered);
         if news || self.stale {
@@ -297,11 +292,9 @@ impl<S: Signer> Owner<S> {
             // P4: committed, so it may leave. To the chain first: a payee that is shown a channel
             // looks for its funding at once.
             for package in broadcasts {
-                match self.repeats.offer(package, &mut *self.parts.chain) {
-                    Ok(()) => {}
-                    Err(error @ (ChainError::Refused(_) | ChainError::Unavailable)) => {
-                        self.tell(Told::Unsent { error });
-                    }
+                // The node offers it again with every block until it is final.
+                if let Err(error) = self.parts.chain.broadcast(&package) {
+                    self.tell(Told::Unsent { error });
                 }
             }
             self.send(sends)?;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use bitcoin::hashes::Hash;
-use bitcoin::{OutPoint, Txid};
+use bitcoin::{OutPoint, Transaction, Txid, consensus};
 use millstream::meter::{self, Tariff};
 use millstream::node::Node;
 use millstream::signer::MemorySigner;
@@ -83,6 +83,11 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
                 "record": "backup", "funded_at": outpoint,
                 "version": bytes.first(), "text": crate::coin::to_text(bytes),
             })
+        }
+        [0x01, 0x03, ..] => {
+            let tx: Transaction = consensus::deserialize(envelope::open(key, 1, bytes)?)
+                .map_err(|_| StoreError::Damaged { what: "a transaction to be sent again" })?;
+            json!({ "record": "unconfirmed", "transaction": tx.compute_txid().to_string() })
         }
         _ => json!({ "record": "unknown" }),
     };

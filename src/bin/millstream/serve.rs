@@ -71,6 +71,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 async fn serve(args: &Args) -> Result<(), Failure> {
     let network = args.network.with_chain()?;
+    // Before the first line is printed: whoever reads it may end this process at once.
+    let stop = Stop::listen()?;
     let seed = machine::seed_or_new(&args.dir)?;
     // First, so that a second process on this folder stops before it touches anything.
     let store = machine::store(&args.dir)?;
@@ -87,7 +89,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     }
     println!("chain {}", chain.address());
     let shop = Shop { args, driver: driver.clone(), tariff, host, metered: BTreeMap::new() };
-    let served = shop.open().await;
+    let served = shop.open(stop).await;
     driver.stop().await?;
     served
 }
@@ -135,14 +137,13 @@ struct Running {
 }
 
 impl Shop<'_> {
-    async fn open(mut self) -> Result<(), Failure> {
+    async fn open(mut self, mut stop: Stop) -> Result<(), Failure> {
         let mut news = self.driver.news();
         let mut meter = interval(READING);
         meter.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut settle = interval(SETTLING);
         let mut block = interval(Duration::from_millis(self.args.block_ms.max(1)));
         block.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut terminate = terminate()?;
         loop {
             tokio::select! {
                 told = news.next() => match told {
@@ -154,8 +155,7 @@ impl Shop<'_> {
                 _ = block.tick(), if self.args.block_ms > 0 => {
                     self.host.mine(Blocks::new(1)?)?;
                 }
-                _ = tokio::signal::ctrl_c() => return Ok(()),
-                () = terminate.recv() => return Ok(()),
+                () = stop.said() => return Ok(()),
             }
         }
     }
@@ -274,33 +274,45 @@ fn show(event: &Event) {
     }
 }
 
+/// The operator's word to end, heard from the moment this is made.
 #[cfg(unix)]
-struct Terminate(tokio::signal::unix::Signal);
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
 
 #[cfg(unix)]
-impl Terminate {
-    async fn recv(&mut self) {
-        self.0.recv().await;
+impl Stop {
+    fn listen() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(Failure::Runtime)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(Failure::Runtime)?,
+        })
+    }
+
+    async fn said(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
-#[cfg(unix)]
-fn terminate() -> Result<Terminate, Failure> {
-    let kind = tokio::signal::unix::SignalKind::terminate();
-    tokio::signal::unix::signal(kind).map(Terminate).map_err(Failure::Runtime)
-}
+/// The operator's word to end.
+#[cfg(not(unix))]
+struct Stop;
 
 #[cfg(not(unix))]
-struct Terminate;
-
-#[cfg(not(unix))]
-impl Terminate {
-    async fn recv(&mut self) {
-        std::future::pending::<()>().await;
+impl Stop {
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self)
     }
-}
 
-#[cfg(not(unix))]
-fn terminate() -> Result<Terminate, Failure> {
-    Ok(Terminate)
+    async fn said(&mut self) {
+        // Without the signal it runs until it is killed.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
