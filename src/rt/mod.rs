@@ -114,7 +114,6 @@ impl Options {
 
 /// What a driver tells. What the node states in it is durable.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "the node's news are the common case")]
 #[non_exhaustive]
 pub enum Told {
     /// The node's own news.

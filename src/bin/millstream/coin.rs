@@ -14,6 +14,8 @@ use millstream::stream::payer::PayerRecord;
 use millstream::stream::{Backup, Payer, Terms};
 use millstream::tx::seen::OutputStatus;
 
+use millstream::units::Height;
+
 use crate::failure::Failure;
 use crate::machine;
 
@@ -67,7 +69,7 @@ impl CoinArgs {
             .into_iter()
             .filter(|(_, status)| unspent(status))
             // After a rollover the newest.
-            .max_by_key(|(_, status)| status.confirmed.map_or(u32::MAX, |at| at.to_u32()))
+            .max_by_key(|(_, status)| status.confirmed.map_or(u32::MAX, Height::to_u32))
             .ok_or_else(|| Failure::NoCoin { script: output.script().to_hex_string() })?;
         let key = seed.payer_key(&context, network, backup.index)?.public();
         let record = Payer::restore(&context, key, &backup, terms, outpoint, &status)?;

@@ -118,7 +118,7 @@ fn payee(record: &PayeeRecord) -> Value {
         "start_msat": record.start().to_msat(),
         "paid_msat": record.paid().to_msat(),
         "phase": record.phase().name(),
-        "stated_msat": record.phase().stated().map(|stated| stated.to_msat()),
+        "stated_msat": record.phase().stated().map(millstream::units::Msat::to_msat),
     })
 }
 
@@ -157,5 +157,5 @@ fn outpoint(bytes: &[u8]) -> Option<String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bitcoin::hex::DisplayHex::to_lower_hex_string(bytes)
 }

@@ -103,6 +103,7 @@ pub(crate) fn reader(dir: &Path) -> Result<RedbReader, Failure> {
 }
 
 /// The machine's time and fresh randomness.
+#[expect(clippy::disallowed_methods, reason = "a command has the machine's clock")]
 pub(crate) fn now() -> Result<Now, Failure> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = UtcSeconds::new(since.as_secs()).unwrap_or(UtcSeconds::MAX);

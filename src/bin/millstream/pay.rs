@@ -23,7 +23,7 @@ use millstream::rt::{Driver, Options};
 use millstream::signer::{KeyName, MemorySigner, PeerId, Signer};
 use millstream::store::Store;
 use millstream::stream::payer::{Ending, Opening, PayerPhase};
-use millstream::stream::{Backup, Terms};
+use millstream::stream::{Backup, Payer, Terms};
 use millstream::tx::{ChangeScript, Delay};
 use millstream::units::{Blocks, FeeRate, KeyIndex, Msat, Quantity, Sat, SessionId};
 use tokio::time::{Instant, interval, sleep};
@@ -181,7 +181,7 @@ impl Paying<'_> {
             let open = |phase| matches!(phase, PayerPhase::Open | PayerPhase::Unsure);
             let mut payers = node.payers();
             let found = payers.find(|payer| payer.record().base() == base && open(payer.phase()));
-            found.map(|payer| payer.outpoint())
+            found.map(Payer::outpoint)
         };
         Ok(self.driver.look(find).await?)
     }
@@ -273,7 +273,7 @@ impl Paying<'_> {
         let peer = PeerId::new(terms.base);
         let begin = move |node: &mut Node<MemorySigner>| {
             node.signer_mut().open_session(peer, session, budget)?;
-            Ok::<_, Failure>(node.payer(outpoint).map_or(Msat::ZERO, |payer| payer.signed()))
+            Ok::<_, Failure>(node.payer(outpoint).map_or(Msat::ZERO, Payer::signed))
         };
         let before = self.driver.look(begin).await??;
         let target = before.saturating_add(sum);

@@ -126,6 +126,7 @@ impl<'a> Words<'a> {
         })
     }
 
+    #[expect(clippy::option_option, reason = "malformed, absent, or a height")]
     fn maybe_height(&mut self) -> Option<Option<Height>> {
         match self.word()? {
             NONE => Some(None),
@@ -154,10 +155,7 @@ pub(super) fn tip_line(tip: &Tip) -> String {
 pub(super) fn status_line(status: &OutputStatus) -> String {
     let height =
         |height: Option<Height>| height.map_or_else(none, |height| height.to_u32().to_string());
-    let script = match status.script.is_empty() {
-        true => none(),
-        false => status.script.to_hex_string(),
-    };
+    let script = if status.script.is_empty() { none() } else { status.script.to_hex_string() };
     let version = if status.truc { "3" } else { "2" };
     let spent = status.spent.as_ref().map_or_else(none, |spend| {
         format!("{} {}", serialize_hex(&spend.tx), height(spend.confirmed))

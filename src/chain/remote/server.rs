@@ -139,9 +139,8 @@ fn answer(request: Request, host: &ChainHost, source: &mut Source) -> Result<Str
             tip.height.to_u32().to_string()
         }
         Request::Fund(script, value) => {
-            let short = |error: RemoteError| match is_short(&error) {
-                true => Reason::MissingInputs,
-                false => Reason::Malformed,
+            let short = |error: RemoteError| {
+                if is_short(&error) { Reason::MissingInputs } else { Reason::Malformed }
             };
             bitcoin::consensus::encode::serialize_hex(&host.fund(script, value).map_err(short)?)
         }
