@@ -3,5 +3,6 @@
 #[cfg(feature = "redb")]
 pub mod disk;
 pub mod fuzz;
+pub mod pair;
 pub mod scenario;
 pub mod world;

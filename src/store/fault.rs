@@ -108,6 +108,11 @@ impl FaultStore {
         self.barriers
     }
 
+    /// The lazy commits that a power cut now may lose.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
     /// What a power cut now would leave behind at the least.
     pub const fn durable(&self) -> &MemoryStore {
         &self.durable

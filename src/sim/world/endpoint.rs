@@ -92,10 +92,15 @@ impl Endpoint {
         Ok(end)
     }
 
-    /// Power cut and restart: lazy commits since the last barrier are lost.
-    pub(super) fn reboot(&mut self, source: Source, now: &Now) -> Result<(), WorldError> {
+    /// Power cut and restart: of the lazy commits since the last barrier the oldest `kept` survive.
+    pub(super) fn reboot(
+        &mut self,
+        source: Source,
+        now: &Now,
+        kept: usize,
+    ) -> Result<(), WorldError> {
         self.store.cut();
-        self.store.restart(0);
+        self.store.restart(kept);
         self.node = load(&self.machine, &self.store, now)?;
         self.source = source;
         self.look_at_everything(now)
@@ -115,6 +120,12 @@ impl Endpoint {
 
     pub(super) fn receive(&mut self, now: &Now, link: LinkId, message: Message) {
         if let Err(error) = self.node.handle(now, Input::Received(link, message)) {
+            self.note(error);
+        }
+    }
+
+    pub(super) fn wake(&mut self, now: &Now) {
+        if let Err(error) = self.node.handle(now, Input::Woken) {
             self.note(error);
         }
     }

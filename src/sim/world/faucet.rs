@@ -28,11 +28,17 @@ pub(super) struct Faucet {
     next: u32,
 }
 
+/// At the first coin, on a chain that is filled.
+impl Default for Faucet {
+    fn default() -> Self {
+        Self { next: 1 }
+    }
+}
+
 impl Faucet {
     /// Mines until its coins are mature.
-    pub(super) fn new(chain: &mut Regtest) -> Self {
+    pub fn fill(chain: &mut Regtest) {
         chain.mine(Blocks::new(MATURITY.saturating_add(COINS)).unwrap_or(Blocks::MIN));
-        Self { next: 1 }
     }
 
     /// A signed version-3 transaction with `outputs` first and the change last.

@@ -31,6 +31,9 @@ pub enum Fate {
 pub trait Weather: Debug {
     /// The fate of a message of `bytes` bytes from `from`.
     fn fate(&mut self, from: EndId, bytes: usize) -> Fate;
+
+    /// Looks at a message before it travels, for oracles.
+    fn sees(&mut self, _from: EndId, _message: &Message) {}
 }
 
 /// Every message arrives, in order, once.

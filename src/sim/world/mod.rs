@@ -25,6 +25,7 @@ pub use link::{Clear, Fate, Link, Sent, Weather};
 use crate::chain::regtest::{Regtest, RegtestError, Shared};
 use crate::keys::Entropy;
 use crate::node::{Command, Event, Input, LinkId, NodeError, Now};
+use crate::store::StoreError;
 use crate::units::{Blocks, Sat, Seconds, UtcSeconds};
 use faucet::Faucet;
 
@@ -54,6 +55,14 @@ pub enum WorldError {
     NeverQuiet {
         /// The limit.
         rounds: usize,
+    },
+    /// A machine's store failed: it is to be rebooted before anything else.
+    #[error("store of machine {}: {error}", end.0)]
+    Stopped {
+        /// Whose.
+        end: EndId,
+        /// How.
+        error: StoreError,
     },
     /// The faucet's coins are spent.
     #[error("the faucet is dry")]
@@ -85,7 +94,18 @@ impl World {
 
     /// A world on a given chain.
     pub fn on(mut chain: Regtest) -> Self {
-        let faucet = Faucet::new(&mut chain);
+        Self::fill(&mut chain);
+        Self::on_filled(chain)
+    }
+
+    /// Mines what a world needs for its coins.
+    pub fn fill(chain: &mut Regtest) {
+        Faucet::fill(chain);
+    }
+
+    /// A world on a chain that [`Self::fill`] has filled: clones of one start many worlds.
+    pub fn on_filled(chain: Regtest) -> Self {
+        let faucet = Faucet::default();
         let time = chain.tip().time;
         Self {
             chain: chain.share(),
@@ -158,7 +178,7 @@ impl World {
     /// delivered.
     ///
     /// # Errors
-    /// [`WorldError::NeverQuiet`]; [`WorldError::Node`] if a commit fails.
+    /// [`WorldError::NeverQuiet`]; [`WorldError::Stopped`] if a commit fails.
     pub fn settle_down(&mut self) -> Result<u64, WorldError> {
         let before = self.delivered;
         for _ in 0..ROUNDS_MAX {
@@ -179,9 +199,13 @@ impl World {
     fn act(&mut self, id: EndId, now: &Now) -> Result<bool, WorldError> {
         let end = self.end_mut(id)?;
         let news = end.hear_chain(now)?;
-        let (outbox, broadcast) = end.flush(now)?;
+        let (outbox, broadcast) = end.flush(now).map_err(|error| match error {
+            WorldError::Node(NodeError::Store(error)) => WorldError::Stopped { end: id, error },
+            error => error,
+        })?;
         let sends = outbox.sends;
         for (link, message) in &sends {
+            self.weather.sees(id, message);
             if let Some(link) = self.links.iter_mut().find(|l| l.id() == *link) {
                 let bytes = link.push(id, message, self.weather.as_mut());
                 self.sent.entry(message.name()).or_default().count(bytes);
@@ -219,13 +243,13 @@ impl World {
     /// Lets time pass, and wakes who asked for it.
     ///
     /// # Errors
-    /// [`WorldError::NoSuchEnd`]; a node's error on waking.
+    /// None: what a node refuses to do on waking is among its refusals.
     pub fn pass(&mut self, time: Seconds) -> Result<(), WorldError> {
         self.time = self.time.saturating_after(time);
         let now = self.now();
         for end in &mut self.ends {
             if end.node().wake().is_some_and(|wake| wake.at <= now.time) {
-                end.handle(&now, Input::Woken)?;
+                end.wake(&now);
             }
         }
         Ok(())
@@ -236,13 +260,21 @@ impl World {
     /// # Errors
     /// [`WorldError::NoSuchEnd`]; [`WorldError::Node`] if what is stored cannot be loaded.
     pub fn reboot(&mut self, id: EndId) -> Result<(), WorldError> {
+        self.reboot_keeping(id, 0)
+    }
+
+    /// As [`Self::reboot`]; the oldest `kept` of the lazy commits had reached the medium.
+    ///
+    /// # Errors
+    /// As [`Self::reboot`]: the machine then stands as it was, and is to be rebooted again.
+    pub fn reboot_keeping(&mut self, id: EndId, kept: usize) -> Result<(), WorldError> {
         let cut: Vec<LinkId> =
             self.links.iter().filter(|link| link.ends().contains(&id)).map(Link::id).collect();
         for link in cut {
             self.disconnect(link)?;
         }
         let (now, source) = (self.now(), self.chain.source_from_now());
-        self.end_mut(id)?.reboot(source, &now)
+        self.end_mut(id)?.reboot(source, &now, kept)
     }
 
     /// A version-3 transaction that pays `value` to `script` out of the faucet, and the index of

@@ -1,0 +1,194 @@
+//! One payer, one payee, one chain, and everything that can go wrong, drawn from a seed.
+//!
+//! ```text
+//!   seed --> Rates, terms --> open (zero-conf or deep) --> 20..=60 steps --> calm --> the end
+//!                                                          |   ^
+//!                 pay, tick, settle, replace, close, ..    |   '-- oracles after every step
+//!                 cut, reboot, full, rot, reorg, stall, .. '-- duties of the two owners
+//! ```
+//!
+//! The machines are the real node, store and signer; the weather, the disks and the chain are the
+//! world's. What leaves a machine is seen by an observer, so that the oracles hold the machines
+//! against what was really signed and really acknowledged, not against what they remember. After the
+//! faults stop, a payment must go through where the channel allows one, and every channel must end
+//! on the chain within a bounded number of blocks; then each outpoint's account is made up.
+//!
+//! One run is a function of its seed: the trace is the SHA-256 of everything both sides told.
+//! Used by `millstream soak`, by `tests/sim_pair.rs` and by the fuzz target `pair`.
+//!
+//! ```
+//! use millstream::sim::pair::Pairs;
+//!
+//! let pairs = Pairs::unchecked();
+//! let report = pairs.run(7);
+//! assert_eq!(report.failure, None);
+//! assert_eq!(report.trace, pairs.run(7).trace);
+//! ```
+
+mod counters;
+mod dice;
+mod duties;
+mod ending;
+mod oracle;
+mod sky;
+mod stage;
+mod steps;
+
+pub use counters::{Count, Counters};
+
+use bitcoin::OutPoint;
+
+use crate::chain::regtest::Regtest;
+use crate::sim::world::{World, WorldError};
+use crate::units::Msat;
+use stage::Pair;
+
+/// One run in this many checks scripts by Bitcoin Core's interpreter, where it is built in.
+const CHECKED_EVERY: u64 = 16;
+
+/// What one run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The seed that repeats it.
+    pub seed: u64,
+    /// What happened, how often.
+    pub counters: Counters,
+    /// The hash of everything that both sides told.
+    pub trace: [u8; 32],
+    /// What the payee lost beyond its window, over all outpoints.
+    pub lost: Msat,
+    /// The first promise that was broken.
+    pub failure: Option<Failure>,
+}
+
+/// Where a run failed, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("after step {step}: {flaw}")]
+#[non_exhaustive]
+pub struct Failure {
+    /// How many steps were done.
+    pub step: usize,
+    /// What is wrong.
+    pub flaw: Flaw,
+}
+
+/// A broken promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Flaw {
+    /// A machine stopped, or contradicts itself.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// Something did not come to its end in calm weather.
+    #[error("wedged: {what}")]
+    Wedged {
+        /// What.
+        what: &'static str,
+    },
+    /// The payee forgot a payment that it had acknowledged.
+    #[error("{outpoint}: {acked} was acknowledged, {paid} counts as paid")]
+    Forgotten {
+        /// Where.
+        outpoint: OutPoint,
+        /// What was acknowledged.
+        acked: Msat,
+        /// What the payee counts.
+        paid: Msat,
+    },
+    /// The payee counts or takes more than the payer signed.
+    #[error("{outpoint}: {paid} counts as paid, {signed} was signed")]
+    NotSigned {
+        /// Where.
+        outpoint: OutPoint,
+        /// What was signed.
+        signed: Msat,
+        /// What the payee counts.
+        paid: Msat,
+    },
+    /// The payer signed more than it was told to pay and owed.
+    #[error("{signed} was signed, {allowed} was owed")]
+    Overpaid {
+        /// Over all outpoints.
+        signed: Msat,
+        /// What it was told to pay, what its session owed, and one tick.
+        allowed: Msat,
+    },
+    /// The chain took more from the payee than the window allows.
+    #[error("{outpoint}: {lost} of what was acknowledged is lost, {allowed} may be")]
+    LostMoney {
+        /// Where.
+        outpoint: OutPoint,
+        /// What was acknowledged and not settled.
+        lost: Msat,
+        /// The zero-conf limit, or what is not worth settling.
+        allowed: Msat,
+    },
+    /// Service went on beyond the credit.
+    #[error("debt of {debt} beyond the credit of {credit}")]
+    BeyondCredit {
+        /// What is owed and not paid.
+        debt: Msat,
+        /// Credit and one tick.
+        credit: Msat,
+    },
+    /// Damage to a stored record was not noticed.
+    #[error("a rotten record was read")]
+    RotUnnoticed,
+}
+
+/// Prepared chains, from which any number of runs start.
+#[derive(Debug)]
+pub struct Pairs {
+    unchecked: Regtest,
+    checked: Option<Regtest>,
+}
+
+impl Pairs {
+    /// Chains that run no scripts, and one run in 16 on a chain that runs them all.
+    pub fn new() -> Self {
+        let checked = Regtest::new().ok().map(filled);
+        Self { checked, ..Self::unchecked() }
+    }
+
+    /// Chains that run no scripts.
+    pub fn unchecked() -> Self {
+        Self { unchecked: filled(Regtest::unchecked_scripts()), checked: None }
+    }
+
+    /// Runs one pair from its opening to the end of its channels.
+    pub fn run(&self, seed: u64) -> Report {
+        self.run_told(seed, &mut |_| {})
+    }
+
+    /// As [`Self::run`]; `tell` is given each step before it is done, for whoever looks for a
+    /// fault.
+    pub fn run_told(&self, seed: u64, tell: &mut dyn FnMut(&str)) -> Report {
+        let checks = seed.checked_rem(CHECKED_EVERY) == Some(0);
+        let chain = self.checked.as_ref().filter(|_| checks).unwrap_or(&self.unchecked);
+        let mut pair = match Pair::new(chain.clone(), seed) {
+            Ok(pair) => pair,
+            Err(flaw) => return Report::stillborn(seed, flaw),
+        };
+        let failure = pair.live(tell).err().map(|flaw| Failure { step: pair.step, flaw });
+        pair.report(failure)
+    }
+}
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Report {
+    fn stillborn(seed: u64, flaw: Flaw) -> Self {
+        let failure = Some(Failure { step: 0, flaw });
+        Self { seed, counters: Counters::default(), trace: [0; 32], lost: Msat::ZERO, failure }
+    }
+}
+
+fn filled(mut chain: Regtest) -> Regtest {
+    World::fill(&mut chain);
+    chain
+}
