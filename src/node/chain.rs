@@ -1,10 +1,9 @@
 //! The chain's news: each watched outpoint's status goes to its machine, and successors are taken.
 
-use alloc::vec::Vec;
-
 use bitcoin::{OutPoint, Txid};
 
 use super::effects::Event;
+use super::lineage::Side;
 use super::{Node, NodeError, Now};
 use crate::signer::{Past, Signer, SignerError};
 use crate::stream::payee::PayeeNews;
@@ -59,6 +58,7 @@ impl<S: Signer> Node<S> {
                 PayeeNews::Unconfirmed => self.effects.tell(Event::Unconfirmed { outpoint }),
                 PayeeNews::Spent { by, kind, at } => {
                     self.effects.tell(Event::Spent { outpoint, by, kind, at });
+                    self.follow_spend(outpoint, kind);
                 }
                 PayeeNews::SpendUndone => self.effects.tell(Event::SpendUndone { outpoint }),
                 PayeeNews::Closed { .. } => {
@@ -70,19 +70,22 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
+    /// Of several settlements that this payee signed the chain has chosen one: its sessions go on
+    /// where that one leads.
+    fn follow_spend(&mut self, from: OutPoint, kind: SpendKind) {
+        let Some((to, _, start)) = kind.successor() else { return };
+        let parent = self.payees.get(&to).and_then(|slot| slot.parent);
+        if let Some((_, stated)) = parent.filter(|(parent, _)| *parent == from) {
+            self.move_sessions(from, to, stated, start);
+        }
+    }
+
     /// The spend is buried: the record goes, and successors that it did not make go with it.
     fn forget_payee(&mut self, outpoint: OutPoint, by: Option<Txid>) -> Result<(), NodeError> {
-        let void: Vec<OutPoint> = self
-            .payees
-            .iter_mut()
-            .filter(|(_, slot)| slot.parent.is_some_and(|(parent, _)| parent == outpoint))
-            .filter_map(|(next, slot)| {
-                slot.parent = None;
-                (Some(next.txid) != by).then_some(*next)
-            })
-            .collect();
-        for gone in void.into_iter().chain([outpoint]) {
-            self.payees.remove(&gone);
+        for gone in self.void_descendants(Side::Payee, outpoint, by).into_iter().chain([outpoint]) {
+            if self.payees.remove(&gone).is_some_and(|slot| slot.parent.is_some()) {
+                self.delete_parent(Side::Payee, gone)?;
+            }
             self.effects.delete(crate::stream::payee::PayeeRecord::key_of(gone)?)?;
             forgotten(self.signer.forget(gone))?;
         }
@@ -170,18 +173,12 @@ impl<S: Signer> Node<S> {
     }
 
     fn forget_payer(&mut self, outpoint: OutPoint, by: Option<Txid>) -> Result<(), NodeError> {
-        let void: Vec<OutPoint> = self
-            .payers
-            .iter_mut()
-            .filter(|(_, slot)| slot.parent.is_some_and(|(parent, _)| parent == outpoint))
-            .filter_map(|(next, slot)| {
-                slot.parent = None;
-                (Some(next.txid) != by).then_some(*next)
-            })
-            .collect();
-        for gone in void.into_iter().chain([outpoint]) {
+        for gone in self.void_descendants(Side::Payer, outpoint, by).into_iter().chain([outpoint]) {
             if let Some(slot) = self.payers.remove(&gone) {
                 self.aliases.remove(&slot.alias);
+                if slot.parent.is_some() {
+                    self.delete_parent(Side::Payer, gone)?;
+                }
             }
             self.effects.delete(PayerRecord::key_of(gone)?)?;
             forgotten(self.signer.forget(gone))?;

@@ -42,6 +42,9 @@ impl<S: Signer> Node<S> {
         for (key, bytes) in records(store, &PayerRecord::PREFIX)? {
             node.load_payer(PayerRecord::decode(&key, &bytes)?)?;
         }
+        for (key, bytes) in records(store, &super::lineage::PREFIX)? {
+            node.load_parent(&key, &bytes)?;
+        }
         for (key, bytes) in records(store, &super::rebroadcast::PREFIX)? {
             node.load_unconfirmed(&key, &bytes)?;
         }

@@ -22,6 +22,7 @@
 mod chain;
 mod effects;
 mod error;
+mod lineage;
 mod link;
 mod load;
 mod payee;

@@ -6,10 +6,11 @@ use bitcoin::secp256k1::schnorr;
 use bitcoin::{OutPoint, ScriptBuf};
 
 use super::effects::Event;
+use super::lineage::Side;
 use super::link::{chain_hash, change_from_wire, change_to_wire, coins_from_wire};
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayeeSlot};
 use crate::signer::{Request, Role, Signer};
-use crate::stream::payee::{PayeeRecord, SettlementPlan};
+use crate::stream::payee::{PayeePhase, PayeeRecord, SettlementPlan};
 use crate::stream::{CloseProposal, OpenRequest, Payee, StreamError, Terms, TopUpProposal};
 use crate::tx::seen::OutputStatus;
 use crate::tx::{Delay, Settlement, Voucher, payee_script};
@@ -51,7 +52,7 @@ impl<S: Signer> Node<S> {
         };
         let outpoint = open.outpoint;
         let known = self.payees.get(&outpoint);
-        if known.is_some_and(|slot| !slot.machine.is_fresh()) {
+        if known.is_some_and(|slot| !slot.machine.is_fresh() || slot.parent.is_some()) {
             // Shown again, or a rollover that this payee made itself.
             self.name(link, open.alias, outpoint)?;
             return self.answer_standing(link, open.alias, outpoint);
@@ -88,7 +89,8 @@ impl<S: Signer> Node<S> {
             // Nothing was paid yet, so a payer that lost its memory may name another change script.
             self.signer.forget(outpoint)?;
         }
-        self.adopt_payee(&record, None)?;
+        let parent = self.parent_by_spend(outpoint.txid);
+        self.adopt_payee(&record, parent)?;
         self.name(asked.link, asked.alias, outpoint)?;
         self.effects.tell(Event::Opened { outpoint, capacity });
         if asked.claimed > Msat::ZERO {
@@ -96,6 +98,17 @@ impl<S: Signer> Node<S> {
             self.effects.tell(Event::RecoveredOnPayersWord { outpoint, claimed });
         }
         self.answer_standing(asked.link, asked.alias, outpoint)
+    }
+
+    /// The channel that `txid` spends, as far as this payee knows: of a rollover that it signed
+    /// before it lost its store.
+    fn parent_by_spend(&self, txid: bitcoin::Txid) -> Option<(OutPoint, Msat)> {
+        self.payees.iter().find_map(|(outpoint, slot)| match slot.machine.phase() {
+            PayeePhase::Spent { by, stated, .. } if by == txid => {
+                Some((*outpoint, stated.unwrap_or(slot.machine.paid())))
+            }
+            _ => None,
+        })
     }
 
     /// Stores a new payee record, and makes its machine.
@@ -109,6 +122,7 @@ impl<S: Signer> Node<S> {
         let stated = record.phase().stated();
         self.signer.register(machine.channel(), Role::Payee { stated })?;
         self.effects.put(record.key()?, &record.encode()?)?;
+        self.put_parent(Side::Payee, record.outpoint(), parent)?;
         let at =
             parent.and_then(|(outpoint, _)| self.payees.get(&outpoint)).and_then(|slot| slot.at);
         self.payees.insert(record.outpoint(), PayeeSlot { machine, at, parent });

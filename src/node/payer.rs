@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness, secp256k1::schnorr};
 
 use super::effects::Event;
+use super::lineage::Side;
 use super::link::{chain_hash, change_from_wire, change_to_wire, coins_to_wire};
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot, Payment};
 use crate::signer::{KeyName, Past, Signer, SignerError};
@@ -97,6 +98,7 @@ impl<S: Signer> Node<S> {
         let (outpoint, acked) = (machine.outpoint(), machine.start());
         let alias = self.new_alias(outpoint);
         let slot = PayerSlot { machine, link, alias, acked, resend_at: None, top_up: None, parent };
+        self.put_parent(Side::Payer, outpoint, parent)?;
         self.payers.insert(outpoint, slot);
         Ok(())
     }
@@ -167,6 +169,14 @@ impl<S: Signer> Node<S> {
         best: Option<(Voucher, &crate::tx::ChangeScript)>,
     ) -> Result<(), NodeError> {
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        if let (Some(_), Some((from, _))) = (&best, slot.parent) {
+            // The signer must know it as a descendant, or it would take it for a second outpoint.
+            match slot.machine.register(&mut self.signer, Past::Unknown { from: Some(from) }) {
+                // With another change script, which the voucher is to prove.
+                Err(StreamError::Signer(SignerError::AlreadyRegistered { .. })) => {}
+                registered => registered?,
+            }
+        }
         let resumed = slot.machine.resume(&self.context, &mut self.signer, best)?;
         let record = resumed.record();
         self.effects.put_lazily(record.key()?, &record.encode()?)?;
@@ -176,7 +186,14 @@ impl<S: Signer> Node<S> {
         let signed = slot.machine.signed();
         self.effects.tell(Event::Ready { outpoint, signed, behind });
         if behind > Msat::ZERO {
-            self.resend(now, outpoint)?;
+            match self.resend(now, outpoint) {
+                // No session pays for it any more; the caller knows from the event, and the next
+                // payment covers it.
+                Err(NodeError::Stream(StreamError::Signer(SignerError::NoSuchSession {
+                    ..
+                }))) => {}
+                resent => resent?,
+            }
         }
         self.restart_sessions(now, outpoint)
     }

@@ -276,7 +276,23 @@ impl<S: Signer> Node<S> {
                 self.effects.send(link, reading);
             }
         }
-        self.tell_entered(session, entered)
+        if entered == Some(State::Paused) {
+            // M4: a restart must not open the credit again.
+            self.store_session(session)?;
+        }
+        self.tell_entered(session, entered)?;
+        self.count_ahead(now, session)
+    }
+
+    /// Seller: what was paid before it was owed counts with the reading that owes it.
+    fn count_ahead(&mut self, now: &Now, session: SessionId) -> Result<(), NodeError> {
+        let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
+        let Some(outpoint) = slot.outpoint else { return Ok(()) };
+        let paid = self.payees.get(&outpoint).map(|payee| slot.paid(payee.machine.paid()));
+        if paid.is_some_and(|paid| paid > slot.meter.record().paid()) {
+            self.count_paid(now, outpoint)?;
+        }
+        Ok(())
     }
 
     pub(super) fn receive_reading(
@@ -308,11 +324,15 @@ impl<S: Signer> Node<S> {
         let paid = self.payees.get(&outpoint).map(|slot| slot.machine.paid());
         let paid = paid.ok_or(NodeError::NoChannel { outpoint })?;
         let slot = self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })?;
-        let total = slot.paid(paid);
+        // What was paid beside the session, or again after a settlement was replaced, counts once
+        // it is owed.
+        let total = slot.paid(paid).min(slot.meter.pay_to());
         slot.claims.retain(|(owed, _)| *owed > total);
-        let entered = self.step(now, session, Input::Paid { total })?;
-        self.store_session(session)?;
-        self.tell_entered(session, entered)?;
+        if total > slot.meter.record().paid() {
+            let entered = self.step(now, session, Input::Paid { total })?;
+            self.store_session(session)?;
+            self.tell_entered(session, entered)?;
+        }
         self.state_if_settled(now, session)
     }
 

@@ -1,0 +1,132 @@
+//! Which outpoint a channel's outpoint descends from: durable, because a spend may be replaced.
+//!
+//! A settlement that is replaced, or undone by a reorg and settled anew, leaves a successor that
+//! never exists. When the predecessor's spend is buried, every descendant that it did not make is
+//! forgotten; without this record a restart would keep such a channel for ever.
+
+use alloc::vec::Vec;
+
+use bitcoin::hashes::Hash;
+use bitcoin::{OutPoint, Txid};
+
+use super::{Node, NodeError};
+use crate::signer::Signer;
+use crate::store::{Key, envelope};
+use crate::units::Msat;
+use crate::wire;
+
+/// The store's room byte of the node's own records, and which of them these are.
+pub(super) const PREFIX: [u8; 2] = [0x01, 0x04];
+/// The format that this release writes and reads.
+const VERSION: u8 = 1;
+
+/// The side of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Payee,
+    Payer,
+}
+
+impl Side {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Payee => 0,
+            Self::Payer => 1,
+        }
+    }
+}
+
+impl<S: Signer> Node<S> {
+    /// | bytes | field, numbers big-endian |
+    /// | --- | --- |
+    /// | 32 + 4 | the predecessor's outpoint |
+    /// | 8 | what its spend states, msat |
+    pub(super) fn put_parent(
+        &mut self,
+        side: Side,
+        outpoint: OutPoint,
+        parent: Option<(OutPoint, Msat)>,
+    ) -> Result<(), NodeError> {
+        let Some((from, stated)) = parent else { return Ok(()) };
+        let key = key(side, outpoint)?;
+        let mut body = Vec::with_capacity(44);
+        body.extend_from_slice(from.txid.as_byte_array());
+        body.extend_from_slice(&from.vout.to_be_bytes());
+        body.extend_from_slice(&stated.to_msat().to_be_bytes());
+        Ok(self.effects.put(key, &envelope::seal(&key, VERSION, &body))?)
+    }
+
+    pub(super) fn delete_parent(
+        &mut self,
+        side: Side,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
+        Ok(self.effects.delete(key(side, outpoint)?)?)
+    }
+
+    pub(super) fn load_parent(&mut self, key: &Key, bytes: &[u8]) -> Result<(), NodeError> {
+        let mut of = wire::Reader::new(key.as_bytes());
+        let _prefix = of.take(PREFIX.len())?;
+        let side = of.u8()?;
+        let outpoint = read_outpoint(&mut of)?;
+        let mut from = wire::Reader::new(envelope::open(key, VERSION, bytes)?);
+        let parent = read_outpoint(&mut from)?;
+        let stated = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
+        if side == Side::Payee.byte() {
+            if let Some(slot) = self.payees.get_mut(&outpoint) {
+                slot.parent = Some((parent, stated));
+            }
+        } else if let Some(slot) = self.payers.get_mut(&outpoint) {
+            slot.parent = Some((parent, stated));
+        }
+        Ok(())
+    }
+
+    /// The descendants of `outpoint` that its spend `by` did not make, and theirs.
+    pub(super) fn void_descendants(
+        &self,
+        side: Side,
+        outpoint: OutPoint,
+        by: Option<Txid>,
+    ) -> Vec<OutPoint> {
+        let mut void = self.children(side, outpoint);
+        void.retain(|next| Some(next.txid) != by);
+        let mut done = 0;
+        // Ends: every outpoint has one parent, and a cycle of transactions cannot be.
+        while let Some(parent) = void.get(done).copied() {
+            let more = self.children(side, parent);
+            void.extend(more.into_iter().filter(|next| *next != outpoint));
+            done = done.saturating_add(1);
+            if done > self.payees.len().saturating_add(self.payers.len()) {
+                break;
+            }
+        }
+        void
+    }
+
+    fn children(&self, side: Side, outpoint: OutPoint) -> Vec<OutPoint> {
+        let of =
+            |parent: Option<(OutPoint, Msat)>| parent.is_some_and(|(from, _)| from == outpoint);
+        match side {
+            Side::Payee => {
+                let slots = self.payees.iter().filter(|(_, slot)| of(slot.parent));
+                slots.map(|(next, _)| *next).collect()
+            }
+            Side::Payer => {
+                let slots = self.payers.iter().filter(|(_, slot)| of(slot.parent));
+                slots.map(|(next, _)| *next).collect()
+            }
+        }
+    }
+}
+
+fn key(side: Side, outpoint: OutPoint) -> Result<Key, NodeError> {
+    let [room, kind] = PREFIX;
+    let vout = outpoint.vout.to_be_bytes();
+    Ok(Key::from_parts(&[&[room, kind, side.byte()], outpoint.txid.as_byte_array(), &vout])?)
+}
+
+fn read_outpoint(from: &mut wire::Reader<'_>) -> Result<OutPoint, NodeError> {
+    let txid = Txid::from_byte_array(from.array::<32>()?);
+    Ok(OutPoint { txid, vout: from.u32()? })
+}
