@@ -4,7 +4,7 @@ use bitcoin::OutPoint;
 
 use super::Flaw;
 use super::sky::Rates;
-use super::stage::Pair;
+use super::stage::{Pair, Standing};
 use crate::stream::SpendKind;
 use crate::stream::payee::PayeePhase;
 use crate::stream::payer::{Ending, PayerPhase};
@@ -15,17 +15,20 @@ use crate::units::{FeeRate, Msat, Sat};
 const ALONE_WEIGHT: u64 = 817;
 
 impl Pair {
-    pub(super) fn come_to_rest(&mut self, tell: &mut dyn FnMut(&str)) -> Result<(), Flaw> {
+    pub(super) fn come_to_rest(
+        &mut self,
+        tell: &mut dyn FnMut(&dyn core::fmt::Display),
+    ) -> Result<(), Flaw> {
         self.calm_down()?;
         self.check()?;
-        self.pay_once_more()?;
+        self.pay_once_more(tell)?;
         self.check()?;
         if self.dice.chance(300) {
-            tell("close");
+            tell(&"close");
             self.close()?;
         }
-        tell("end");
-        self.outlive_channels()?;
+        tell(&Standing(self));
+        self.outlive_channels(tell)?;
         self.make_up_accounts()
     }
 
@@ -49,7 +52,7 @@ impl Pair {
     }
 
     /// Where the channel allows a payment, it must come through.
-    fn pay_once_more(&mut self) -> Result<(), Flaw> {
+    fn pay_once_more(&mut self, tell: &mut dyn FnMut(&dyn core::fmt::Display)) -> Result<(), Flaw> {
         let Some(outpoint) = self.current() else { return Ok(()) };
         let Some(payer) = self.payer_of(outpoint) else { return Ok(()) };
         let more = Msat::new(1_000)?;
@@ -62,10 +65,12 @@ impl Pair {
             return Ok(());
         }
         if !self.pay_more(outpoint, more, Ending::KeepsChange)? {
-            return Err(Flaw::Wedged { what: "a payment that is refused" });
+            let error = self.refusal.unwrap_or(crate::node::NodeError::NoTip);
+            return Err(Flaw::Refused { error });
         }
         self.pass(11)?;
         let signed = self.payer_of(outpoint).map(crate::stream::Payer::signed);
+        tell(&Standing(self));
         if signed != Some(self.observer.seen().acked(outpoint)) {
             return Err(Flaw::Wedged { what: "a payment that is not acknowledged" });
         }
@@ -73,7 +78,10 @@ impl Pair {
     }
 
     /// Blocks until both sides have forgotten every channel.
-    fn outlive_channels(&mut self) -> Result<(), Flaw> {
+    fn outlive_channels(
+        &mut self,
+        tell: &mut dyn FnMut(&dyn core::fmt::Display),
+    ) -> Result<(), Flaw> {
         let delay = self.delay.to_blocks().to_u32();
         let most = delay.saturating_mul(3).saturating_add(60);
         for _ in 0..most {
@@ -88,6 +96,7 @@ impl Pair {
             self.do_duties()?;
             self.check()?;
         }
+        tell(&Standing(self));
         Err(Flaw::Wedged { what: "a channel that does not end" })
     }
 

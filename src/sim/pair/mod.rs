@@ -39,6 +39,7 @@ pub use counters::{Count, Counters};
 use bitcoin::OutPoint;
 
 use crate::chain::regtest::Regtest;
+use crate::node::NodeError;
 use crate::sim::world::{World, WorldError};
 use crate::units::Msat;
 use stage::Pair;
@@ -85,6 +86,12 @@ pub enum Flaw {
     Wedged {
         /// What.
         what: &'static str,
+    },
+    /// In calm weather a payment is refused that the channel allows.
+    #[error("a payment is refused: {error}")]
+    Refused {
+        /// Why.
+        error: NodeError,
     },
     /// The payee forgot a payment that it had acknowledged.
     #[error("{outpoint}: {acked} was acknowledged, {paid} counts as paid")]
@@ -161,9 +168,9 @@ impl Pairs {
         self.run_told(seed, &mut |_| {})
     }
 
-    /// As [`Self::run`]; `tell` is given each step before it is done, for whoever looks for a
+    /// As [`Self::run`]; `tell` is given each step and what it came to, for whoever looks for a
     /// fault.
-    pub fn run_told(&self, seed: u64, tell: &mut dyn FnMut(&str)) -> Report {
+    pub fn run_told(&self, seed: u64, tell: &mut dyn FnMut(&dyn core::fmt::Display)) -> Report {
         let checks = seed.checked_rem(CHECKED_EVERY) == Some(0);
         let chain = self.checked.as_ref().filter(|_| checks).unwrap_or(&self.unchecked);
         let mut pair = match Pair::new(chain.clone(), seed) {

@@ -55,9 +55,8 @@ pub(super) struct Pair {
     /// How often a full disk stays full.
     pub(super) full_for: u64,
     pub(super) counted: BTreeSet<(OutPoint, Count)>,
-    /// The payee lost what is younger than a copy of its store.
-    pub(super) forgiven: Msat,
     pub(super) step: usize,
+    pub(super) refusal: Option<NodeError>,
     pub(super) lost: Msat,
     trace: Trace,
 }
@@ -74,6 +73,40 @@ pub(super) struct Metered {
     /// Delivered in all sessions, at the tariff's price.
     pub(super) owed: Msat,
     pub(super) tick_most: Msat,
+}
+
+/// Both machines in a few lines, for whoever looks for a fault.
+pub(super) struct Standing<'a>(pub(super) &'a Pair);
+
+impl fmt::Display for Standing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pair = self.0;
+        let tip = pair.world.chain().with(|chain| chain.tip().height);
+        writeln!(f, "  tip {tip}, link {:?}, refused {:?}", pair.link, pair.refusal)?;
+        for end in [pair.payer, pair.payee].into_iter().filter_map(|end| pair.world.end(end)) {
+            for payer in end.node().payers() {
+                let (at, signed, phase) = (payer.outpoint(), payer.signed(), payer.phase());
+                let status = pair.world.chain().with(|chain| chain.output(at).is_some());
+                writeln!(
+                    f,
+                    "  payer {at}: {signed} {phase:?} until {:?}, on chain {status}",
+                    payer.deadline()
+                )?;
+            }
+            for payee in end.node().payees() {
+                let (at, paid, phase) = (payee.outpoint(), payee.paid(), payee.phase());
+                writeln!(f, "  payee {at}: {paid} {phase:?}")?;
+            }
+            if let Some(session) = &pair.metered.now {
+                let meter = end.node().session(*session).map(|meter| meter.record());
+                writeln!(f, "  session {meter:?}")?;
+            }
+            for refusal in end.refusals().collect::<Vec<_>>().into_iter().rev().take(2) {
+                writeln!(f, "  {} refused {refusal:?}", end.name())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Metered {
@@ -155,15 +188,18 @@ impl Pair {
             rate_most: FeeRate::new(1_000)?,
             full_for: 0,
             counted: BTreeSet::new(),
-            forgiven: Msat::ZERO,
             step: 0,
+            refusal: None,
             lost: Msat::ZERO,
             trace,
         })
     }
 
     /// From the opening to the end of the last channel.
-    pub(super) fn live(&mut self, tell: &mut dyn FnMut(&str)) -> Result<(), Flaw> {
+    pub(super) fn live(
+        &mut self,
+        tell: &mut dyn FnMut(&dyn core::fmt::Display),
+    ) -> Result<(), Flaw> {
         self.open()?;
         self.draw_rates();
         let steps = self.dice.within(20, 60);
@@ -172,8 +208,9 @@ impl Pair {
             self.one_step(tell)?;
             self.do_duties()?;
             self.check()?;
+            tell(&Standing(self));
         }
-        tell("calm");
+        tell(&"calm");
         self.come_to_rest(tell)
     }
 
@@ -363,6 +400,7 @@ impl Pair {
             Ok(()) => true,
             Err(WorldError::Node(error)) => {
                 let _ = write!(self.trace, "{} {end:?} refuses: {error:?}", self.step);
+                self.refusal = Some(error);
                 false
             }
             Err(error) => return Err(error.into()),
