@@ -81,8 +81,6 @@ counts! {
     Settled = "settlements buried",
     /// A cooperative close is buried.
     Closed = "closes buried",
-    /// A top-up is buried.
-    ToppedUp = "top-ups buried",
     /// A refund is buried.
     Refunded = "refunds buried",
 }

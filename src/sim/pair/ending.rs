@@ -14,6 +14,9 @@ use crate::units::{FeeRate, Msat, Sat};
 /// Weight units of a settlement of one channel, as `stream` counts it.
 const ALONE_WEIGHT: u64 = 817;
 
+/// A refund at the usual rate costs 137 sat, and leaves 330 at least.
+const WORTH_SPENDING: u64 = 480;
+
 impl Pair {
     pub(super) fn come_to_rest(
         &mut self,
@@ -58,10 +61,12 @@ impl Pair {
         let more = Msat::new(1_000)?;
         let tip = self.world.chain().with(|chain| chain.tip().height);
         let late = payer.last_call().is_none_or(|last_call| tip >= last_call);
+        let confirmed = payer.deadline().map(|at| at.saturating_before(self.delay.to_blocks()));
+        let deep = confirmed.is_some_and(|at| at.depth_at(tip) >= self.terms.confirmation_depth);
         let leaving = matches!(payer.phase(), PayerPhase::Leaving { .. });
         let promised =
             self.payee_of(outpoint).is_some_and(|payee| !matches!(payee.phase(), PayeePhase::Open));
-        if late || leaving || promised || Self::spendable(payer) < more {
+        if !deep || late || leaving || promised || Self::spendable(payer) < more {
             return Ok(());
         }
         if !self.pay_more(outpoint, more, Ending::KeepsChange)? {
@@ -85,11 +90,7 @@ impl Pair {
         let delay = self.delay.to_blocks().to_u32();
         let most = delay.saturating_mul(3).saturating_add(60);
         for _ in 0..most {
-            let records = [self.payer, self.payee].map(|end| {
-                let node = self.world.end(end).map(crate::sim::world::Endpoint::node);
-                node.map_or(0, |node| node.payers().count().saturating_add(node.payees().count()))
-            });
-            if records == [0, 0] {
+            if self.nothing_left() {
                 return Ok(());
             }
             self.mine(1)?;
@@ -98,6 +99,16 @@ impl Pair {
         }
         tell(&Standing(self));
         Err(Flaw::Wedged { what: "a channel that does not end" })
+    }
+
+    /// Whether no channel is left but such as nobody can spend: the rest would not pay the fee.
+    fn nothing_left(&self) -> bool {
+        let ends = [self.payer, self.payee].map(|end| self.world.end(end));
+        ends.into_iter().flatten().all(|end| {
+            let payers = end.node().payers().map(crate::stream::Payer::channel);
+            let payees = end.node().payees().map(crate::stream::Payee::channel);
+            payers.chain(payees).all(|channel| channel.capacity().to_sat() < WORTH_SPENDING)
+        })
     }
 
     /// What became of each outpoint on the chain, against what was acknowledged and signed there.

@@ -1,7 +1,7 @@
 //! What must hold after every step, whatever happened in it.
 
 use super::Flaw;
-use super::stage::Pair;
+use super::stage::{Pair, TICK_MOST};
 use crate::meter::Role;
 use crate::node::NodeError;
 use crate::sim::world::WorldError;
@@ -11,10 +11,28 @@ use crate::units::Msat;
 
 impl Pair {
     pub(super) fn check(&mut self) -> Result<(), Flaw> {
-        self.world.check_invariants()?;
+        self.check_machines()?;
         self.check_payee()?;
         self.check_payer()?;
         self.check_session()
+    }
+
+    /// The machines' promises to themselves. Those of a payee are a function of its record and cost
+    /// a verification, so they are checked when the record is another one.
+    fn check_machines(&mut self) -> Result<(), Flaw> {
+        let payer = self.world.end(self.payer).ok_or(WorldError::NoSuchEnd)?.node();
+        for machine in payer.payers() {
+            machine.check_invariants().map_err(NodeError::from)?;
+        }
+        let payee = self.world.end(self.payee).ok_or(WorldError::NoSuchEnd)?.node();
+        for machine in payee.payees() {
+            let record = machine.record();
+            if self.sound.get(&record.outpoint()) != Some(record) {
+                machine.check_invariants(payee.context()).map_err(NodeError::from)?;
+                self.sound.insert(record.outpoint(), record.clone());
+            }
+        }
+        Ok(())
     }
 
     /// What the payee counts was signed, and what it acknowledged it still counts.
@@ -68,10 +86,11 @@ impl Pair {
     }
 
     /// What the payer signed over all outpoints, each from where it started, is what it was told to
-    /// pay by hand, what its sessions owed, and at most one tick.
+    /// pay by hand, what its sessions owed, and at most one tick of each.
     pub(super) fn check_overpaid(&self, realised: Msat) -> Result<(), Flaw> {
         let allowed = self.told.saturating_add(self.metered.owed);
-        let allowed = allowed.saturating_add(self.metered.tick_most);
+        let sessions = self.metered.all.iter().map(|_| Msat::new(TICK_MOST).unwrap_or(Msat::MAX));
+        let allowed = sessions.fold(allowed, Msat::saturating_add);
         if realised > allowed {
             return Err(Flaw::Overpaid { signed: realised, allowed });
         }

@@ -16,6 +16,7 @@ use crate::meter::tariff::{Measure, Tariff};
 use crate::node::{Command, Event, LinkId, NodeError};
 use crate::sim::world::{EndId, Machine, World, WorldError};
 use crate::store::StoreError;
+use crate::stream::payee::PayeeRecord;
 use crate::stream::payer::Opening;
 use crate::stream::{SpendKind, Terms};
 use crate::tx::{ChangeScript, Channel, Delay};
@@ -27,6 +28,10 @@ use crate::units::{
 const RESTARTS_MAX: usize = 12;
 /// The session that pays what no meter counts.
 pub(super) const BY_HAND: u64 = 1;
+/// What a tick delivers at most, in watt-seconds.
+pub(super) const QUANTITY_MOST: u64 = 20_000;
+/// What it costs then, in msat, rounded up.
+pub(super) const TICK_MOST: u64 = 250_001;
 const PAYER_SEED: [u8; 32] = [1; 32];
 const PAYEE_SEED: [u8; 32] = [2; 32];
 
@@ -58,6 +63,8 @@ pub(super) struct Pair {
     pub(super) step: usize,
     pub(super) refusal: Option<NodeError>,
     pub(super) lost: Msat,
+    /// The payee's records that were found sound; what has not changed is not verified again.
+    pub(super) sound: BTreeMap<OutPoint, PayeeRecord>,
     trace: Trace,
 }
 
@@ -191,6 +198,7 @@ impl Pair {
             step: 0,
             refusal: None,
             lost: Msat::ZERO,
+            sound: BTreeMap::new(),
             trace,
         })
     }
@@ -380,8 +388,7 @@ impl Pair {
     pub(super) fn count_spend(&mut self, outpoint: OutPoint, kind: SpendKind) {
         let count = match kind {
             SpendKind::Settlement { .. } => Count::Settled,
-            SpendKind::Joint { top_up: None, .. } => Count::Closed,
-            SpendKind::Joint { top_up: Some(_), .. } => Count::ToppedUp,
+            SpendKind::Joint { .. } => Count::Closed,
             SpendKind::Refund => Count::Refunded,
         };
         if self.counted.insert((outpoint, count)) {

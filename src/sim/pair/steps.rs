@@ -6,7 +6,7 @@ use bitcoin::OutPoint;
 
 use super::Flaw;
 use super::counters::Count;
-use super::stage::{BY_HAND, Pair, tariff};
+use super::stage::{BY_HAND, Pair, QUANTITY_MOST, tariff};
 use crate::keys::Context;
 use crate::meter::{State, Window};
 use crate::node::Command;
@@ -168,18 +168,21 @@ impl Pair {
         let state = |end: Option<&crate::sim::world::Endpoint>| {
             end.and_then(|end| end.node().session(session)).map(|meter| meter.record().state())
         };
-        let seller = state(self.world.end(self.payee));
-        let buyer = state(self.world.end(self.payer));
+        let (seller, buyer) =
+            (state(self.world.end(self.payee)), state(self.world.end(self.payer)));
         // One side has lost a session that was never durable there: both start anew.
         let over = |state| matches!(state, None | Some(State::Ended));
         if over(seller) && over(buyer) {
             self.metered.now = None;
             return Ok(());
         }
-        if seller != Some(State::Active) {
+        // A seller that was off reads its meter before it delivers again.
+        let total = Quantity::new(self.metered.total)?;
+        self.command(self.payee, Command::Meter { session, total })?;
+        if state(self.world.end(self.payee)) != Some(State::Active) {
             return Ok(());
         }
-        let quantity = self.dice.within(1, 20_000);
+        let quantity = self.dice.within(1, QUANTITY_MOST);
         let cost = Msat::new(quantity.saturating_mul(25).div_euclid(2).saturating_add(1))?;
         self.metered.total = self.metered.total.saturating_add(quantity);
         self.metered.owed = self.metered.owed.saturating_add(cost);
@@ -199,11 +202,17 @@ impl Pair {
         self.metered.next = self.metered.next.saturating_add(1);
         let credit = Msat::new(self.dice.within(100_000, 3_000_000))?;
         let window = Window { credit, prepay: Msat::ZERO };
-        let (skew, tolerance) = (Seconds::new(30)?, Ppm::new(10_000)?);
+        let (skew, tolerance) = (Seconds::new(30)?, Ppm::new(0)?);
         let offer =
             Command::OfferSession { link, session, tariff: tariff()?, window, skew, tolerance };
         self.command(self.payee, offer)?;
-        let (budget, slack) = (Msat::new(10_000_000_000)?, Quantity::new(1_000_000)?);
+        // The buyer looks at what it is offered: a changed message may ask for anything.
+        let buyer = self.world.end(self.payer).ok_or(WorldError::NoSuchEnd)?;
+        let offered = buyer.node().session(session).map(|meter| meter.record().window());
+        if offered != Some(window) {
+            return Ok(());
+        }
+        let (budget, slack) = (Msat::new(10_000_000_000)?, Quantity::new(QUANTITY_MOST)?);
         let accept = Command::AcceptSession { session, outpoint, budget, slack };
         if self.command(self.payer, accept)? {
             self.metered.now = Some(session);
