@@ -15,6 +15,7 @@ mod pay;
 mod refund;
 mod restore;
 mod serve;
+mod soak;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     Mine(mine::Args),
     /// Measure every figure that this project claims, on this machine
     Bench(bench::Args),
+    /// Run simulated pairs with faults, and count what they lose
+    Soak(soak::Args),
 }
 
 impl Command {
@@ -63,6 +66,7 @@ impl Command {
             Self::Refund(args) => Ok(refund::run(args)?),
             Self::Mine(args) => Ok(mine::run(args)?),
             Self::Bench(args) => bench::run(args),
+            Self::Soak(args) => soak::run(args),
         }
     }
 }
