@@ -26,7 +26,10 @@ const LENGTH: usize = 65;
 #[non_exhaustive]
 pub enum SeedFileError {
     /// The mode lets others read or write it, so the seed may be known already.
-    #[error("seed file {} has mode {mode:04o}: others can read it; it must be 0600", path.display())]
+    #[error(
+        "seed file {} has mode {mode:04o}: others can read it; it must be 0600",
+        path.display()
+    )]
     OthersCanRead {
         /// The file.
         path: PathBuf,
@@ -40,7 +43,10 @@ pub enum SeedFileError {
         path: PathBuf,
     },
     /// It is not 64 hex digits and a newline.
-    #[error("seed file {} is malformed: {got} bytes, not 64 hex digits and a newline", path.display())]
+    #[error(
+        "seed file {} is malformed: {got} bytes, not 64 hex digits and a newline",
+        path.display()
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -144,7 +150,8 @@ fn mode(_: &fs::Metadata) -> u32 {
     0o600
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

@@ -29,8 +29,8 @@
 //! peer's name. (It cannot forge a voucher; it can cut, delay and mislead.)
 //!
 //! A peer has one link with at most 65 kB of an unfinished frame, 8 kB of read buffer, one message
-//! that waits for the owner and 256 kB that wait for it. Garbage, silence, a frame that does not end
-//! in time, a queue that it does not empty, and 64 refused messages in a row end its link and
+//! that waits for the owner and 256 kB that wait for it. Garbage, silence, a frame that does not
+//! end in time, a queue that it does not empty, and 64 refused messages in a row end its link and
 //! nothing else. Messages of all links come to the owner in turn, so a flood slows its sender.
 //!
 //! Rank 7, feature `rt`. Used by the command line and by whoever runs a node on an operating
@@ -157,7 +157,7 @@ pub enum Told {
         /// Why.
         error: NodeError,
     },
-    /// This listener was too slow, and so much was not told to it; [`Driver::look`] shows the state.
+    /// This listener was too slow, and so much was not told to it; [`Driver::look`] shows all.
     Missed(u64),
 }
 

@@ -44,8 +44,8 @@ impl ChainHost {
         Self::with(chain, None, PathBuf::new())
     }
 
-    /// Starts the chain whose blocks are in the file at `path`, or a new one: with mature coins, and
-    /// a tip of the present. Every script is run again.
+    /// Starts the chain whose blocks are in the file at `path`, or a new one: with mature coins,
+    /// and a tip of the present. Every script is run again.
     ///
     /// # Errors
     /// [`RemoteError::File`], [`RemoteError::BadBlock`], [`RemoteError::Chain`] without the feature
