@@ -120,6 +120,11 @@ pub(crate) const PUBLIC_EXCEPTIONS: &[Exception] = &[
         reason: "each answer of the machine is a type of its own",
     },
     Exception {
+        folder: "src/chain",
+        limit: 12,
+        reason: "a source and coins, each with its errors, and the heads of the simulated chain",
+    },
+    Exception {
         folder: "src/node",
         limit: 14,
         reason: "the one input and the one drain, with everything that they can hold",
