@@ -1,13 +1,15 @@
 //! The chain's news: each watched outpoint's status goes to its machine, and successors are taken.
 
+use alloc::vec::Vec;
+
 use bitcoin::{OutPoint, Txid};
 
 use super::effects::Event;
 use super::lineage::Side;
-use super::{Node, NodeError, Now};
+use super::{LinkId, Node, NodeError, Now};
 use crate::signer::{Past, Signer, SignerError};
-use crate::stream::payee::PayeeNews;
-use crate::stream::payer::{PayerNews, PayerRecord};
+use crate::stream::payee::{PayeeNews, PayeePhase};
+use crate::stream::payer::{PayerNews, PayerPhase, PayerRecord};
 use crate::stream::{SpendKind, StreamError};
 use crate::tx::seen::OutputStatus;
 use crate::units::Msat;
@@ -20,24 +22,42 @@ impl<S: Signer> Node<S> {
         outpoint: OutPoint,
         status: Option<&OutputStatus>,
     ) -> Result<(), NodeError> {
-        if let Some(asked) = self.asked.remove(&outpoint) {
-            let result = self.open_asked(now, &asked, status);
-            if let Err(error) = &result {
-                self.refuse(asked.link, asked.alias, error);
+        // Own channels first, and whatever becomes of what strangers say of the same output.
+        let payee = match self.payees.contains_key(&outpoint) {
+            true => self.payee_output(now, outpoint, status),
+            false => Ok(()),
+        };
+        let payer = match self.payers.contains_key(&outpoint) {
+            true => self.payer_output(outpoint, status),
+            false => Ok(()),
+        };
+        let shown = self.answer_asked(now, outpoint, status);
+        payee.and(payer).and(shown)
+    }
+
+    /// Answers everybody who showed the output.
+    fn answer_asked(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+        status: Option<&OutputStatus>,
+    ) -> Result<(), NodeError> {
+        let by_all = (outpoint, LinkId(u64::MIN))..=(outpoint, LinkId(u64::MAX));
+        let links: Vec<LinkId> = self.asked.range(by_all).map(|((_, link), _)| *link).collect();
+        let mut first = Ok(());
+        for link in links {
+            let Some(asked) = self.asked.remove(&(outpoint, link)) else { continue };
+            if let Err(error) = self.open_asked(now, &asked, status) {
+                self.refuse(link, asked.alias, &error);
+                first = first.and(Err(error));
             }
-            return result;
         }
-        if self.payees.contains_key(&outpoint) {
-            self.payee_output(outpoint, status)?;
-        }
-        if self.payers.contains_key(&outpoint) {
-            self.payer_output(outpoint, status)?;
-        }
-        Ok(())
+        first
     }
 
     fn payee_output(
         &mut self,
+        now: &Now,
         outpoint: OutPoint,
         status: Option<&OutputStatus>,
     ) -> Result<(), NodeError> {
@@ -48,6 +68,7 @@ impl<S: Signer> Node<S> {
             return Ok(());
         }
         let record = noticed.record();
+        let (before, held) = (slot.machine.phase(), slot.machine.paid());
         self.effects.put(record.key()?, &record.encode()?)?;
         slot.machine.apply(record)?;
         for news in noticed.news() {
@@ -58,7 +79,12 @@ impl<S: Signer> Node<S> {
                 PayeeNews::Unconfirmed => self.effects.tell(Event::Unconfirmed { outpoint }),
                 PayeeNews::Spent { by, kind, at } => {
                     self.effects.tell(Event::Spent { outpoint, by, kind, at });
-                    self.follow_spend(outpoint, kind);
+                    let stated = match kind {
+                        SpendKind::Settlement { paid, .. } => paid,
+                        _ => before.stated().unwrap_or(held),
+                    };
+                    let told = matches!(before, PayeePhase::Spent { by: was, .. } if was == by);
+                    self.follow_payee(now, outpoint, kind, stated, told)?;
                 }
                 PayeeNews::SpendUndone => self.effects.tell(Event::SpendUndone { outpoint }),
                 PayeeNews::Closed { .. } => {
@@ -70,22 +96,42 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    /// Of several settlements that this payee signed the chain has chosen one: its sessions go on
-    /// where that one leads.
-    fn follow_spend(&mut self, from: OutPoint, kind: SpendKind) {
-        let Some((to, _, start)) = kind.successor() else { return };
-        let parent = self.payees.get(&to).and_then(|slot| slot.parent);
-        if let Some((_, stated)) = parent.filter(|(parent, _)| *parent == from) {
-            self.move_sessions(from, to, stated, start);
+    /// A rollover or top-up is seen: the sessions go on where it leads.
+    fn follow_payee(
+        &mut self,
+        now: &Now,
+        from: OutPoint,
+        kind: SpendKind,
+        stated: Msat,
+        told: bool,
+    ) -> Result<(), NodeError> {
+        let Some((to, capacity, _)) = kind.successor() else { return Ok(()) };
+        let Some(next) = self.payees.get(&to) else { return Ok(()) };
+        let start = next.machine.start();
+        self.move_sessions(from, to, stated, start)?;
+        if !told {
+            self.effects.tell(Event::RolledOver { from, to, capacity });
+            self.effects.look_up(to);
         }
+        self.count_paid(now, to)
     }
 
     /// The spend is buried: the record goes, and successors that it did not make go with it.
     fn forget_payee(&mut self, outpoint: OutPoint, by: Option<Txid>) -> Result<(), NodeError> {
-        for gone in self.void_descendants(Side::Payee, outpoint, by).into_iter().chain([outpoint]) {
-            if self.payees.remove(&gone).is_some_and(|slot| slot.parent.is_some()) {
-                self.delete_parent(Side::Payee, gone)?;
+        let void = self.void_descendants(Side::Payee, outpoint, by);
+        for next in self.children(Side::Payee, outpoint) {
+            // What the spend made stands by itself from now on.
+            self.delete_parent(Side::Payee, next)?;
+            if let Some(slot) = self.payees.get_mut(&next) {
+                slot.parent = None;
             }
+        }
+        for gone in void.into_iter().chain([outpoint]) {
+            self.payees.remove(&gone);
+            for names in self.links.values_mut() {
+                names.retain(|_, named| *named != gone);
+            }
+            self.delete_parent(Side::Payee, gone)?;
             self.effects.delete(crate::stream::payee::PayeeRecord::key_of(gone)?)?;
             forgotten(self.signer.forget(gone))?;
         }
@@ -105,6 +151,10 @@ impl<S: Signer> Node<S> {
             return Ok(());
         }
         let record = noticed.record();
+        let stated = match slot.machine.phase() {
+            PayerPhase::Leaving { stated } => stated,
+            _ => slot.machine.signed(),
+        };
         self.effects.put(record.key()?, &record.encode()?)?;
         slot.machine.apply(record)?;
         let mut closed = false;
@@ -116,9 +166,15 @@ impl<S: Signer> Node<S> {
                 PayerNews::Unconfirmed => self.effects.tell(Event::Unconfirmed { outpoint }),
                 PayerNews::Spent { by, kind, at } => {
                     self.effects.tell(Event::Spent { outpoint, by, kind, at });
-                    self.continue_payer(outpoint, kind, noticed.successor())?;
+                    let stated = match kind {
+                        SpendKind::Settlement { paid, .. } => paid,
+                        _ => stated,
+                    };
+                    self.continue_payer(outpoint, stated, noticed.successor())?;
                 }
-                PayerNews::SettledAboveSigned { .. } => {}
+                PayerNews::SettledAboveSigned { paid, signed } => {
+                    self.effects.tell(Event::SettledAboveSigned { outpoint, paid, signed });
+                }
                 PayerNews::SpendUndone => self.effects.tell(Event::SpendUndone { outpoint }),
                 PayerNews::Closed => closed = true,
             }
@@ -133,37 +189,29 @@ impl<S: Signer> Node<S> {
     fn continue_payer(
         &mut self,
         from: OutPoint,
-        kind: SpendKind,
+        stated: Msat,
         successor: Option<&PayerRecord>,
     ) -> Result<(), NodeError> {
         let Some(successor) = successor.cloned() else { return Ok(()) };
         let to = successor.outpoint();
-        if self.payers.contains_key(&to) {
-            return Ok(());
+        if let Some(known) = self.payers.get(&to) {
+            let start = known.machine.start();
+            return self.move_sessions(from, to, stated, start);
         }
         let (capacity, start) = (successor.capacity(), successor.start());
-        let stated = match kind {
-            SpendKind::Settlement { paid, .. } => paid,
-            SpendKind::Joint { .. } | SpendKind::Refund => self.slot(from)?.machine.signed(),
-        };
-        self.adopt_payer(successor, Some((from, stated)))?;
+        self.adopt_payer(successor, Some(from))?;
         let machine = self.slot(to)?.machine.clone();
         let past = Past::Descends { from, carried: start };
         match machine.register(&mut self.signer, past) {
             Ok(()) => {}
-            // After a restart the signer knows neither, or less than was settled: the payee's word
-            // comes first.
-            Err(StreamError::Signer(
-                SignerError::UnknownChannel { .. }
-                | SignerError::AboveExposure { .. }
-                | SignerError::MustResume { .. },
-            )) => {
+            // After a restart the signer knows too little: the payee's word comes first.
+            Err(StreamError::Signer(_)) => {
                 let record = machine.record().clone().into_unsure();
                 self.slot_mut(to)?.machine.apply(&record)?;
             }
             Err(error) => return Err(error.into()),
         }
-        self.move_sessions(from, to, stated, start);
+        self.move_sessions(from, to, stated, start)?;
         self.effects.tell(Event::RolledOver { from, to, capacity });
         self.effects.look_up(to);
         match self.slot(to)?.link {
@@ -173,24 +221,24 @@ impl<S: Signer> Node<S> {
     }
 
     fn forget_payer(&mut self, outpoint: OutPoint, by: Option<Txid>) -> Result<(), NodeError> {
-        for gone in self.void_descendants(Side::Payer, outpoint, by).into_iter().chain([outpoint]) {
+        let void = self.void_descendants(Side::Payer, outpoint, by);
+        for next in self.children(Side::Payer, outpoint) {
+            // What the spend made stands by itself from now on.
+            self.delete_parent(Side::Payer, next)?;
+            if let Some(slot) = self.payers.get_mut(&next) {
+                slot.parent = None;
+            }
+        }
+        for gone in void.into_iter().chain([outpoint]) {
+            self.delete_parent(Side::Payer, gone)?;
             if let Some(slot) = self.payers.remove(&gone) {
                 self.aliases.remove(&slot.alias);
-                if slot.parent.is_some() {
-                    self.delete_parent(Side::Payer, gone)?;
-                }
             }
             self.effects.delete(PayerRecord::key_of(gone)?)?;
             forgotten(self.signer.forget(gone))?;
         }
         self.effects.tell(Event::Closed { outpoint });
         Ok(())
-    }
-
-    /// How much of what was paid on `from` a sibling outpoint already counts.
-    pub(super) fn parent_of(&self, outpoint: OutPoint) -> Option<(OutPoint, Msat)> {
-        let payee = self.payees.get(&outpoint).and_then(|slot| slot.parent);
-        payee.or_else(|| self.payers.get(&outpoint).and_then(|slot| slot.parent))
     }
 }
 

@@ -5,14 +5,19 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction, Txid};
 
-use super::LinkId;
-use crate::meter::Statement;
+use super::{LinkId, NodeError};
 use crate::meter::tariff::TariffHash;
+use crate::meter::{Statement, Window};
 use crate::store::{Batch, Durability, Key, Store, StoreError};
 use crate::stream::{SpendKind, Terms};
 use crate::tx::JointSpend;
-use crate::units::{ChannelAlias, Height, Msat, Sat, SessionId, UtcSeconds};
+use crate::units::{ChannelAlias, Height, Msat, Ppm, Sat, Seconds, SessionId, UtcSeconds};
 use crate::wire::{Message, Refusal};
+
+/// 4,096 records: the most that one input writes, a settlement of 92 channels with all sessions.
+const INPUT_ENTRIES: usize = 4_096;
+/// 8 MiB: as many sessions with the largest tariffs, and the channels.
+const INPUT_BYTES: usize = 8_388_608;
 
 /// Everything that one drain produced, locked until its records are durable.
 ///
@@ -109,6 +114,12 @@ pub enum Event {
         session: SessionId,
         /// Its tariff.
         tariff: TariffHash,
+        /// What the buyer would risk: `prepay` of its own money, beside the budget.
+        window: Window,
+        /// How far a stamp may be from the buyer's clock.
+        skew: Seconds,
+        /// How far the seller's meter may be above the buyer's.
+        tolerance: Ppm,
     },
     /// Service may be delivered (seller), or is expected (buyer).
     ServiceOn {
@@ -156,6 +167,16 @@ pub enum Event {
         kind: SpendKind,
         /// At which height, if it has confirmed.
         at: Option<Height>,
+    },
+    /// The payee has settled more than this payer knows to have signed: it lost its memory, or its
+    /// key is in other hands.
+    SettledAboveSigned {
+        /// The channel.
+        outpoint: OutPoint,
+        /// What the settlement states.
+        paid: Msat,
+        /// What this payer knew of.
+        signed: Msat,
     },
     /// A reorg has undone the spend.
     SpendUndone {
@@ -233,6 +254,19 @@ impl Effects {
             && self.out.broadcasts.is_empty()
             && self.out.look_ups.is_empty()
             && self.out.events.is_empty()
+    }
+
+    /// Refuses an input that might not fit the drain's one commit any more.
+    pub(super) fn check_room(&self) -> Result<(), NodeError> {
+        let entries = self.batch.len().saturating_add(INPUT_ENTRIES);
+        let bytes = self.batch.bytes().saturating_add(INPUT_BYTES);
+        if entries > Batch::ENTRIES_MAX || bytes > Batch::BYTES_MAX {
+            return Err(NodeError::TooMany {
+                what: "writes of one drain",
+                max: Batch::ENTRIES_MAX,
+            });
+        }
+        Ok(())
     }
 
     /// A record that must be durable before anything of this drain leaves.

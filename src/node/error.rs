@@ -6,6 +6,7 @@ use super::LinkId;
 use crate::meter::MeterError;
 use crate::meter::tariff::TariffError;
 use crate::signer::SignerError;
+use crate::signer::budget::Budget;
 use crate::store::StoreError;
 use crate::stream::StreamError;
 use crate::tx::TxError;
@@ -48,6 +49,18 @@ pub enum NodeError {
     SessionExists {
         /// Which.
         session: SessionId,
+    },
+    /// The session is not over, or its channel pays another one that is not.
+    #[error("session {session} is not over")]
+    Busy {
+        /// Which.
+        session: SessionId,
+    },
+    /// The channel is here already.
+    #[error("channel {outpoint} is known already")]
+    ChannelExists {
+        /// Which.
+        outpoint: OutPoint,
     },
     /// This node offers no terms.
     #[error("this node is no payee")]
@@ -106,6 +119,8 @@ impl NodeError {
             | Self::NoChannel { .. }
             | Self::NoSession { .. }
             | Self::TooMany { .. }
+            | Self::Busy { .. }
+            | Self::ChannelExists { .. }
             | Self::WrongFunding { .. } => Blame::Us,
             Self::NoAlias { .. }
             | Self::SessionExists { .. }
@@ -119,6 +134,34 @@ impl NodeError {
             Self::Store(error) => error.blame(),
             Self::Wire(error) => error.blame(),
         }
+    }
+
+    /// Whether the same may go well later, without anybody's doing.
+    pub(super) const fn heals(&self) -> bool {
+        let (Self::Signer(error) | Self::Stream(StreamError::Signer(error))) = self else {
+            return matches!(self, Self::NoTip);
+        };
+        match error {
+            SignerError::ClockBackwards { .. } => true,
+            SignerError::OverBudget { budget, .. } => !matches!(budget, Budget::Session),
+            _ => false,
+        }
+    }
+
+    /// Whether a peer's message failed by this node's own limits, and not by what it said.
+    pub(super) const fn is_ours(&self) -> bool {
+        matches!(
+            self,
+            Self::NoTip
+                | Self::Store(_)
+                | Self::Signer(_)
+                | Self::Stream(
+                    StreamError::Signer(_)
+                        | StreamError::Store(_)
+                        | StreamError::MustResume { .. }
+                        | StreamError::WrongPhase { .. }
+                )
+        )
     }
 }
 

@@ -12,7 +12,6 @@ use bitcoin::{OutPoint, Txid};
 use super::{Node, NodeError};
 use crate::signer::Signer;
 use crate::store::{Key, envelope};
-use crate::units::Msat;
 use crate::wire;
 
 /// The store's room byte of the node's own records, and which of them these are.
@@ -40,19 +39,17 @@ impl<S: Signer> Node<S> {
     /// | bytes | field, numbers big-endian |
     /// | --- | --- |
     /// | 32 + 4 | the predecessor's outpoint |
-    /// | 8 | what its spend states, msat |
     pub(super) fn put_parent(
         &mut self,
         side: Side,
         outpoint: OutPoint,
-        parent: Option<(OutPoint, Msat)>,
+        parent: Option<OutPoint>,
     ) -> Result<(), NodeError> {
-        let Some((from, stated)) = parent else { return Ok(()) };
+        let Some(from) = parent else { return Ok(()) };
         let key = key(side, outpoint)?;
-        let mut body = Vec::with_capacity(44);
+        let mut body = Vec::with_capacity(36);
         body.extend_from_slice(from.txid.as_byte_array());
         body.extend_from_slice(&from.vout.to_be_bytes());
-        body.extend_from_slice(&stated.to_msat().to_be_bytes());
         Ok(self.effects.put(key, &envelope::seal(&key, VERSION, &body))?)
     }
 
@@ -71,13 +68,12 @@ impl<S: Signer> Node<S> {
         let outpoint = read_outpoint(&mut of)?;
         let mut from = wire::Reader::new(envelope::open(key, VERSION, bytes)?);
         let parent = read_outpoint(&mut from)?;
-        let stated = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
         if side == Side::Payee.byte() {
             if let Some(slot) = self.payees.get_mut(&outpoint) {
-                slot.parent = Some((parent, stated));
+                slot.parent = Some(parent);
             }
         } else if let Some(slot) = self.payers.get_mut(&outpoint) {
-            slot.parent = Some((parent, stated));
+            slot.parent = Some(parent);
         }
         Ok(())
     }
@@ -104,9 +100,8 @@ impl<S: Signer> Node<S> {
         void
     }
 
-    fn children(&self, side: Side, outpoint: OutPoint) -> Vec<OutPoint> {
-        let of =
-            |parent: Option<(OutPoint, Msat)>| parent.is_some_and(|(from, _)| from == outpoint);
+    pub(super) fn children(&self, side: Side, outpoint: OutPoint) -> Vec<OutPoint> {
+        let of = |parent: Option<OutPoint>| parent == Some(outpoint);
         match side {
             Side::Payee => {
                 let slots = self.payees.iter().filter(|(_, slot)| of(slot.parent));

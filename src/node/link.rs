@@ -18,6 +18,8 @@ use crate::wire::{self, Change, Message, Pong, Refusal, Refused};
 impl<S: Signer> Node<S> {
     pub(super) fn disconnected(&mut self, link: LinkId) {
         self.links.remove(&link);
+        self.asked.retain(|(_, shown), _| *shown != link);
+        self.offers.retain(|(from, _), _| *from != link);
         for slot in self.payees.values_mut() {
             if slot.at.is_some_and(|(at, _)| at == link) {
                 slot.at = None;
@@ -46,6 +48,7 @@ impl<S: Signer> Node<S> {
         if let Err(error) = &result {
             match alias {
                 Some(alias) => self.refuse(link, alias, error),
+                None if error.is_ours() => {}
                 None => self.effects.tell(Event::Misbehaved { link, message: name }),
             }
         }
@@ -79,11 +82,7 @@ impl<S: Signer> Node<S> {
             Message::Refused(m) => {
                 let (alias, code) = (m.alias, m.code);
                 self.effects.tell(Event::Refused { link, alias, code });
-                // The payee has lost it, or was away when it was funded: it is shown again.
-                match self.payer_named(link, alias) {
-                    Ok(outpoint) if code == Refusal::UnknownChannel => self.show(link, outpoint),
-                    _ => Ok(()),
-                }
+                self.receive_refused(link, m)
             }
             // What only informs: the session's own readings say the same.
             Message::CloseSigned(_)
@@ -113,7 +112,11 @@ impl<S: Signer> Node<S> {
             return Err(NodeError::TooMany { what: "channels on a link", max: ALIASES_MAX });
         }
         names.insert(alias, outpoint);
-        if let Some(slot) = self.payees.get_mut(&outpoint) {
+        // A name proves nothing: who was here first stays, until a new voucher says otherwise.
+        let links = &self.links;
+        if let Some(slot) = self.payees.get_mut(&outpoint)
+            && slot.at.is_none_or(|(at, _)| at == link || !links.contains_key(&at))
+        {
             slot.at = Some((link, alias));
         }
         Ok(())

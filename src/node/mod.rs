@@ -42,8 +42,8 @@ pub use error::NodeError;
 use crate::keys::{Context, Entropy};
 use crate::meter::Window;
 use crate::meter::tariff::Tariff;
-use crate::signer::Signer;
 use crate::signer::budget::Ahead;
+use crate::signer::{Signer, SignerError};
 use crate::store::Store;
 use crate::stream::payer::{Ending, Opening, PayerRecord};
 use crate::stream::{Payee, Payer, Terms, View};
@@ -53,7 +53,7 @@ use crate::units::{
     ChannelAlias, FeeRate, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds,
 };
 use crate::wire::Message;
-use session::SessionSlot;
+use session::{Offer, SessionSlot};
 
 /// 4,096: what a payee on one connection may hold open by name; each costs about 100 bytes.
 const ALIASES_MAX: usize = 4_096;
@@ -197,7 +197,8 @@ pub enum Command {
     OfferSession {
         /// Whom.
         link: LinkId,
-        /// The session's id, unique for this pair.
+        /// The session's id, unique among the buyer's and the seller's sessions: best drawn at
+        /// random, so that no third party can guess it.
         session: SessionId,
         /// The tariff.
         tariff: Tariff,
@@ -228,6 +229,8 @@ pub enum Command {
     },
     /// Ends a session.
     EndSession(SessionId),
+    /// Forgets a session that has ended, and writes off what it is still owed.
+    ForgetSession(SessionId),
 }
 
 /// Many channels, sessions and peers of one machine.
@@ -238,8 +241,10 @@ pub struct Node<S> {
     tip: Option<Tip>,
     payees: BTreeMap<OutPoint, PayeeSlot>,
     payers: BTreeMap<OutPoint, PayerSlot>,
-    /// Channels that payers show and the chain was asked about.
-    asked: BTreeMap<OutPoint, payee::Asked>,
+    /// Channels that payers show and the chain was asked about, by the link that shows them.
+    asked: BTreeMap<(OutPoint, LinkId), payee::Asked>,
+    /// Sessions that sellers offer and the caller has not taken.
+    offers: BTreeMap<(LinkId, SessionId), Offer>,
     /// The names that each peer uses for a payee's channels.
     links: BTreeMap<LinkId, BTreeMap<ChannelAlias, OutPoint>>,
     /// The names that this node uses for its payer's channels.
@@ -257,9 +262,10 @@ pub struct Node<S> {
 #[derive(Debug)]
 struct PayeeSlot {
     machine: Payee,
+    /// The first connection that named it, or the last that brought a new voucher.
     at: Option<(LinkId, ChannelAlias)>,
-    /// The outpoint whose spend made this one, and the amount which that spend states.
-    parent: Option<(OutPoint, Msat)>,
+    /// The outpoint whose spend makes this one, until that is buried.
+    parent: Option<OutPoint>,
 }
 
 /// A payer's channel and where its payee is.
@@ -274,7 +280,8 @@ struct PayerSlot {
     resend_at: Option<UtcSeconds>,
     /// A top-up that the payee has not signed yet, or that waits for the coins' witnesses.
     top_up: Option<payer::PendingTopUp>,
-    parent: Option<(OutPoint, Msat)>,
+    /// As the payee's.
+    parent: Option<OutPoint>,
 }
 
 /// A voucher that is to be signed and sent.
@@ -309,6 +316,7 @@ impl<S: Signer> Node<S> {
             payees: BTreeMap::new(),
             payers: BTreeMap::new(),
             asked: BTreeMap::new(),
+            offers: BTreeMap::new(),
             aliases: BTreeMap::new(),
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -323,8 +331,10 @@ impl<S: Signer> Node<S> {
     ///
     /// # Errors
     /// Whatever the input gets wrong; the machines are as they were. A refused message is answered
-    /// to the peer all the same.
+    /// to the peer all the same. [`NodeError::TooMany`] writes: flush, then repeat the input.
     pub fn handle(&mut self, now: &Now, input: Input) -> Result<(), NodeError> {
+        // Before anything is decided: a batch that fills up midway would part memory and store.
+        self.effects.check_room()?;
         match input {
             Input::Connected(link) => {
                 self.links.entry(link).or_default();
@@ -358,9 +368,17 @@ impl<S: Signer> Node<S> {
     pub fn flush(&mut self, now: &Now, store: &mut dyn Store) -> Result<Outbox, NodeError> {
         let mut outbox = Outbox::default();
         loop {
-            let waiting = core::mem::take(&mut self.waiting);
+            let mut waiting = core::mem::take(&mut self.waiting);
             let ahead = waiting.first().map(|(_, ahead)| *ahead);
-            let staged = match self.signer.reserve(now.time, ahead)? {
+            let reserved = match self.signer.reserve(now.time, ahead) {
+                // The budgets wait for their clock; what was decided without them does not.
+                Err(SignerError::ClockBackwards { .. }) => {
+                    self.waiting = core::mem::take(&mut waiting);
+                    None
+                }
+                reserved => reserved?,
+            };
+            let staged = match reserved {
                 Some(reservation) => Some(reservation.stage(self.effects.batch_for_barrier())?),
                 None => None,
             };
@@ -411,9 +429,14 @@ impl<S: Signer> Node<S> {
         self.payers.values().map(|slot| &slot.machine)
     }
 
-    /// A session's meter.
+    /// A session's meter; none once it is forgotten.
     pub fn session(&self, session: SessionId) -> Option<&crate::meter::Session> {
         self.sessions.get(&session).map(SessionSlot::meter)
+    }
+
+    /// What a seller offers and the caller has not taken: its tariff and its window.
+    pub fn offer(&self, link: LinkId, session: SessionId) -> Option<&crate::meter::Session> {
+        self.offers.get(&(link, session)).map(|offer| &offer.meter)
     }
 
     /// The signer, for budgets and registrations.
@@ -482,6 +505,7 @@ impl<S: Signer> Node<S> {
             }
             Command::Meter { session, total } => self.meter(now, session, total),
             Command::EndSession(session) => self.end_session(now, session),
+            Command::ForgetSession(session) => self.forget_session(session),
         }
     }
 }

@@ -26,6 +26,12 @@ pub(super) struct Asked {
     pub(super) claimed: Msat,
 }
 
+/// 64 channels that one link shows before the chain has answered for the first.
+const ASKED_MAX: usize = 64;
+/// 8 outpoints that top-ups of one channel could make: fee bumps, and coins that were spent
+/// elsewhere. A payer signs them for nothing, so there must be an end to them.
+pub(super) const SUCCESSORS_MAX: usize = 8;
+
 impl<S: Signer> Node<S> {
     fn terms(&self) -> Result<&Terms, NodeError> {
         self.config.terms.as_ref().ok_or(NodeError::NotAPayee)
@@ -51,11 +57,18 @@ impl<S: Signer> Node<S> {
             return Err(StreamError::WrongNetwork { want, got }.into());
         };
         let outpoint = open.outpoint;
-        let known = self.payees.get(&outpoint);
-        if known.is_some_and(|slot| !slot.machine.is_fresh() || slot.parent.is_some()) {
-            // Shown again, or a rollover that this payee made itself.
-            self.name(link, open.alias, outpoint)?;
-            return self.answer_standing(link, open.alias, outpoint);
+        let change = change_from_wire(open.change)?;
+        if let Some(slot) = self.payees.get(&outpoint) {
+            // Before the first voucher whoever showed it may have named another's change script.
+            let fresh = slot.machine.is_fresh() && slot.parent.is_none();
+            if !fresh || *slot.machine.channel().change() == change {
+                // Shown again, or a rollover that this payee made itself.
+                self.name(link, open.alias, outpoint)?;
+                return self.present(link, open.alias, outpoint);
+            }
+        }
+        if self.asked.keys().filter(|(_, shown)| *shown == link).count() >= ASKED_MAX {
+            return Err(NodeError::TooMany { what: "openings on a link", max: ASKED_MAX });
         }
         if self.payees.len().saturating_add(self.asked.len()) >= CHANNELS_MAX {
             return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
@@ -66,10 +79,13 @@ impl<S: Signer> Node<S> {
             payer: open.payer,
             delay: Delay::new(open.delay.get())?,
             outpoint,
-            change: change_from_wire(open.change)?,
+            change,
             terms: open.terms_hash,
         };
-        self.asked.insert(outpoint, Asked { link, alias: open.alias, request, claimed: open.paid });
+        self.asked.insert(
+            (outpoint, link),
+            Asked { link, alias: open.alias, request, claimed: open.paid },
+        );
         self.effects.look_up(outpoint);
         Ok(())
     }
@@ -83,30 +99,36 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let view = self.view(now.time)?;
         let terms = self.terms()?;
-        let record = Payee::open(&self.context, terms, &asked.request, status, &view)?;
-        let (outpoint, capacity) = (asked.request.outpoint, record.capacity());
-        if self.payees.remove(&outpoint).is_some() {
-            // Nothing was paid yet, so a payer that lost its memory may name another change script.
-            self.signer.forget(outpoint)?;
+        let outpoint = asked.request.outpoint;
+        // Opened by another link, or made by a top-up, since this one asked: what is held stays.
+        let known = self.payees.get(&outpoint);
+        let kept = known.is_some_and(|slot| {
+            let same = *slot.machine.channel().change() == asked.request.change;
+            same || !slot.machine.is_fresh() || slot.parent.is_some()
+        });
+        if !kept {
+            let record = Payee::open(&self.context, terms, &asked.request, status, &view)?;
+            let capacity = record.capacity();
+            if known.is_some() {
+                self.signer.forget(outpoint)?;
+            }
+            let parent = self.parent_by_spend(outpoint.txid);
+            self.adopt_payee(&record, parent)?;
+            self.effects.tell(Event::Opened { outpoint, capacity });
+            if asked.claimed > Msat::ZERO {
+                let claimed = asked.claimed;
+                self.effects.tell(Event::RecoveredOnPayersWord { outpoint, claimed });
+            }
         }
-        let parent = self.parent_by_spend(outpoint.txid);
-        self.adopt_payee(&record, parent)?;
         self.name(asked.link, asked.alias, outpoint)?;
-        self.effects.tell(Event::Opened { outpoint, capacity });
-        if asked.claimed > Msat::ZERO {
-            let claimed = asked.claimed;
-            self.effects.tell(Event::RecoveredOnPayersWord { outpoint, claimed });
-        }
-        self.answer_standing(asked.link, asked.alias, outpoint)
+        self.present(asked.link, asked.alias, outpoint)
     }
 
     /// The channel that `txid` spends, as far as this payee knows: of a rollover that it signed
     /// before it lost its store.
-    fn parent_by_spend(&self, txid: bitcoin::Txid) -> Option<(OutPoint, Msat)> {
+    fn parent_by_spend(&self, txid: bitcoin::Txid) -> Option<OutPoint> {
         self.payees.iter().find_map(|(outpoint, slot)| match slot.machine.phase() {
-            PayeePhase::Spent { by, stated, .. } if by == txid => {
-                Some((*outpoint, stated.unwrap_or(slot.machine.paid())))
-            }
+            PayeePhase::Spent { by, .. } if by == txid => Some(*outpoint),
             _ => None,
         })
     }
@@ -115,16 +137,18 @@ impl<S: Signer> Node<S> {
     pub(super) fn adopt_payee(
         &mut self,
         record: &PayeeRecord,
-        parent: Option<(OutPoint, Msat)>,
+        parent: Option<OutPoint>,
     ) -> Result<(), NodeError> {
+        if self.payees.len() >= CHANNELS_MAX {
+            return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
+        }
         let base = self.terms()?.base;
         let machine = Payee::load(&self.context, base, record.clone())?;
         let stated = record.phase().stated();
         self.signer.register(machine.channel(), Role::Payee { stated })?;
         self.effects.put(record.key()?, &record.encode()?)?;
         self.put_parent(Side::Payee, record.outpoint(), parent)?;
-        let at =
-            parent.and_then(|(outpoint, _)| self.payees.get(&outpoint)).and_then(|slot| slot.at);
+        let at = parent.and_then(|outpoint| self.payees.get(&outpoint)).and_then(|slot| slot.at);
         self.payees.insert(record.outpoint(), PayeeSlot { machine, at, parent });
         Ok(())
     }
@@ -158,15 +182,23 @@ impl<S: Signer> Node<S> {
             self.name(link, resume.alias, outpoint)?;
         }
         let outpoint = self.named(link, resume.alias)?;
+        self.present(link, resume.alias, outpoint)
+    }
+
+    /// What this payee holds of a channel: its best voucher, if there is one. Nothing of the
+    /// sessions on it, because whoever knows the outpoint may ask.
+    fn present(
+        &mut self,
+        link: LinkId,
+        alias: ChannelAlias,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
         let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        match slot.machine.best() {
-            Some(Voucher { paid, signature }) => {
-                let change = change_to_wire(slot.machine.channel().change());
-                self.effects.send(link, Best { outpoint, paid, signature, change });
-            }
-            None => self.answer_standing(link, resume.alias, outpoint)?,
-        }
-        self.resend_claims(link, outpoint);
+        let Some(Voucher { paid, signature }) = slot.machine.best() else {
+            return self.answer_standing(link, alias, outpoint);
+        };
+        let change = change_to_wire(slot.machine.channel().change());
+        self.effects.send(link, Best { outpoint, paid, signature, change });
         Ok(())
     }
 
@@ -181,19 +213,44 @@ impl<S: Signer> Node<S> {
         let view = self.view(now.time)?;
         let slot = self.payees.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let voucher = Voucher { paid: message.paid, signature: message.signature };
+        let presented = slot.machine.best();
         let accepted = slot.machine.accept(&self.context, voucher, &view)?;
         let paid = accepted.paid();
-        if accepted.is_new() {
+        let is_new = accepted.is_new();
+        if is_new {
             let record = accepted.record();
             // P4: the record is in the batch before the acknowledgement is in the outbox.
             self.effects.put(record.key()?, &record.encode()?)?;
             slot.machine.apply(record)?;
             let gained = accepted.gained();
             self.effects.tell(Event::Received { outpoint, gained, paid });
-            self.count_paid(now, outpoint)?;
         }
         self.effects.send(link, Ack { alias: message.alias, paid });
+        // Anybody can repeat the voucher that is presented; only the payer can make another.
+        if presented != Some(voucher) {
+            self.payer_is_at(link, message.alias, outpoint);
+        }
+        if is_new {
+            self.follow_payer(outpoint)?;
+            self.count_paid(now, outpoint)?;
+        }
         Ok(())
+    }
+
+    fn payer_is_at(&mut self, link: LinkId, alias: ChannelAlias, outpoint: OutPoint) {
+        if let Some(slot) = self.payees.get_mut(&outpoint) {
+            slot.at = Some((link, alias));
+        }
+        self.sessions_are_at(link, outpoint);
+    }
+
+    /// The payer pays on a successor, so it has seen the spend that makes it before this side did.
+    fn follow_payer(&mut self, to: OutPoint) -> Result<(), NodeError> {
+        let Some(slot) = self.payees.get(&to) else { return Ok(()) };
+        let (Some(from), start) = (slot.parent, slot.machine.start()) else { return Ok(()) };
+        let Some(before) = self.payees.get(&from) else { return Ok(()) };
+        let stated = before.machine.phase().stated().unwrap_or_else(|| before.machine.paid());
+        self.move_sessions(from, to, stated, start)
     }
 
     /// Settles channels in one transaction: stores the promises and the successors, then sends.
@@ -217,18 +274,18 @@ impl<S: Signer> Node<S> {
         )?;
         let promises = machines
             .iter()
-            .map(|machine| Ok((machine.promise(&settlement)?, machine.paid())))
+            .map(|machine| Ok(machine.promise(&settlement)?))
             .collect::<Result<Vec<_>, NodeError>>()?;
         let signatures = self.sign_settlement(now, &settlement)?;
         let tx = settlement.finish(&signatures, Vec::new())?;
-        for ((record, successor), stated) in promises {
+        for (record, successor) in promises {
             let from = record.outpoint();
             self.effects.put(record.key()?, &record.encode()?)?;
             let slot = self.payees.get_mut(&from);
             let slot = slot.ok_or(NodeError::NoChannel { outpoint: from })?;
             slot.machine.apply(&record)?;
             if let Some(successor) = successor {
-                self.continue_payee(from, stated, &successor)?;
+                self.continue_payee(from, &successor)?;
             }
         }
         self.send_to_chain(tx)
@@ -247,21 +304,13 @@ impl<S: Signer> Node<S> {
             .collect()
     }
 
-    /// The channel goes on at another outpoint that a payee's signature makes.
-    fn continue_payee(
-        &mut self,
-        from: OutPoint,
-        stated: Msat,
-        successor: &PayeeRecord,
-    ) -> Result<(), NodeError> {
-        let (to, capacity) = (successor.outpoint(), successor.capacity());
-        if self.payees.contains_key(&to) {
+    /// Keeps the outpoint that a payee's signature could make. Its sessions follow only when the
+    /// spend is seen, or paid upon: it may never come, and the payer pays where it was until then.
+    fn continue_payee(&mut self, from: OutPoint, successor: &PayeeRecord) -> Result<(), NodeError> {
+        if self.payees.contains_key(&successor.outpoint()) {
             return Ok(());
         }
-        self.adopt_payee(successor, Some((from, stated)))?;
-        self.move_sessions(from, to, stated, successor.start());
-        self.effects.tell(Event::RolledOver { from, to, capacity });
-        Ok(())
+        self.adopt_payee(successor, Some(from))
     }
 
     pub(super) fn receive_close(
@@ -311,16 +360,21 @@ impl<S: Signer> Node<S> {
             carried,
         };
         let (from, to) = self.terms()?.capacity;
-        if proposal.capacity < from || proposal.capacity > to {
-            let got = proposal.capacity;
+        let got = proposal.capacity;
+        if got < from || got > to {
             return Err(StreamError::CapacityOutOfTerms { got, from, to }.into());
         }
         let answer = slot.machine.answer_top_up(&self.context, &proposal, script, &view)?;
+        let known = self.payees.contains_key(&answer.successor().outpoint());
+        let made = self.payees.values().filter(|slot| slot.parent == Some(outpoint)).count();
+        if !known && made >= SUCCESSORS_MAX {
+            return Err(NodeError::TooMany { what: "top-ups", max: SUCCESSORS_MAX });
+        }
         let spend = answer.spend();
         let signature = self.signer.sign(&Request::TopUp { spend }, now.time, &now.aux)?;
         let txid = spend.transaction().compute_txid();
         self.promise(outpoint, answer.record())?;
-        self.continue_payee(outpoint, request.paid, answer.successor())?;
+        self.continue_payee(outpoint, answer.successor())?;
         let (alias, paid) = (request.alias, request.paid);
         self.effects.send(link, TopUpSigned { alias, paid, txid, signature });
         Ok(())

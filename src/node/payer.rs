@@ -7,7 +7,9 @@ use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness, secp256k1::schnorr};
 use super::effects::Event;
 use super::lineage::Side;
 use super::link::{chain_hash, change_from_wire, change_to_wire, coins_to_wire};
+use super::payee::SUCCESSORS_MAX;
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot, Payment};
+use crate::signer::budget::Ahead;
 use crate::signer::{KeyName, Past, Signer, SignerError};
 use crate::stream::payer::{Ending, Opening, PayerRecord, TopUpStep};
 use crate::stream::{Payer, StreamError, Terms};
@@ -59,12 +61,19 @@ impl<S: Signer> Node<S> {
         if !right {
             return Err(NodeError::WrongFunding { vout });
         }
+        if let Some(link) = link.filter(|link| !self.links.contains_key(link)) {
+            return Err(NodeError::NoLink { link });
+        }
         let outpoint = OutPoint { txid: funding.compute_txid(), vout };
-        let (record, _, _) = opening.funded(outpoint);
-        // P4: the refund leaf's only copy is durable before there is anything to refund.
-        self.effects.put(Self::backup_key(outpoint)?, backup)?;
-        self.adopt_payer(record, None)?;
-        self.slot(outpoint)?.machine.clone().register(&mut self.signer, Past::New)?;
+        // Told again after a power cut: its record knows more, only the broadcast may be missing.
+        if !self.payers.contains_key(&outpoint) {
+            let (record, _, _) = opening.funded(outpoint);
+            let machine = self.new_payer(record)?;
+            machine.register(&mut self.signer, Past::New)?;
+            // P4: the refund leaf's only copy is durable before there is anything to refund.
+            self.effects.put(Self::backup_key(outpoint)?, backup)?;
+            self.keep_payer(machine, None)?;
+        }
         self.send_to_chain(funding)?;
         self.effects.look_up(outpoint);
         match link {
@@ -76,7 +85,7 @@ impl<S: Signer> Node<S> {
     /// A restored channel: paid on only after the payee's best voucher was seen.
     pub(super) fn adopt(&mut self, record: PayerRecord) -> Result<(), NodeError> {
         let outpoint = record.outpoint();
-        self.adopt_payer(record, None)?;
+        self.adopt_payer(record.into_unsure(), None)?;
         self.effects.look_up(outpoint);
         Ok(())
     }
@@ -84,21 +93,33 @@ impl<S: Signer> Node<S> {
     pub(super) fn adopt_payer(
         &mut self,
         record: PayerRecord,
-        parent: Option<(OutPoint, Msat)>,
+        parent: Option<OutPoint>,
     ) -> Result<(), NodeError> {
+        let machine = self.new_payer(record)?;
+        self.keep_payer(machine, parent)
+    }
+
+    fn new_payer(&self, record: PayerRecord) -> Result<Payer, NodeError> {
+        let outpoint = record.outpoint();
+        if self.payers.contains_key(&outpoint) {
+            return Err(NodeError::ChannelExists { outpoint });
+        }
         if self.payers.len() >= CHANNELS_MAX {
             return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
         }
         let key = self.signer.public(KeyName::Payer(record.index()))?;
-        let machine = Payer::load(&self.context, key, record)?;
+        Ok(Payer::load(&self.context, key, record)?)
+    }
+
+    fn keep_payer(&mut self, machine: Payer, parent: Option<OutPoint>) -> Result<(), NodeError> {
         let record = machine.record();
-        self.effects.put(record.key()?, &record.encode()?)?;
-        let link =
-            parent.and_then(|(outpoint, _)| self.payers.get(&outpoint)).and_then(|slot| slot.link);
         let (outpoint, acked) = (machine.outpoint(), machine.start());
+        self.effects.put(record.key()?, &record.encode()?)?;
+        self.put_parent(Side::Payer, outpoint, parent)?;
+        let link =
+            parent.and_then(|outpoint| self.payers.get(&outpoint)).and_then(|slot| slot.link);
         let alias = self.new_alias(outpoint);
         let slot = PayerSlot { machine, link, alias, acked, resend_at: None, top_up: None, parent };
-        self.put_parent(Side::Payer, outpoint, parent)?;
         self.payers.insert(outpoint, slot);
         Ok(())
     }
@@ -169,7 +190,7 @@ impl<S: Signer> Node<S> {
         best: Option<(Voucher, &crate::tx::ChangeScript)>,
     ) -> Result<(), NodeError> {
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        if let (Some(_), Some((from, _))) = (&best, slot.parent) {
+        if let (Some(_), Some(from)) = (&best, slot.parent) {
             // The signer must know it as a descendant, or it would take it for a second outpoint.
             match slot.machine.register(&mut self.signer, Past::Unknown { from: Some(from) }) {
                 // With another change script, which the voucher is to prove.
@@ -183,19 +204,36 @@ impl<S: Signer> Node<S> {
         slot.machine.apply(record)?;
         let behind = resumed.behind();
         slot.acked = slot.machine.signed().saturating_sub(behind);
-        let signed = slot.machine.signed();
+        let (signed, start) = (slot.machine.signed(), slot.machine.start());
         self.effects.tell(Event::Ready { outpoint, signed, behind });
-        if behind > Msat::ZERO {
-            match self.resend(now, outpoint) {
-                // No session pays for it any more; the caller knows from the event, and the next
-                // payment covers it.
-                Err(NodeError::Stream(StreamError::Signer(SignerError::NoSuchSession {
-                    ..
-                }))) => {}
-                resent => resent?,
+        // Signed anew it also shows the payee who is here, before the sessions are taken up.
+        let shows = self.session_on(outpoint).is_some() && signed > start;
+        let sent = if behind > Msat::ZERO || shows { self.resend(now, outpoint) } else { Ok(()) };
+        let sent = match sent {
+            // No session pays for it any more; the caller knows from the event, and the next
+            // payment covers it.
+            Err(NodeError::Stream(StreamError::Signer(SignerError::NoSuchSession { .. }))) => {
+                Ok(())
             }
+            sent => sent,
+        };
+        self.restart_sessions(now, outpoint).and(sent)
+    }
+
+    /// The payee holds more than this side knows of: it shall present it.
+    pub(super) fn receive_refused(
+        &mut self,
+        link: LinkId,
+        message: wire::Refused,
+    ) -> Result<(), NodeError> {
+        let Ok(outpoint) = self.payer_named(link, message.alias) else { return Ok(()) };
+        let behind = message.best > self.slot(outpoint)?.machine.signed();
+        match message.code {
+            wire::Refusal::Stale if behind => self.attach(link, outpoint),
+            // The payee has lost it, or was away when it was funded: it is shown again.
+            wire::Refusal::UnknownChannel => self.show(link, outpoint),
+            _ => Ok(()),
         }
-        self.restart_sessions(now, outpoint)
     }
 
     pub(super) fn receive_ack(
@@ -228,7 +266,11 @@ impl<S: Signer> Node<S> {
         session: SessionId,
         ending: Ending,
     ) -> Result<(), NodeError> {
+        // What waits for a reservation comes first: amounts are cumulative.
+        let waiting = self.waiting.iter().filter(|(waiting, _)| waiting.outpoint == outpoint);
+        let before = waiting.map(|(waiting, _)| waiting.paid).max();
         let signed = self.slot(outpoint)?.machine.signed();
+        let signed = before.map_or(signed, |paid| paid.max(signed));
         let paid = signed.add(more).map_err(crate::tx::TxError::from)?;
         self.pay_to(now, Payment { outpoint, paid, session, ending })
     }
@@ -243,12 +285,17 @@ impl<S: Signer> Node<S> {
         let step = slot.machine.pay(&mut self.signer, paid, ending, session, &view, &now.aux);
         let step = match step {
             Err(StreamError::Signer(SignerError::NeedsReservation { ahead, .. })) => {
-                // Only the newest counts: vouchers are cumulative.
-                self.waiting.retain(|(waiting, _)| waiting.outpoint != outpoint);
-                self.waiting.push((payment, ahead));
+                self.wait(payment, ahead);
                 return Ok(());
             }
-            step => step?,
+            Err(error) => {
+                let error = NodeError::from(error);
+                if error.heals() && slot.link.is_some() {
+                    slot.resend_at = Some(resend_at);
+                }
+                return Err(error);
+            }
+            Ok(step) => step,
         };
         slot.machine.apply(step.record())?;
         let voucher = step.voucher();
@@ -260,11 +307,26 @@ impl<S: Signer> Node<S> {
         self.count_signed(now, outpoint)
     }
 
+    /// Payments wait in the order of their amounts; of one session's in a row only the largest.
+    fn wait(&mut self, payment: Payment, ahead: Ahead) {
+        let here = |waiting: &Payment| waiting.outpoint == payment.outpoint;
+        if self.waiting.iter().any(|(other, _)| here(other) && other.paid >= payment.paid) {
+            return;
+        }
+        let last = self.waiting.iter().rposition(|(other, _)| here(other));
+        match last.and_then(|last| self.waiting.get_mut(last)) {
+            Some(last) if last.0.session == payment.session => *last = (payment, ahead),
+            _ => self.waiting.push((payment, ahead)),
+        }
+    }
+
     /// Signs the same state again and sends it: a lost voucher, or a payee that lost its store.
     pub(super) fn resend(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
-        let signed = self.slot(outpoint)?.machine.signed();
+        let paid = self.slot(outpoint)?.machine.signed();
+        // The same state again costs no budget, so that any session will do.
         let session = self.session_on(outpoint).unwrap_or(SessionId::MIN);
-        self.pay_more(now, outpoint, Msat::ZERO, session, self.ending_for(outpoint, signed))
+        let ending = self.ending_for(outpoint, paid);
+        self.pay_to(now, Payment { outpoint, paid, session, ending })
     }
 
     fn ending_for(&self, outpoint: OutPoint, paid: Msat) -> Ending {
@@ -284,11 +346,30 @@ impl<S: Signer> Node<S> {
             .filter(|(_, slot)| slot.resend_at.is_some_and(|at| at <= now.time))
             .map(|(outpoint, _)| *outpoint)
             .collect();
+        let mut first = Ok(());
         for outpoint in due {
             self.slot_mut(outpoint)?.resend_at = None;
+            let Err(error) = self.pay_again(now, outpoint) else { continue };
+            if error.heals() {
+                let at = now.time.saturating_after(self.config.resend_after);
+                self.slot_mut(outpoint)?.resend_at = Some(at);
+            } else {
+                first = first.and(Err(error));
+            }
+        }
+        first
+    }
+
+    /// What was not acknowledged, and what could not be paid when it was due.
+    fn pay_again(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
+        let slot = self.slot(outpoint)?;
+        if slot.acked < slot.machine.signed() {
             self.resend(now, outpoint)?;
         }
-        Ok(())
+        match self.session_on(outpoint) {
+            Some(session) => self.pay_due(now, session),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn close(
@@ -330,6 +411,11 @@ impl<S: Signer> Node<S> {
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let link = slot.link.ok_or(NodeError::NoChannel { outpoint })?;
         let payee = payee_script(&self.context, slot.machine.channel().output().payee())?;
+        let made = self.payers.values().filter(|slot| slot.parent == Some(outpoint)).count();
+        if made >= SUCCESSORS_MAX || self.payers.len() >= CHANNELS_MAX {
+            return Err(NodeError::TooMany { what: "top-ups", max: SUCCESSORS_MAX });
+        }
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let step = slot.machine.propose_top_up(
             &self.context,
             &mut self.signer,
@@ -351,11 +437,13 @@ impl<S: Signer> Node<S> {
                 .map(|voucher| Carried { paid: voucher.paid, signature: voucher.signature }),
         };
         let (record, successor) = (step.record().clone(), step.successor().clone());
-        let paid = proposal.paid;
         self.effects.put(record.key()?, &record.encode()?)?;
         slot.machine.apply(&record)?;
         slot.top_up = Some(PendingTopUp { step, payee: None });
-        self.adopt_payer(successor, Some((outpoint, paid)))?;
+        // Proposed again, after a restart for instance: what is known of its outpoint stays.
+        if !self.payers.contains_key(&successor.outpoint()) {
+            self.adopt_payer(successor, Some(outpoint))?;
+        }
         self.effects.send(link, message);
         Ok(())
     }
@@ -399,7 +487,7 @@ impl<S: Signer> Node<S> {
         let (successor, stated) = (pending.step.successor().clone(), spend.paid());
         slot.top_up = None;
         let to = successor.outpoint();
-        self.move_sessions(outpoint, to, stated, successor.start());
+        self.move_sessions(outpoint, to, stated, successor.start())?;
         self.send_to_chain(tx)?;
         let capacity = successor.capacity();
         self.effects.tell(Event::RolledOver { from: outpoint, to, capacity });
@@ -418,10 +506,9 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let view = self.view(now.time)?;
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        if slot.machine.phase() == crate::stream::payer::PayerPhase::Unsure {
-            // A refund needs no resuming; the signer only has to know the key.
-            slot.machine.register(&mut self.signer, Past::Unknown { from: None })?;
-        }
+        // A refund needs no resuming; the signer only has to know the key, also after a restart
+        // with a settlement in the mempool. Who it knows already stays as it is.
+        slot.machine.register(&mut self.signer, Past::Unknown { from: None })?;
         let step = slot.machine.refund(&mut self.signer, script, rate, &view, &now.aux)?;
         self.send_to_chain(step.transaction().clone())
     }

@@ -1,0 +1,153 @@
+//! Readings and what is paid for them.
+
+use bitcoin::OutPoint;
+
+use super::super::{LinkId, Node, NodeError, Now, Payment};
+use crate::meter::{Input, State};
+use crate::signer::Signer;
+use crate::stream::payer::Ending;
+use crate::units::{Quantity, Seconds, SessionId};
+use crate::wire::Reading;
+
+/// 256 readings that the buyer may not have seen; beyond it the newest replaces the one before,
+/// which costs exactness only where a price border lies between the two (M7 of `meter`).
+const CLAIMS_MAX: usize = 256;
+
+impl<S: Signer> Node<S> {
+    /// The own meter: billed if this side sells, held against the claims if it buys.
+    pub(in crate::node) fn meter(
+        &mut self,
+        now: &Now,
+        session: SessionId,
+        total: Quantity,
+    ) -> Result<(), NodeError> {
+        let entered = self.step(now.time, session, Input::Meter { total })?;
+        let slot = self.session_mut(session)?;
+        if !slot.is_seller() {
+            return Ok(());
+        }
+        if let Some(Input::Claim { at, total, idle }) = slot.meter.claim() {
+            let idle = Some(idle).filter(|idle| *idle > Seconds::MIN);
+            let reading = Reading { session, time: at, quantity: total, idle };
+            if slot.claims.len() >= CLAIMS_MAX {
+                slot.claims.pop_back();
+            }
+            slot.claims.push_back((slot.meter.owed(), reading));
+            let link = slot.link;
+            if let Some(link) = link.filter(|_| self.is_up(link)) {
+                self.effects.send(link, reading);
+            }
+        }
+        if entered == Some(State::Paused) {
+            // M4: a restart must not open the credit again.
+            self.store_session(session)?;
+        }
+        self.tell_entered(session, entered)?;
+        // What was paid before it was owed counts with the reading that owes it.
+        match self.session_slot(session)?.place {
+            Some(place) => self.count_paid(now, place.outpoint),
+            None => Ok(()),
+        }
+    }
+
+    pub(in crate::node) fn receive_reading(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        reading: Reading,
+    ) -> Result<(), NodeError> {
+        let session = reading.session;
+        let slot = self.session_over(link, session)?;
+        let record = slot.meter.record();
+        // Sent again after a reconnect: what was counted already is no claim.
+        let seen = reading.time < record.at()
+            || (reading.time == record.at() && reading.quantity <= record.quantity());
+        let place = slot.place;
+        if !seen {
+            let (at, total) = (reading.time, reading.quantity);
+            let idle = reading.idle.unwrap_or(Seconds::MIN);
+            self.step(now.time, session, Input::Claim { at, total, idle })?;
+        }
+        if let Some(place) = place {
+            self.count_signed(now, place.outpoint)?;
+        }
+        self.pay_due(now, session)
+    }
+
+    /// Seller: an accepted voucher counts for the session on its channel, in the same commit.
+    pub(in crate::node) fn count_paid(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
+        let Some(session) = self.session_on(outpoint) else { return Ok(()) };
+        let payee = self.payees.get(&outpoint).map(|slot| slot.machine.paid());
+        // A channel that is closed pays nothing more.
+        let Some(paid) = payee else { return Ok(()) };
+        let slot = self.session_mut(session)?;
+        let Some(place) = slot.place.filter(|_| slot.is_seller()) else { return Ok(()) };
+        // What was paid beside the session, or again after a settlement was replaced, counts once
+        // it is owed.
+        let total = place.paid(paid).min(slot.meter.pay_to());
+        // After a replaced settlement, or a restart, less may count than did before.
+        if total <= slot.meter.record().paid() {
+            return Ok(());
+        }
+        slot.claims.retain(|(owed, _)| *owed > total);
+        let entered = self.step(now.time, session, Input::Paid { total })?;
+        self.store_session(session)?;
+        self.tell_entered(session, entered)?;
+        self.state_if_settled(now, session)
+    }
+
+    /// Buyer: pays what the meter says is due, if it is worth a voucher.
+    pub(in crate::node) fn pay_due(
+        &mut self,
+        now: &Now,
+        session: SessionId,
+    ) -> Result<(), NodeError> {
+        let slot = self.session_slot(session)?;
+        let Some(place) = slot.place.filter(|_| !slot.is_seller()) else { return Ok(()) };
+        let outpoint = place.outpoint;
+        let machine = &self.slot(outpoint)?.machine;
+        let (signed, most) = (machine.signed(), machine.channel().largest_with_change());
+        let due = slot.meter.pay_to().saturating_sub(place.paid(signed));
+        let small = due < self.config.pay_step && slot.meter.record().state() == State::Active;
+        let paid = signed.saturating_add(due).min(most.max(signed));
+        if paid == signed || (small && !self.is_urgent(session)) {
+            return Ok(());
+        }
+        self.pay_to(now, Payment { outpoint, paid, session, ending: Ending::KeepsChange })
+    }
+
+    /// Whether the debt comes near the credit, so that waiting for a full step would stop service.
+    fn is_urgent(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|slot| {
+            let credit = slot.meter.record().window().credit.to_msat();
+            slot.meter.debt().to_msat() >= credit.div_euclid(2)
+        })
+    }
+
+    /// Buyer: a voucher was signed, so the session counts it.
+    pub(in crate::node) fn count_signed(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
+        let Some(session) = self.session_on(outpoint) else { return Ok(()) };
+        let signed = self.slot(outpoint)?.machine.signed();
+        let slot = self.session_slot(session)?;
+        let Some(place) = slot.place.filter(|_| !slot.is_seller()) else { return Ok(()) };
+        if slot.meter.record().state() == State::Offered {
+            return Ok(());
+        }
+        // After a restart the session's record may be older than what was signed under it: the
+        // rest counts once the claims that it paid have come again.
+        let total = place.paid(signed).min(slot.meter.pay_to());
+        if total <= slot.meter.record().paid() {
+            return Ok(());
+        }
+        let entered = self.step(now.time, session, Input::Paid { total })?;
+        self.tell_entered(session, entered)
+    }
+}

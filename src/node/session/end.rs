@@ -1,0 +1,113 @@
+//! How a session ends: the last stamp, the last payment, and the statement of both.
+
+use alloc::vec::Vec;
+
+use bitcoin::OutPoint;
+use bitcoin::hashes::Hash;
+use bitcoin::secp256k1::schnorr::Signature;
+
+use super::super::effects::Event;
+use super::super::{LinkId, Node, NodeError, Now};
+use crate::meter::{Input, Statement};
+use crate::signer::{Attest, PeerId, Request, Signer};
+use crate::units::{Msat, SessionId, UtcSeconds};
+use crate::wire::{self, Bytes, SessionEnd};
+
+impl<S: Signer> Node<S> {
+    pub(in crate::node) fn end_session(
+        &mut self,
+        now: &Now,
+        session: SessionId,
+    ) -> Result<(), NodeError> {
+        let slot = self.session_slot(session)?;
+        let (link, quantity) = (slot.link, slot.meter.record().quantity());
+        // Nothing is billed by the end, so it never fails for a clock that stepped back.
+        let time = now.time.max(slot.meter.record().at());
+        self.finish(session, time)?;
+        if let Some(link) = link.filter(|_| self.is_up(link)) {
+            self.effects.send(link, SessionEnd { session, time, quantity });
+        }
+        self.pay_due(now, session)?;
+        self.state_if_settled(now, session)
+    }
+
+    /// The peer has ended the session, perhaps long ago and told only now. Its stamp counts, within
+    /// the last reading and the own clock.
+    pub(in crate::node) fn receive_end(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        message: &SessionEnd,
+    ) -> Result<(), NodeError> {
+        let session = message.session;
+        let slot = self.session_over(link, session)?;
+        if !slot.is_ended() {
+            let last = slot.meter.record().at();
+            self.finish(session, message.time.min(now.time).max(last))?;
+        }
+        self.pay_due(now, session)?;
+        self.state_if_settled(now, session)
+    }
+
+    fn finish(&mut self, session: SessionId, at: UtcSeconds) -> Result<(), NodeError> {
+        self.step(at, session, Input::End { at })?;
+        self.store_session(session)?;
+        let owed = self.session_slot(session)?.meter.owed();
+        self.effects.tell(Event::SessionEnded { session, owed });
+        Ok(())
+    }
+
+    /// Seller: once an ended session is paid in full, signs what it came to.
+    pub(super) fn state_if_settled(
+        &mut self,
+        now: &Now,
+        session: SessionId,
+    ) -> Result<(), NodeError> {
+        let slot = self.session_slot(session)?;
+        let (Some(link), Some(place)) = (slot.link, slot.place) else { return Ok(()) };
+        if !slot.is_seller() || !slot.is_settled() || !self.is_up(slot.link) {
+            return Ok(());
+        }
+        let OutPoint { txid, vout } = place.outpoint;
+        let statement = slot.meter.statement(txid.to_byte_array(), vout)?;
+        let bytes = statement.encode();
+        let request = Request::Attest { kind: Attest::Statement, bytes: &bytes };
+        let signature = self.signer.sign(&request, now.time, &now.aux)?;
+        let blob = Bytes::new([&bytes[..], &signature.serialize()].concat())?;
+        self.effects.send(link, wire::Statement { session, statement: blob });
+        Ok(())
+    }
+
+    /// Buyer: the seller's signed statement must be what this side counted.
+    pub(in crate::node) fn receive_statement(
+        &mut self,
+        link: LinkId,
+        message: &wire::Statement,
+    ) -> Result<(), NodeError> {
+        let session = message.session;
+        let slot = self.session_over(link, session)?;
+        let malformed = NodeError::NotAsked { what: "a statement of another length" };
+        let place = slot.place.ok_or(NodeError::NoSession { session })?;
+        let (bytes, signature) =
+            message.statement.as_slice().split_at_checked(Statement::LENGTH).ok_or(malformed)?;
+        let statement = Statement::decode(bytes)?;
+        let signature = Signature::from_slice(signature).map_err(|_| malformed)?;
+        let base = self.slot(place.outpoint)?.machine.record().base();
+        statement.verify(&self.context, base, &signature)?;
+        // A rollover that one side has seen and the other has not: either outpoint is the channel.
+        let stated = |outpoint: OutPoint| {
+            (outpoint.txid.to_byte_array(), outpoint.vout) == (statement.txid, statement.vout)
+        };
+        let outpoints: Vec<OutPoint> =
+            [Some(place), slot.before].into_iter().flatten().map(|place| place.outpoint).collect();
+        let outpoint = outpoints.into_iter().find(|outpoint| stated(*outpoint));
+        let OutPoint { txid, vout } = outpoint.unwrap_or(place.outpoint);
+        slot.meter.check_statement(&statement, txid.to_byte_array(), vout)?;
+        // A statement of less than was paid is agreed to, but the rest is still the buyer's debt.
+        if slot.meter.debt() == Msat::ZERO {
+            self.signer.end_session(PeerId::new(base), session);
+        }
+        self.effects.tell(Event::StatementAgreed { statement });
+        Ok(())
+    }
+}

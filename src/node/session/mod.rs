@@ -1,0 +1,283 @@
+//! Metered sessions: readings one way, payments the other, and the channel that pays them.
+//!
+//! ```text
+//!  seller                 buyer                  allowed when
+//!  OfferSession --Offer-> kept per link          at most OFFERS_MAX of a link
+//!  receive_start <-Start- AcceptSession          the channel pays no other session
+//!  Start ---------------> Active                 answered however late
+//!  Meter --Reading------> checked, paid          Active
+//!  EndSession <---------> EndSession             Offered, Active, Paused
+//!  Statement -----------> StatementAgreed        Ended and paid
+//!  ForgetSession          ForgetSession          Ended
+//! ```
+//!
+//! A session that has ended and is paid is kept until [`SETTLED_MAX`] others came after it.
+
+mod agree;
+mod count;
+mod end;
+mod place;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bitcoin::OutPoint;
+use bitcoin::hashes::Hash;
+
+use super::effects::Event;
+use super::{LinkId, Node, NodeError};
+use crate::meter::tariff::Tariff;
+use crate::meter::{self, Input, Record, Role, Session, State};
+use crate::signer::{PeerId, Signer};
+use crate::store::{Key, envelope};
+use crate::units::{Msat, SessionId, UtcSeconds};
+use crate::wire::{self, Reading, SessionPause};
+
+pub(super) use agree::Offer;
+
+/// The store's room byte of sessions.
+const ROOM: u8 = 0x05;
+/// The session record format that this release writes and reads.
+const VERSION: u8 = 1;
+/// 1,024 sessions at a node; each holds a tariff and its readings that are not paid yet.
+const SESSIONS_MAX: usize = 1_024;
+/// 64 sessions that are over and paid: long enough to show the last ones to their owner.
+const SETTLED_MAX: usize = 64;
+
+/// A session, the channel that pays it, and what the peer has not seen yet.
+#[derive(Debug)]
+pub(super) struct SessionSlot {
+    meter: Session,
+    link: Option<LinkId>,
+    /// Where it is paid; none before the buyer has chosen the channel.
+    place: Option<Place>,
+    /// Where it was paid before the channel's newest spend, which may still be replaced.
+    before: Option<Place>,
+    /// Readings that are not paid yet, with what was owed at each; the seller sends them again.
+    claims: VecDeque<(Msat, Reading)>,
+    /// Buyer: when it took the offer, and whose signer's budget pays.
+    taken: Option<UtcSeconds>,
+    peer: Option<PeerId>,
+}
+
+/// An outpoint that pays a session, and how its cumulative amount counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    outpoint: OutPoint,
+    /// What this session paid on earlier outpoints of the channel.
+    earlier: Msat,
+    /// What the outpoint had counted when the session came to it.
+    from: Msat,
+}
+
+impl Place {
+    /// What the session has paid when the channel's cumulative amount is `paid`.
+    const fn paid(&self, paid: Msat) -> Msat {
+        self.earlier.saturating_add(paid.saturating_sub(self.from))
+    }
+}
+
+impl SessionSlot {
+    pub(super) const fn meter(&self) -> &Session {
+        &self.meter
+    }
+
+    pub(super) const fn link(&self) -> Option<LinkId> {
+        self.link
+    }
+
+    const fn new(meter: Session, link: Option<LinkId>) -> Self {
+        let claims = VecDeque::new();
+        Self { meter, link, place: None, before: None, claims, taken: None, peer: None }
+    }
+
+    fn is_seller(&self) -> bool {
+        matches!(self.meter.record().role(), Role::Seller)
+    }
+
+    fn is_ended(&self) -> bool {
+        self.meter.record().state() == State::Ended
+    }
+
+    /// Whether nothing of it is open between the two sides.
+    fn is_settled(&self) -> bool {
+        self.is_ended() && self.meter.debt() == Msat::ZERO
+    }
+
+    fn is_on(&self, outpoint: OutPoint) -> bool {
+        self.place.is_some_and(|place| place.outpoint == outpoint)
+    }
+
+    fn key(session: SessionId) -> Result<Key, NodeError> {
+        Ok(Key::from_parts(&[&[ROOM], &session.to_u64().to_be_bytes()])?)
+    }
+
+    /// | bytes | field, numbers big-endian |
+    /// | --- | --- |
+    /// | 52 | where it is paid: outpoint, paid on earlier ones, counted on this one before |
+    /// | 52 | where it was paid before that; zeros for nowhere, as above |
+    /// | 167 | the meter's record |
+    /// | rest | the tariff |
+    fn encode(&self, key: &Key) -> Vec<u8> {
+        let mut body = Vec::with_capacity(512);
+        for place in [self.place, self.before] {
+            let outpoint = place.map_or(OutPoint::default(), |place| place.outpoint);
+            let (earlier, from) = place.map_or((Msat::ZERO, Msat::ZERO), |p| (p.earlier, p.from));
+            body.extend_from_slice(outpoint.txid.as_byte_array());
+            body.extend_from_slice(&outpoint.vout.to_be_bytes());
+            body.extend_from_slice(&earlier.to_msat().to_be_bytes());
+            body.extend_from_slice(&from.to_msat().to_be_bytes());
+        }
+        body.extend_from_slice(&self.meter.record().encode());
+        body.extend_from_slice(&self.meter.tariff().encode());
+        envelope::seal(key, VERSION, &body)
+    }
+
+    pub(super) fn decode(key: &Key, bytes: &[u8]) -> Result<(SessionId, Self), NodeError> {
+        let body = envelope::open(key, VERSION, bytes)?;
+        let mut from = wire::Reader::new(body);
+        let (place, before) = (read_place(&mut from)?, read_place(&mut from)?);
+        let record = Record::decode(from.take(Record::LENGTH)?)?;
+        let tariff = Tariff::parse(from.take_rest())?;
+        let meter = Session::restore(&record, tariff)?;
+        let mut slot = Self::new(meter, None);
+        (slot.place, slot.before) = (place, before);
+        Ok((record.id(), slot))
+    }
+}
+
+fn read_place(from: &mut wire::Reader<'_>) -> Result<Option<Place>, NodeError> {
+    let txid = bitcoin::Txid::from_byte_array(from.array::<32>()?);
+    let outpoint = OutPoint { txid, vout: from.u32()? };
+    let earlier = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
+    let counted = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
+    let place = Place { outpoint, earlier, from: counted };
+    Ok((outpoint != OutPoint::default()).then_some(place))
+}
+
+impl<S: Signer> Node<S> {
+    /// A session that a peer speaks of: only the one at its other end may, so that no third party
+    /// can bill, end or restart it.
+    fn session_over(&self, link: LinkId, session: SessionId) -> Result<&SessionSlot, NodeError> {
+        let slot = self.sessions.get(&session).filter(|slot| slot.link == Some(link));
+        slot.ok_or(NodeError::NoSession { session })
+    }
+
+    fn session_slot(&self, session: SessionId) -> Result<&SessionSlot, NodeError> {
+        self.sessions.get(&session).ok_or(NodeError::NoSession { session })
+    }
+
+    fn session_mut(&mut self, session: SessionId) -> Result<&mut SessionSlot, NodeError> {
+        self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })
+    }
+
+    /// The session that a channel pays: there is one that is not settled at most.
+    pub(super) fn session_on(&self, outpoint: OutPoint) -> Option<SessionId> {
+        let mut on = self.sessions.iter().filter(|(_, slot)| slot.is_on(outpoint));
+        on.find(|(_, slot)| !slot.is_settled()).map(|(id, _)| *id)
+    }
+
+    /// Whether a connection is up.
+    fn is_up(&self, link: Option<LinkId>) -> bool {
+        link.is_some_and(|link| self.links.contains_key(&link))
+    }
+
+    /// Makes room for one more session: what is over goes first, then offers to nobody.
+    fn check_room(&mut self, session: SessionId) -> Result<(), NodeError> {
+        if self.sessions.contains_key(&session) {
+            return Err(NodeError::SessionExists { session });
+        }
+        self.forget_settled(SETTLED_MAX)?;
+        if self.sessions.len() >= SESSIONS_MAX {
+            let idle = |slot: &SessionSlot| slot.meter.record().state() == State::Offered;
+            let gone = self.sessions.iter().find(|(_, s)| idle(s) && !self.is_up(s.link));
+            match gone.map(|(id, _)| *id) {
+                Some(gone) => self.drop_session(gone)?,
+                None => self.forget_settled(0)?,
+            }
+        }
+        if self.sessions.len() >= SESSIONS_MAX {
+            return Err(NodeError::TooMany { what: "sessions", max: SESSIONS_MAX });
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest of the sessions that are over, down to `most` of them. Whose channel is
+    /// gone cannot be paid any more, and is over too.
+    fn forget_settled(&mut self, most: usize) -> Result<(), NodeError> {
+        let mut over: Vec<(UtcSeconds, SessionId)> = self
+            .sessions
+            .iter()
+            .filter(|(_, slot)| slot.is_settled() || (slot.is_ended() && !self.has_place(slot)))
+            .map(|(id, slot)| (slot.meter.record().at(), *id))
+            .collect();
+        over.sort_unstable();
+        let many = over.len().saturating_sub(most);
+        for (_, session) in over.into_iter().take(many) {
+            self.drop_session(session)?;
+        }
+        Ok(())
+    }
+
+    fn has_place(&self, slot: &SessionSlot) -> bool {
+        slot.place.is_some_and(|Place { outpoint, .. }| {
+            self.payees.contains_key(&outpoint) || self.payers.contains_key(&outpoint)
+        })
+    }
+
+    /// Forgets a session that has ended, on the caller's word.
+    pub(super) fn forget_session(&mut self, session: SessionId) -> Result<(), NodeError> {
+        if !self.session_slot(session)?.is_ended() {
+            return Err(NodeError::Busy { session });
+        }
+        self.drop_session(session)
+    }
+
+    fn drop_session(&mut self, session: SessionId) -> Result<(), NodeError> {
+        self.effects.delete(SessionSlot::key(session)?)?;
+        if let Some(peer) = self.sessions.remove(&session).and_then(|slot| slot.peer) {
+            self.signer.end_session(peer, session);
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        time: UtcSeconds,
+        session: SessionId,
+        input: Input,
+    ) -> Result<Option<State>, NodeError> {
+        let slot = self.session_mut(session)?;
+        let meter::Step { record, entered, .. } = slot.meter.decide(time, input)?;
+        slot.meter.apply(&record)?;
+        Ok(entered)
+    }
+
+    fn tell_entered(
+        &mut self,
+        session: SessionId,
+        entered: Option<State>,
+    ) -> Result<(), NodeError> {
+        let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
+        match entered {
+            Some(State::Active) => self.effects.tell(Event::ServiceOn { session }),
+            Some(State::Paused) => {
+                let (debt, owed) = (slot.meter.debt(), slot.meter.owed());
+                let link = slot.link.filter(|_| slot.is_seller() && self.is_up(slot.link));
+                let time = slot.meter.record().at();
+                self.effects.tell(Event::ServiceOff { session, debt });
+                if let Some(link) = link {
+                    self.effects.send(link, SessionPause { session, time, owed });
+                }
+            }
+            Some(State::Offered | State::Ended) | None => {}
+        }
+        Ok(())
+    }
+
+    fn store_session(&mut self, session: SessionId) -> Result<(), NodeError> {
+        let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
+        let key = SessionSlot::key(session)?;
+        Ok(self.effects.put(key, &slot.encode(&key))?)
+    }
+}

@@ -1,0 +1,94 @@
+//! Where a session is paid: over reconnects, and over spends that may be replaced.
+
+use alloc::vec::Vec;
+
+use bitcoin::OutPoint;
+
+use super::super::{LinkId, Node, NodeError, Now};
+use super::{Place, SessionSlot};
+use crate::meter::Role;
+use crate::signer::{PeerId, Signer};
+use crate::units::{Msat, SessionId};
+use crate::wire::{SessionEnd, SessionStart};
+
+impl SessionSlot {
+    /// Whether it is paid on `outpoint`, or was before a spend that the peer may not have seen.
+    pub(super) fn is_at_or_before(&self, outpoint: OutPoint) -> bool {
+        self.is_on(outpoint) || self.before.is_some_and(|place| place.outpoint == outpoint)
+    }
+}
+
+impl<S: Signer> Node<S> {
+    /// Buyer: after a reconnect its sessions on this channel go on; the seller repeats its claims.
+    pub(in crate::node) fn restart_sessions(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
+        let payer = self.slot(outpoint)?;
+        let (link, alias) = (payer.link, payer.alias);
+        let peer = PeerId::new(payer.machine.record().base());
+        // The last one too: its statement may have been lost.
+        let last = || {
+            let on = self.sessions.iter().filter(|(_, slot)| slot.is_on(outpoint));
+            on.max_by_key(|(_, slot)| slot.meter.record().at()).map(|(id, _)| *id)
+        };
+        let Some(session) = self.session_on(outpoint).or_else(last) else { return Ok(()) };
+        let slot = self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })?;
+        let Role::Buyer { budget, .. } = slot.meter.record().role() else { return Ok(()) };
+        if !slot.is_settled() {
+            self.signer.open_session(peer, session, budget)?;
+        }
+        (slot.link, slot.peer) = (link, Some(peer));
+        let tariff_hash = slot.meter.tariff().hash().0;
+        let (record, ended) = (*slot.meter.record(), slot.is_ended());
+        if let Some(link) = link {
+            self.effects.send(link, SessionStart { session, alias, tariff_hash, time: now.time });
+            if ended {
+                let (time, quantity) = (record.at(), record.quantity());
+                self.effects.send(link, SessionEnd { session, time, quantity });
+            }
+        }
+        self.count_signed(now, outpoint)?;
+        self.pay_due(now, session)
+    }
+
+    pub(super) fn resend_claims(&mut self, link: LinkId, session: SessionId) {
+        let claims = self.sessions.get(&session).map(|slot| &slot.claims);
+        for (_, reading) in claims.into_iter().flatten() {
+            self.effects.send(link, *reading);
+        }
+    }
+
+    /// Seller: a new voucher came over `link`, so its payer is there, and nobody else.
+    pub(in crate::node) fn sessions_are_at(&mut self, link: LinkId, outpoint: OutPoint) {
+        for slot in self.sessions.values_mut().filter(|slot| slot.is_on(outpoint)) {
+            slot.link = Some(link);
+        }
+    }
+
+    /// The channel goes on at another outpoint: `stated` was settled on the old one, `start` is
+    /// what the new one begins with. A spend that replaces another starts from where the session
+    /// was before that one.
+    pub(in crate::node) fn move_sessions(
+        &mut self,
+        from: OutPoint,
+        to: OutPoint,
+        stated: Msat,
+        start: Msat,
+    ) -> Result<(), NodeError> {
+        let mut moved = Vec::new();
+        for (session, slot) in &mut self.sessions {
+            let at = slot.place.filter(|place| place.outpoint == from);
+            let replaced = || slot.before.filter(|place| place.outpoint == from);
+            let Some(base) = at.or_else(replaced) else { continue };
+            let place = Place { outpoint: to, earlier: base.paid(stated), from: start };
+            if slot.place != Some(place) {
+                (slot.place, slot.before) = (Some(place), Some(base));
+                moved.push(*session);
+            }
+        }
+        // In the commit that makes the new outpoint known: after a cut both are there, or neither.
+        moved.into_iter().try_for_each(|session| self.store_session(session))
+    }
+}
