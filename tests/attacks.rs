@@ -241,6 +241,70 @@ const TABLE: &[(&str, Shown)] = &[
             "payer_does_or_refuses_every_input_in_every_phase_by_the_table",
         ]),
     ),
+    // The node.
+    (
+        "stranger that names another's channel or session",
+        By(&[
+            "stranger_that_resumes_a_channel_hears_no_readings_and_ends_no_session",
+            "stranger_that_knows_a_session_cannot_take_it_while_its_buyer_is_there",
+            "stranger_cannot_have_its_session_paid_from_another_payers_channel",
+            "channel_shown_by_two_links_before_the_chain_answers_is_answered_on_both",
+            "change_script_squatted_before_the_first_voucher_is_named_anew",
+        ]),
+    ),
+    (
+        "bounded channels, offers, top-ups and names per peer, counters that come down",
+        By(&[
+            "offers_of_a_stranger_are_bounded_and_take_no_place_of_others",
+            "openings_shown_on_one_link_are_bounded_and_forgotten_with_it",
+            "top_ups_that_are_never_finished_are_bounded_on_both_sides",
+            "rollovers_on_one_long_link_do_not_use_up_its_names",
+            "sessions_that_are_settled_do_not_pile_up",
+            "session_is_forgotten_when_its_owner_says_so",
+        ]),
+    ),
+    (
+        "several sessions on one channel",
+        By(&[
+            "channel_pays_one_session_at_a_time",
+            "session_of_a_lower_number_after_another_is_paid_and_stated",
+            "payment_outside_the_meter_repeats_no_statement",
+        ]),
+    ),
+    (
+        "power cut around a rollover, a replaced settlement, a funding",
+        By(&[
+            "session_over_a_rollover_survives_a_power_cut_of_either_side",
+            "replaced_settlement_leaves_no_record_behind_across_a_power_cut",
+            "funding_told_twice_leaves_what_was_signed",
+            "funding_for_a_link_that_is_not_there_leaves_nothing_behind",
+            "adopted_record_is_paid_on_only_after_the_payees_word",
+            "session_is_not_taken_before_a_restarted_payer_knows_what_it_signed",
+        ]),
+    ),
+    (
+        "top-up that is never finished, or out of the terms",
+        By(&[
+            "top_up_that_is_never_finished_stops_no_session",
+            "top_up_out_of_the_terms_is_refused",
+        ]),
+    ),
+    (
+        "start or end of a session lost on the way",
+        By(&[
+            "session_ended_while_apart_is_ended_and_stated_on_meeting_again",
+            "session_taken_just_before_a_cut_starts_on_meeting_again",
+        ]),
+    ),
+    (
+        "clock of a node that steps back",
+        By(&[
+            "clock_that_steps_back_does_not_keep_a_payee_from_answering",
+            "clock_that_steps_back_does_not_keep_a_session_from_ending",
+        ]),
+    ),
+    ("two payments in one drain", By(&["payments_that_wait_for_one_reservation_add_up"])),
+    ("window that the seller chooses", By(&["offer_tells_the_buyer_what_it_would_risk"])),
     // Wire and resources.
     (
         "lengths up to 2^64 with short bodies",
