@@ -208,7 +208,7 @@ impl Pair {
         self.command(self.payee, offer)?;
         // The buyer looks at what it is offered: a changed message may ask for anything.
         let buyer = self.world.end(self.payer).ok_or(WorldError::NoSuchEnd)?;
-        let offered = buyer.node().session(session).map(|meter| meter.record().window());
+        let offered = buyer.node().offer(link, session).map(|meter| meter.record().window());
         if offered != Some(window) {
             return Ok(());
         }
