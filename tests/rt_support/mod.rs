@@ -156,7 +156,9 @@ impl Machine {
         };
         match tokio::time::timeout(PATIENCE, search).await {
             Ok(found) => found,
-            Err(_) => panic!("not told within {PATIENCE:?}: {seen:?}"),
+            Err(tokio::time::error::Elapsed { .. }) => {
+                panic!("not told within {PATIENCE:?}: {seen:?}")
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The two machines of a run, their terms, and the opening of their channel.
 
 use core::fmt::{self, Write};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
@@ -105,7 +106,7 @@ impl fmt::Display for Standing<'_> {
                 writeln!(f, "  payee {at}: {paid} {phase:?}")?;
             }
             if let Some(session) = &pair.metered.now {
-                let meter = end.node().session(*session).map(|meter| meter.record());
+                let meter = end.node().session(*session).map(crate::meter::Session::record);
                 writeln!(f, "  session {meter:?}")?;
             }
             for refusal in end.refusals().collect::<Vec<_>>().into_iter().rev().take(2) {
@@ -345,8 +346,8 @@ impl Pair {
             let payees = end.node().payees().map(|m| (m.channel(), m.start()));
             for (channel, start) in payers.chain(payees) {
                 let outpoint = channel.outpoint();
-                if !self.channels.contains_key(&outpoint) {
-                    self.channels.insert(outpoint, channel.clone());
+                if let Entry::Vacant(new) = self.channels.entry(outpoint) {
+                    new.insert(channel.clone());
                     self.started.insert(outpoint, start);
                 }
             }

@@ -37,7 +37,7 @@ impl Default for Faucet {
 
 impl Faucet {
     /// Mines until its coins are mature.
-    pub fn fill(chain: &mut Regtest) {
+    pub(super) fn fill(chain: &mut Regtest) {
         chain.mine(Blocks::new(MATURITY.saturating_add(COINS)).unwrap_or(Blocks::MIN));
     }
 

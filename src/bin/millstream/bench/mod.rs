@@ -50,6 +50,7 @@ pub(crate) struct Args {
 struct Group {
     /// The first names that it gives, so that `--only` need not run it to know.
     names: &'static [&'static str],
+    #[expect(clippy::type_complexity, reason = "the house has no type aliases")]
     run: fn(&Args) -> Result<Vec<Row>, Box<dyn Error>>,
 }
 
