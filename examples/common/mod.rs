@@ -67,6 +67,7 @@ pub(crate) fn run(
     let matches = Options::command().name(name).about(about).get_matches();
     let options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut screen = Screen::new(options.quiet);
+    #[expect(clippy::disallowed_methods, reason = "shown on the terminal only")]
     let started = Instant::now();
     let report = match work(&options, &mut screen) {
         Ok(report) => report,

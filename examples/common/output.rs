@@ -45,7 +45,7 @@ impl Screen {
             print!("\r\x1b[2K{text}");
             // A terminal that is gone shows nothing, which is no reason to stop.
             let _shown = std::io::stdout().flush();
-        } else if self.statuses % PLAIN_EVERY == 0 {
+        } else if self.statuses.is_multiple_of(PLAIN_EVERY) {
             println!("{text}");
         }
         self.statuses = self.statuses.wrapping_add(1);

@@ -30,6 +30,7 @@ const UNPAID_MAX: u64 = 60;
 const BLOCK_SECONDS: u64 = 600;
 
 /// The state of an episode.
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of the scene")]
 pub(crate) struct Drive<'a> {
     scene: Scene,
     episode: Episode,
@@ -489,10 +490,10 @@ impl<'a> Drive<'a> {
             debt: owed.saturating_sub(paid),
         };
         self.samples.push(sample);
-        if self.t % 10 == 0 {
+        if self.t.is_multiple_of(10) {
             self.lines.push(&Line { episode: self.episode.name, utc: clock(utc), is: &sample })?;
         }
-        if self.t % 30 == 0 {
+        if self.t.is_multiple_of(30) {
             self.screen.status(&format!(
                 "{} {:<14} {:>3} % {:>6.1} kW  {} sat/kWh  paid {:>9} sat  debt {:>7} of {} sat",
                 clock(utc),

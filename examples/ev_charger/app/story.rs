@@ -32,6 +32,7 @@ pub(crate) fn episodes(seed: u64, chaos: u8) -> Vec<Episode> {
 }
 
 fn single_faults(dice: &mut Dice) -> Vec<Episode> {
+    use Ending::{Agreed, Deserted, Quarrel};
     let at = dice.between(60, 150);
     let dearer = |day| Fault::Prices(Prices { day, ..Prices::USUAL });
     let quick = |name, title, faults, ending| Episode {
@@ -43,7 +44,6 @@ fn single_faults(dice: &mut Dice) -> Vec<Episode> {
         faults,
         ending,
     };
-    use Ending::{Agreed, Deserted, Quarrel};
     vec![
         quick("line", "the data line is lost", vec![(at, Fault::LineDown(45))], Agreed),
         quick("car-off", "the car's computer reboots", vec![(at, Fault::CarReboot(20))], Agreed),

@@ -153,7 +153,7 @@ impl<'a> Day<'a> {
     fn step(&mut self) -> Result<(), Error> {
         self.t += STEP;
         self.depot.world.pass(Seconds::new(STEP)?)?;
-        if self.t % 600 == 0 {
+        if self.t.is_multiple_of(600) {
             let time = self.depot.world.now().time;
             self.depot.world.chain().with(|chain| chain.mine_at(time))?;
         }
@@ -161,7 +161,7 @@ impl<'a> Day<'a> {
         self.arrive()?;
         let (cars, power) = self.charge()?;
         self.leave()?;
-        if self.t % (CHECK_EVERY * STEP) == 0 {
+        if self.t.is_multiple_of(CHECK_EVERY * STEP) {
             self.checks += 1;
             if let Err(error) = self.depot.world.check_invariants() {
                 self.fail(format!("at {}: {error}", clock(self.t)));
@@ -394,7 +394,7 @@ impl<'a> Day<'a> {
         let sample = Sample { t: self.t, cars, power_w, price, owed, peak: self.peak };
         self.samples.push(sample);
         self.lines.push(&sample)?;
-        if self.t % 3_600 == 0 {
+        if self.t.is_multiple_of(3_600) {
             self.screen.status(&format!(
                 "{} {cars:>3} cars charge with {:>7.1} kW at {price} sat/kWh  owed {} sat",
                 clock(utc),

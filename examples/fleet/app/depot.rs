@@ -154,16 +154,15 @@ impl Depot {
 
     /// A machine loses power; its connections are gone.
     pub(crate) fn reboot(&mut self, car: Option<usize>) -> Result<(), Error> {
-        let end = match car {
-            Some(car) => {
-                let car = self.cars.get_mut(car).ok_or("no car")?;
+        let end = if let Some(car) = car {
+            let car = self.cars.get_mut(car).ok_or("no car")?;
+            car.link = None;
+            car.end
+        } else {
+            for car in &mut self.cars {
                 car.link = None;
-                car.end
             }
-            None => {
-                self.cars.iter_mut().for_each(|car| car.link = None);
-                self.station
-            }
+            self.station
         };
         Ok(self.world.reboot(end)?)
     }

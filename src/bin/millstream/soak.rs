@@ -48,7 +48,7 @@ impl Sum {
         let Some(failure) = report.failure else { return };
         match failure.flaw {
             Flaw::Wedged { .. } | Flaw::Refused { .. } => {
-                self.wedges = self.wedges.saturating_add(1)
+                self.wedges = self.wedges.saturating_add(1);
             }
             _ => self.broken = self.broken.saturating_add(1),
         }

@@ -127,7 +127,7 @@ fn voucher_signed_for_another_amount_is_refused_at_every_bit() {
     let mut pair = Pair::open();
     let voucher = pair.sign(1_000).unwrap();
     for bit in 0..20 {
-        let paid = msat(1_000 ^ (1 << bit));
+        let paid = msat(0x3e8 ^ (1 << bit));
         let refused = pair.accept(Voucher { paid, ..voucher }).unwrap_err();
         assert_eq!(refused, StreamError::Tx(TxError::BadSignature { paid }));
     }

@@ -301,13 +301,13 @@ fn payer_notice(
     settlement: &Transaction,
     refund: &Transaction,
 ) -> Result<&'static str, StreamError> {
+    use super::payer::PayerNews;
     let (status, height) = match input {
         13 => (Some(status(payer.channel(), Some(CONFIRMED))), DEEP),
         14 => (None, DEEP),
         15 => (Some(spent(payer.channel(), settlement, Some(DEEP))), DEEP),
         _ => (Some(spent(payer.channel(), refund, Some(DEEP))), DEEP + 2),
     };
-    use super::payer::PayerNews;
     payer.notice(status.as_ref(), &tip(height)).map(|step| match step.news() {
         [] => "same",
         [PayerNews::Spent { .. }] => "spent",

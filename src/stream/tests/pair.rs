@@ -232,6 +232,7 @@ impl World {
         self.messages += 1;
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a message is received once")]
     fn payee_gets(&mut self, message: ToPayee) {
         self.messages += 1;
         match message {
@@ -256,6 +257,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a message is received once")]
     fn payer_gets(&mut self, message: ToPayer) {
         self.messages += 1;
         let ToPayer::Best(outpoint, best) = message;

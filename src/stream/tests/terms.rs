@@ -119,6 +119,7 @@ fn terms_text_with_any_character_changed_is_refused() {
 
 #[test]
 fn terms_text_of_another_prefix_checksum_or_padding_is_refused() {
+    use bech32::primitives::iter::{ByteIterExt, Fe32IterExt};
     use bech32::{Bech32, Bech32m, Hrp};
     let bytes = terms().encode();
     let other = bech32::encode_upper::<Bech32m>(Hrp::parse("milk").unwrap(), &bytes).unwrap();
@@ -126,7 +127,6 @@ fn terms_text_of_another_prefix_checksum_or_padding_is_refused() {
     let old = bech32::encode_upper::<Bech32>(Hrp::parse("mill").unwrap(), &bytes).unwrap();
     assert_eq!(Terms::from_text(&old), Err(TermsError::NotText));
     // The one padding bit set, under a checksum that fits.
-    use bech32::primitives::iter::{ByteIterExt, Fe32IterExt};
     let mut words: Vec<_> = bytes.iter().copied().bytes_to_fes().collect();
     let last = words.last_mut().unwrap();
     *last = bech32::Fe32::try_from(last.to_u8() | 1).unwrap();
