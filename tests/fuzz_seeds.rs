@@ -15,7 +15,14 @@ struct Target {
     body: fn(&[u8]),
 }
 
-const TARGETS: &[Target] = &[Target { name: "wire", body: fuzz::wire }];
+const TARGETS: &[Target] = &[
+    Target { name: "backup", body: fuzz::backup },
+    Target { name: "pair", body: fuzz::pair },
+    Target { name: "records", body: fuzz::records },
+    Target { name: "terms", body: fuzz::terms },
+    Target { name: "voucher", body: fuzz::voucher },
+    Target { name: "wire", body: fuzz::wire },
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")

@@ -3,6 +3,14 @@
 //! `fuzz/` runs each of them under libFuzzer, and `tests/fuzz_seeds.rs` replays the seeds of each
 //! through the same function, so that what a fuzzer once found stays found. One file a target.
 
+mod pair;
+mod records;
+mod terms;
+mod voucher;
 mod wire;
 
+pub use pair::pair;
+pub use records::records;
+pub use terms::{backup, terms};
+pub use voucher::voucher;
 pub use wire::wire;

@@ -1,0 +1,38 @@
+//! Seeds at which the simulated pair once broke a promise, each by what was wrong.
+
+use millstream::sim::pair::Pairs;
+
+fn passes(seeds: &[u64]) {
+    let pairs = Pairs::new();
+    for seed in seeds {
+        assert_eq!(pairs.run(*seed).failure, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn successor_of_a_replaced_settlement_is_forgotten_also_after_a_restart() {
+    passes(&[11, 25, 46, 60, 62]);
+}
+
+#[test]
+fn rollover_that_its_payer_shows_keeps_its_predecessor() {
+    passes(&[15, 100, 138, 191, 197, 247]);
+}
+
+#[test]
+fn payer_restarted_after_a_rollover_pays_on() {
+    passes(&[120, 138, 200, 226, 247, 282]);
+}
+
+#[test]
+fn pause_of_service_survives_a_restart() {
+    passes(&[115, 123, 144, 465]);
+}
+
+#[test]
+fn same_seed_gives_the_same_trace_and_another_seed_another() {
+    let pairs = Pairs::new();
+    let (first, again, other) = (pairs.run(5), pairs.run(5), pairs.run(6));
+    assert_eq!(first, again);
+    assert_ne!(first.trace, other.trace);
+}
