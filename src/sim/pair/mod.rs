@@ -41,6 +41,7 @@ use bitcoin::OutPoint;
 use crate::chain::regtest::Regtest;
 use crate::node::NodeError;
 use crate::sim::world::{World, WorldError};
+use crate::store::fault::Cut;
 use crate::units::Msat;
 use stage::Pair;
 
@@ -57,10 +58,23 @@ pub struct Report {
     pub counters: Counters,
     /// The hash of everything that both sides told.
     pub trace: [u8; 32],
+    /// How many commits the payer's and the payee's store were asked for.
+    pub commits: [u64; 2],
     /// What the payee lost beyond its window, over all outpoints.
     pub lost: Msat,
     /// The first promise that was broken.
     pub failure: Option<Failure>,
+}
+
+/// One power cut of a run: crash points are enumerated with it, not sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PowerCut {
+    /// Whether it is the payer's power, else the payee's.
+    pub payer: bool,
+    /// At which commit of its store, counted from 1; 0 for never.
+    pub commit: u64,
+    /// Before the commit reached the medium, or after it.
+    pub side: Cut,
 }
 
 /// Where a run failed, and how.
@@ -171,9 +185,23 @@ impl Pairs {
     /// As [`Self::run`]; `tell` is given each step and what it came to, for whoever looks for a
     /// fault.
     pub fn run_told(&self, seed: u64, tell: &mut dyn FnMut(&dyn core::fmt::Display)) -> Report {
+        self.run_with(seed, None, tell)
+    }
+
+    /// The scenario of `seed` in calm weather, with one power cut and no other fault.
+    pub fn run_cut(&self, seed: u64, cut: PowerCut) -> Report {
+        self.run_with(seed, Some(cut), &mut |_| {})
+    }
+
+    fn run_with(
+        &self,
+        seed: u64,
+        cut: Option<PowerCut>,
+        tell: &mut dyn FnMut(&dyn core::fmt::Display),
+    ) -> Report {
         let checks = seed.checked_rem(CHECKED_EVERY) == Some(0);
         let chain = self.checked.as_ref().filter(|_| checks).unwrap_or(&self.unchecked);
-        let mut pair = match Pair::new(chain.clone(), seed) {
+        let mut pair = match Pair::new(chain.clone(), seed, cut) {
             Ok(pair) => pair,
             Err(flaw) => return Report::stillborn(seed, flaw),
         };
@@ -191,7 +219,8 @@ impl Default for Pairs {
 impl Report {
     fn stillborn(seed: u64, flaw: Flaw) -> Self {
         let failure = Some(Failure { step: 0, flaw });
-        Self { seed, counters: Counters::default(), trace: [0; 32], lost: Msat::ZERO, failure }
+        let (counters, lost) = (Counters::default(), Msat::ZERO);
+        Self { seed, counters, trace: [0; 32], commits: [0; 2], lost, failure }
     }
 }
 

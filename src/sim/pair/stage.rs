@@ -10,7 +10,7 @@ use bitcoin::{Network, OutPoint, ScriptBuf, Transaction};
 use super::counters::{Count, Counters};
 use super::dice::Dice;
 use super::sky::{Observer, Rates, Sky};
-use super::{Failure, Flaw, Report};
+use super::{Failure, Flaw, PowerCut, Report};
 use crate::chain::regtest::Regtest;
 use crate::keys::{Context, Seed};
 use crate::meter::tariff::{Measure, Tariff};
@@ -66,6 +66,7 @@ pub(super) struct Pair {
     pub(super) lost: Msat,
     /// The payee's records that were found sound; what has not changed is not verified again.
     pub(super) sound: BTreeMap<OutPoint, PayeeRecord>,
+    cut: Option<PowerCut>,
     trace: Trace,
 }
 
@@ -161,7 +162,7 @@ pub(super) fn tariff() -> Result<Tariff, Flaw> {
 
 impl Pair {
     /// Two machines without a channel, on a chain of their own.
-    pub(super) fn new(chain: Regtest, seed: u64) -> Result<Self, Flaw> {
+    pub(super) fn new(chain: Regtest, seed: u64, cut: Option<PowerCut>) -> Result<Self, Flaw> {
         let mut dice = Dice::new(seed, 0);
         let observer = Observer::default();
         let sky = Sky { dice: Dice::new(seed, 1), observer: observer.clone() };
@@ -200,6 +201,7 @@ impl Pair {
             refusal: None,
             lost: Msat::ZERO,
             sound: BTreeMap::new(),
+            cut,
             trace,
         })
     }
@@ -209,12 +211,19 @@ impl Pair {
         &mut self,
         tell: &mut dyn FnMut(&dyn core::fmt::Display),
     ) -> Result<(), Flaw> {
+        let cut = self.cut;
+        if let Some(PowerCut { payer, commit, side }) = cut {
+            let end = if payer { self.payer } else { self.payee };
+            self.world.end_mut(end)?.store_mut().cut_at(commit, side);
+        }
         self.open()?;
-        self.draw_rates();
+        if cut.is_none() {
+            self.draw_rates();
+        }
         let steps = self.dice.within(20, 60);
         for _ in 0..steps {
             self.step = self.step.saturating_add(1);
-            self.one_step(tell)?;
+            self.one_step(cut.is_none(), tell)?;
             self.do_duties()?;
             self.check()?;
             tell(&Standing(self));
@@ -227,7 +236,9 @@ impl Pair {
         let mut counters = self.counters;
         counters.add(&self.observer.seen().counters);
         let trace = sha256::Hash::from_engine(self.trace.0).to_byte_array();
-        Report { seed: self.seed, counters, trace, lost: self.lost, failure }
+        let commits = [self.payer, self.payee]
+            .map(|end| self.world.end(end).map_or(0, |end| end.store().commits()));
+        Report { seed: self.seed, counters, trace, commits, lost: self.lost, failure }
     }
 
     /// Funds a channel from the published terms and shows it; in half of the runs it is used at
@@ -241,15 +252,21 @@ impl Pair {
         self.funding = Some(funding.clone());
         let (_, backup, _) = opening.funded(outpoint);
         let key = Seed::new(PAYER_SEED).backup_key(Network::Regtest);
-        let command = Command::Fund {
-            link: self.link,
-            opening: Box::new(opening),
-            funding,
-            vout: outpoint.vout,
-            backup: backup.seal(&key),
-        };
-        self.world.command(self.payer, command)?;
-        self.settle()?;
+        // A power cut at its commit takes the channel back; its owner tries again.
+        for _ in 0..3 {
+            if self.payer_of(outpoint).is_some() {
+                break;
+            }
+            let command = Command::Fund {
+                link: self.link,
+                opening: Box::new(opening.clone()),
+                funding: funding.clone(),
+                vout: outpoint.vout,
+                backup: backup.seal(&key),
+            };
+            self.world.command(self.payer, command)?;
+            self.settle()?;
+        }
         if self.dice.chance(500) {
             self.mine(self.terms.confirmation_depth.to_u32())?;
         }

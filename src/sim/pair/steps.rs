@@ -62,9 +62,35 @@ enum Step {
     Close,
 }
 
+impl Step {
+    const fn is_fault(self) -> bool {
+        match self {
+            Self::Pay
+            | Self::Tick
+            | Self::Start
+            | Self::Finish
+            | Self::Mine
+            | Self::Pass
+            | Self::Settle
+            | Self::Replace
+            | Self::Close => false,
+            Self::CutLink
+            | Self::Reboot
+            | Self::CutAtCommit
+            | Self::FillDisk
+            | Self::Rot
+            | Self::OldStore
+            | Self::Reorg
+            | Self::Stall
+            | Self::Spike => true,
+        }
+    }
+}
+
 impl Pair {
     pub(super) fn one_step(
         &mut self,
+        faults: bool,
         tell: &mut dyn FnMut(&dyn core::fmt::Display),
     ) -> Result<(), Flaw> {
         let total = STEPS.iter().map(|(_, weight)| *weight).fold(0, u64::saturating_add);
@@ -76,6 +102,9 @@ impl Pair {
                 Some(rest) => drawn = rest,
                 None => break,
             }
+        }
+        if !faults && step.is_fault() {
+            step = Step::Tick;
         }
         tell(&format_args!("{} {step:?}", self.step));
         match step {
