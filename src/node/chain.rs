@@ -23,13 +23,15 @@ impl<S: Signer> Node<S> {
         status: Option<&OutputStatus>,
     ) -> Result<(), NodeError> {
         // Own channels first, and whatever becomes of what strangers say of the same output.
-        let payee = match self.payees.contains_key(&outpoint) {
-            true => self.payee_output(now, outpoint, status),
-            false => Ok(()),
+        let payee = if self.payees.contains_key(&outpoint) {
+            self.payee_output(now, outpoint, status)
+        } else {
+            Ok(())
         };
-        let payer = match self.payers.contains_key(&outpoint) {
-            true => self.payer_output(outpoint, status),
-            false => Ok(()),
+        let payer = if self.payers.contains_key(&outpoint) {
+            self.payer_output(outpoint, status)
+        } else {
+            Ok(())
         };
         let shown = self.answer_asked(now, outpoint, status);
         payee.and(payer).and(shown)
