@@ -296,7 +296,7 @@ impl Street {
             status.is_some_and(|status| status.spent.is_none())
         };
         let node = self.world.end(self.car).unwrap().node();
-        node.payers().map(|payer| payer.outpoint()).find(open).unwrap()
+        node.payers().map(millstream::stream::Payer::outpoint).find(open).unwrap()
     }
 
     pub(crate) fn attach(&mut self) {
