@@ -241,6 +241,13 @@ impl Tariff {
         self.fixed_fee.max(self.min_cost)
     }
 
+    /// Whether the same quantity costs more or less at another time: bands, or a price of idle
+    /// seconds. Then each reading must be remembered with its stamp (M7).
+    #[must_use]
+    pub const fn depends_on_time(&self) -> bool {
+        !self.bands.is_empty() || self.idle.msat().to_msat() > 0
+    }
+
     /// The first second of validity, and the first second after it.
     pub const fn validity(&self) -> (UtcSeconds, UtcSeconds) {
         (self.valid_from, self.valid_to)

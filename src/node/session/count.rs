@@ -41,6 +41,8 @@ impl<S: Signer> Node<S> {
         if entered == Some(State::Paused) {
             // M4: a restart must not open the credit again.
             self.store_session(session)?;
+        } else {
+            self.store_if_timed(session)?;
         }
         self.tell_entered(session, entered)?;
         // What was paid before it was owed counts with the reading that owes it.
@@ -67,6 +69,7 @@ impl<S: Signer> Node<S> {
             let (at, total) = (reading.time, reading.quantity);
             let idle = reading.idle.unwrap_or(Seconds::MIN);
             self.step(now.time, session, Input::Claim { at, total, idle })?;
+            self.store_if_timed(session)?;
         }
         if let Some(place) = place {
             self.count_signed(now, place.outpoint)?;

@@ -275,6 +275,14 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
+    /// M7: where the price depends on the time, what a reading cost is durable before it is sent or
+    /// paid. A side that restarted from an older record would price all of it anew, at the price of
+    /// its first reading after the restart.
+    fn store_if_timed(&mut self, session: SessionId) -> Result<(), NodeError> {
+        let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
+        if slot.meter.tariff().depends_on_time() { self.store_session(session) } else { Ok(()) }
+    }
+
     fn store_session(&mut self, session: SessionId) -> Result<(), NodeError> {
         let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
         let key = SessionSlot::key(session)?;
