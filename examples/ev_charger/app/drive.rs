@@ -247,12 +247,16 @@ impl<'a> Drive<'a> {
     /// The station offers what it wants once the last session is settled; the car takes what it
     /// finds cheap enough, or leaves.
     fn bargain(&mut self) -> Result<(), Error> {
-        // An offer or its acceptance was lost with the line: another one.
         let state = self.scene.session_of(self.scene.station).map(|s| s.record().state());
         if state == Some(State::Offered) && self.scene.link.is_some() {
-            self.scene.end_session(self.scene.car)?;
-            self.scene.end_session(self.scene.station)?;
-            self.wanted = self.wanted.or(Some(self.prices));
+            if self.scene.offered().is_some() {
+                return self.answer();
+            }
+            // An offer was lost with the line: another one. A lost acceptance is repeated by itself.
+            if self.scene.session_of(self.scene.car).is_none() {
+                self.scene.end_session(self.scene.station)?;
+                self.wanted = self.wanted.or(Some(self.prices));
+            }
         }
         let Some(prices) = self.wanted.filter(|_| self.scene.link.is_some()) else { return Ok(()) };
         let old = self.scene.session_of(self.scene.station);
@@ -275,15 +279,17 @@ impl<'a> Drive<'a> {
     /// The car looks at the price of the offered session.
     fn answer(&mut self) -> Result<(), Error> {
         let now = self.scene.world.now().time;
-        let Some(offered) = self.scene.session_of(self.scene.car) else { return Ok(()) };
+        let Some(offered) = self.scene.offered() else { return Ok(()) };
         let kwh = offered.owed_after(now, Quantity::new(KWH)?)?.to_msat() / 1_000;
         if kwh > PRICE_MAX {
             self.leaving = true;
             return self.mark(format!("the car declines {kwh} sat/kWh and leaves"));
         }
-        self.mark(format!("the car accepts {kwh} sat/kWh"))?;
-        self.agreed = false;
-        self.scene.accept(BUDGET)
+        if self.scene.accept(BUDGET)? {
+            self.agreed = false;
+            self.mark(format!("the car accepts {kwh} sat/kWh"))?;
+        }
+        Ok(())
     }
 
     fn settle_if_due(&mut self) -> Result<(), Error> {

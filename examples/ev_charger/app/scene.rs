@@ -9,7 +9,7 @@ use millstream::keys::{Context, Seed};
 use millstream::meter::{Session, State, Window};
 use millstream::node::{Command, Event, LinkId, NodeError};
 use millstream::signer::budget::Policy;
-use millstream::sim::world::{EndId, Fate, Machine, Weather, World};
+use millstream::sim::world::{EndId, Fate, Machine, Weather, World, WorldError};
 use millstream::stream::Terms;
 use millstream::stream::payer::Opening;
 use millstream::tx::{ChangeScript, Delay, payee_script};
@@ -177,14 +177,22 @@ impl Scene {
         self.quiet()
     }
 
-    /// The car takes the session that it was offered, up to `budget` sat.
-    pub(crate) fn accept(&mut self, budget: u64) -> Result<(), Error> {
-        let session = self.session;
-        let (outpoint, slack) = (self.outpoint, Quantity::new(SLACK)?);
-        let budget = Sat::new(budget)?.to_msat();
+    /// What the car was offered and has not taken.
+    pub(crate) fn offered(&self) -> Option<&Session> {
+        self.world.end(self.car)?.node().offer(self.link?, self.session)
+    }
+
+    /// The car takes the session that it was offered, up to `budget` sat. Not before its last payment
+    /// is acknowledged: whether it took it.
+    pub(crate) fn accept(&mut self, budget: u64) -> Result<bool, Error> {
+        let (session, outpoint) = (self.session, self.outpoint);
+        let (budget, slack) = (Sat::new(budget)?.to_msat(), Quantity::new(SLACK)?);
         let accept = Command::AcceptSession { session, outpoint, budget, slack };
-        self.world.command(self.car, accept)?;
-        self.quiet()
+        match self.world.command(self.car, accept) {
+            Ok(()) => self.quiet().map(|()| true),
+            Err(WorldError::Node(NodeError::NotAsked { .. } | NodeError::Busy { .. })) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Both meters are read, the car's first.

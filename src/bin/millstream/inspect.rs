@@ -124,8 +124,9 @@ fn payee(record: &PayeeRecord) -> Value {
 
 /// `node`, "sessions": outpoint, two amounts, the meter's record, the tariff.
 fn session(key: &Key, bytes: &[u8]) -> Result<Value, Failure> {
-    /// Outpoint, paid on earlier outpoints, counted on this one before.
-    const HEAD: usize = 36 + 8 + 8;
+    /// Twice, for where it is paid and where it was before: outpoint, paid on earlier outpoints,
+    /// counted on this one before.
+    const HEAD: usize = 2 * (36 + 8 + 8);
     let body = envelope::open(key, 1, bytes)?;
     let short = StoreError::Truncated { got: bytes.len(), min: HEAD + meter::Record::LENGTH };
     let (head, rest) = body.split_at_checked(HEAD).ok_or(short)?;

@@ -9,9 +9,9 @@
 //!
 //! The machines are the real node, store and signer; the weather, the disks and the chain are the
 //! world's. What leaves a machine is seen by an observer, so that the oracles hold the machines
-//! against what was really signed and really acknowledged, not against what they remember. After the
-//! faults stop, a payment must go through where the channel allows one, and every channel must end
-//! on the chain within a bounded number of blocks; then each outpoint's account is made up.
+//! against what was really signed and really acknowledged, not against what they remember. After
+//! the faults stop, a payment must go through where the channel allows one, and every channel must
+//! end on the chain within a bounded number of blocks; then each outpoint's account is made up.
 //!
 //! One run is a function of its seed: the trace is the SHA-256 of everything both sides told.
 //! Used by `millstream soak`, by `tests/sim_pair.rs` and by the fuzz target `pair`.
