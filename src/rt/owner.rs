@@ -121,6 +121,10 @@ impl<S: Signer> Owner<S> {
     ) -> Result<(), RtError> {
         let mut poll = interval(self.options.chain_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Before anything is asked of it, the node knows the tip: a command that came with the
+        // first tick of the poll would else be refused for want of one.
+        self.hear_chain()?;
+        self.flush()?;
         let mut stopping = false;
         while !stopping {
             let wake = self.wake();
