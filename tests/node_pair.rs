@@ -317,3 +317,21 @@ fn session_that_the_seller_ended_while_the_line_was_down_is_paid_and_stated_afte
     let stated = events.iter().any(|event| matches!(event, Event::StatementAgreed { .. }));
     assert!(stated, "{events:?}");
 }
+
+#[test]
+fn debt_that_stopped_service_is_paid_after_the_seller_restarted() {
+    let mut pair = Pair::open();
+    pair.start_session();
+    pair.tick();
+    let link = pair.link;
+    pair.world.disconnect(link).unwrap();
+    // Five seconds for 1,250,000 msat each are above the credit of 5,000,000.
+    for _ in 0..5 {
+        pair.tick();
+    }
+    assert_eq!(pair.owed(), msat(7_500_000));
+    pair.world.reboot(pair.station).unwrap();
+    assert_eq!(pair.owed(), msat(7_500_000), "a restart opens the credit again");
+    pair.reconnect();
+    assert_eq!(pair.paid(), pair.owed());
+}

@@ -30,7 +30,7 @@ use crate::meter::tariff::Tariff;
 use crate::meter::{self, Input, Record, Role, Session, State};
 use crate::signer::{PeerId, Signer};
 use crate::store::{Key, envelope};
-use crate::units::{Msat, SessionId, UtcSeconds};
+use crate::units::{Msat, Seconds, SessionId, UtcSeconds};
 use crate::wire::{self, Reading, SessionPause};
 
 pub(super) use agree::Offer;
@@ -142,8 +142,18 @@ impl SessionSlot {
         let meter = Session::restore(&record, tariff)?;
         let mut slot = Self::new(meter, None);
         (slot.place, slot.before) = (place, before);
+        if slot.is_seller() && slot.meter.debt() > Msat::ZERO {
+            // What the buyer may not have seen: the last reading says all of it.
+            slot.claims.push_back((slot.meter.owed(), last_reading(&record)));
+        }
         Ok((record.id(), slot))
     }
+}
+
+/// A session's last reading, as it is stored.
+fn last_reading(record: &Record) -> Reading {
+    let idle = Some(record.idle()).filter(|idle| *idle > Seconds::MIN);
+    Reading { session: record.id(), time: record.at(), quantity: record.quantity(), idle }
 }
 
 fn read_place(from: &mut wire::Reader<'_>) -> Result<Option<Place>, NodeError> {
@@ -275,9 +285,9 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    /// M7: where the price depends on the time, what a reading cost is durable before it is sent or
-    /// paid. A side that restarted from an older record would price all of it anew, at the price of
-    /// its first reading after the restart.
+    /// Buyer, M7: where the price depends on the time, what a reading cost is durable before it is
+    /// paid. A buyer that restarted from an older record would price all of it anew, at the price
+    /// of its first reading after the restart.
     fn store_if_timed(&mut self, session: SessionId) -> Result<(), NodeError> {
         let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
         if slot.meter.tariff().depends_on_time() { self.store_session(session) } else { Ok(()) }
