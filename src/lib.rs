@@ -14,7 +14,7 @@
 //! 1. [`handle`](node::Node::handle) inputs, any number of times. A refused input changes nothing,
 //!    and its error says by `blame()` whether it is ours, the peer's or the world's
 //!    ([`units::Blame`]).
-//! 2. [`flush`](node::Node::flush): commit what must be durable, then send, then broadcast, then
+//! 2. [`flush`](node::Node::flush): commit what must be durable, then broadcast, then send, then
 //!    tell. The types make any other order impossible: the only way to an [`node::Outbox`] is the
 //!    commit.
 //!

@@ -1,4 +1,4 @@
-//! What leaves the node: first to the store, then to peers and the chain, then to the caller.
+//! What leaves the node: first to the store, then to the chain, to peers, and to the caller.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -31,15 +31,18 @@ pub struct Effects {
     out: Outbox,
 }
 
-/// What may leave now, in this order: send, broadcast, tell.
+/// What may leave now, in the order of the fields: broadcast, send, look up, tell.
+///
+/// The commit came first (P4). The chain comes before the peers, because a payee that is shown a
+/// channel looks for its funding at once.
 #[derive(Debug, Default)]
 #[must_use]
 #[non_exhaustive]
 pub struct Outbox {
-    /// Messages for connected peers, in order.
-    pub sends: Vec<(LinkId, Message)>,
     /// Packages for the chain, parents first; repeating a broadcast is harmless.
     pub broadcasts: Vec<Vec<Transaction>>,
+    /// Messages for connected peers, in order.
+    pub sends: Vec<(LinkId, Message)>,
     /// Outpoints whose status the node wants to be told by [`super::Input::Output`].
     pub look_ups: Vec<OutPoint>,
     /// News for the caller.
@@ -314,8 +317,8 @@ impl Effects {
 impl Outbox {
     /// Adds what a later drain produced behind what this one did.
     pub(super) fn append(&mut self, mut later: Self) {
-        self.sends.append(&mut later.sends);
         self.broadcasts.append(&mut later.broadcasts);
+        self.sends.append(&mut later.sends);
         self.look_ups.append(&mut later.look_ups);
         self.events.append(&mut later.events);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!   handle(now, Input) ... handle(now, Input)      any number of times; decides and applies
 //!   flush(now, store)  = drain, commit (one barrier), reserve budgets -> Outbox
-//!   Outbox: sends, broadcasts, look_ups, events    leave only after the commit
+//!   Outbox: broadcasts, sends, look_ups, events    leave only after the commit
 //! ```
 //!
 //! It routes an input to the one machine that decides it, keeps what belongs together in one commit

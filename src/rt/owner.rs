@@ -292,7 +292,7 @@ impl<S: Signer> Owner<S> {
         for _ in 0..ROUNDS_MAX {
             let now = self.clock.now()?;
             let Some(outbox) = self.commit(&now)? else { break };
-            let Outbox { sends, broadcasts, look_ups, events, .. } = outbox;
+            let Outbox { broadcasts, sends, look_ups, events, .. } = outbox;
             // P4: committed, so it may leave. To the chain first: a payee that is shown a channel
             // looks for its funding at once.
             for package in broadcasts {
