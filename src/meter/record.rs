@@ -204,15 +204,8 @@ impl Record {
     /// [`MeterError::UnknownVersion`], [`MeterError::WrongLength`], or [`MeterError::Misfit`] with
     /// the field that no session writes.
     pub fn decode(bytes: &[u8]) -> Result<Self, MeterError> {
-        let version = bytes.first().copied().unwrap_or(0);
-        if version != VERSION && !bytes.is_empty() {
-            return Err(MeterError::UnknownVersion { got: version });
-        }
-        if bytes.len() != Self::LENGTH {
-            return Err(MeterError::WrongLength { got: bytes.len(), want: Self::LENGTH });
-        }
-        let mut reader = Reader(bytes);
-        let [_, role, state] = reader.array()?;
+        let mut reader = Reader::after_version(VERSION, Self::LENGTH, bytes)?;
+        let [role, state] = reader.array()?;
         let id = SessionId::new(reader.number()?).map_err(|_| misfit("id"))?;
         let credit = reader.msat("credit")?;
         let prepay = reader.msat("prepay")?;
@@ -296,9 +289,24 @@ impl Writer<'_> {
 }
 
 /// The bytes that are still to be read.
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// What follows the version in a layout of `length` bytes, the version's own one included.
+    ///
+    /// The version comes first: another one has another length.
+    pub(super) fn after_version(
+        version: u8,
+        length: usize,
+        bytes: &'a [u8],
+    ) -> Result<Self, MeterError> {
+        match bytes.split_first() {
+            Some((got, _)) if *got != version => Err(MeterError::UnknownVersion { got: *got }),
+            Some((_, rest)) if bytes.len() == length => Ok(Self(rest)),
+            _ => Err(MeterError::WrongLength { got: bytes.len(), want: length }),
+        }
+    }
+
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], MeterError> {
         let (head, rest) = self.0.split_first_chunk::<N>().ok_or(misfit("length"))?;
         self.0 = rest;

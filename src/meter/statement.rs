@@ -81,15 +81,7 @@ impl Statement {
     /// [`MeterError::UnknownVersion`], [`MeterError::WrongLength`], or [`MeterError::Misfit`] with
     /// a field outside its range.
     pub fn decode(bytes: &[u8]) -> Result<Self, MeterError> {
-        let version = bytes.first().copied().unwrap_or(0);
-        if version != VERSION && !bytes.is_empty() {
-            return Err(MeterError::UnknownVersion { got: version });
-        }
-        if bytes.len() != Self::LENGTH {
-            return Err(MeterError::WrongLength { got: bytes.len(), want: Self::LENGTH });
-        }
-        let mut reader = Reader(bytes);
-        let [_] = reader.array()?;
+        let mut reader = Reader::after_version(VERSION, Self::LENGTH, bytes)?;
         let session = SessionId::new(reader.number()?);
         let statement = Self {
             session: session.map_err(|_| MeterError::Misfit { field: "session" })?,
