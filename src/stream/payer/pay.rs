@@ -67,8 +67,10 @@ impl Payer {
     ///
     /// # Errors
     /// [`StreamError::MustResume`] after a restart, [`StreamError::Backwards`],
-    /// [`StreamError::LastNotAllowed`], [`StreamError::TooLate`], [`StreamError::Tx`] above the
-    /// capacity or with a dust change, [`StreamError::Signer`] by policy.
+    /// [`StreamError::LastNotAllowed`], [`StreamError::TooLate`]; [`StreamError::Signer`] by policy
+    /// and, with [`SignerError::Tx`], for what no voucher of the channel can say: it holds
+    /// `TxError::AboveCapacity` with both amounts, or `TxError::ChangeBelowDust`. The signer says
+    /// it, because what our own caller chose is ours and not the peer's.
     pub fn pay(
         &self,
         signer: &mut dyn Signer,

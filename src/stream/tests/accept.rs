@@ -2,7 +2,10 @@
 
 use super::payee::PayeePhase;
 use super::*;
+use crate::signer::SignerError;
+use crate::signer::budget::Budget;
 use crate::tx::TxError;
+use crate::units::Blame;
 
 #[test]
 fn voucher_that_is_newer_counts_by_its_difference() {
@@ -64,13 +67,26 @@ fn voucher_above_the_capacity_is_refused() {
     let above = StreamError::Tx(TxError::AboveCapacity { paid, limit });
     let voucher = Voucher { paid, ..pair.pay(1_000) };
     assert_eq!(pair.accept(voucher), Err(above));
-    let refused = pair.sign_at(paid.to_msat(), Ending::GivesUpChange, DEEP).unwrap_err();
-    assert!(matches!(refused, StreamError::Signer(_)), "{refused:?}");
     let huge = Voucher { paid: Msat::MAX, ..voucher };
     assert_eq!(
         pair.accept(huge),
         Err(StreamError::Tx(TxError::AboveCapacity { paid: Msat::MAX, limit }))
     );
+}
+
+#[test]
+fn payment_above_the_capacity_is_refused_with_both_amounts() {
+    let mut pair = Pair::open();
+    pair.pay(1_000);
+    let (before, signer) = (pair.payer.clone(), pair.payer_signer.snapshot());
+    let (limit, paid) = (msat(CAPACITY * 1_000), msat(CAPACITY * 1_000 + 1));
+    let refused = StreamError::Signer(SignerError::Tx(TxError::AboveCapacity { paid, limit }));
+    assert_eq!(pair.sign_at(paid.to_msat(), Ending::GivesUpChange, DEEP), Err(refused.clone()));
+    assert_eq!(pair.sign_at(paid.to_msat(), Ending::KeepsChange, DEEP), Err(refused.clone()));
+    // What our own caller chose is ours; the same in a peer's voucher is the peer's.
+    assert_eq!(refused.blame(), Blame::Us);
+    assert_eq!(StreamError::Tx(TxError::AboveCapacity { paid, limit }).blame(), Blame::Peer);
+    assert_eq!((pair.payer, pair.payer_signer.snapshot()), (before, signer));
 }
 
 #[test]
@@ -279,7 +295,8 @@ fn payment_over_a_budget_leaves_the_payer_as_it_was() {
     pair.payer_signer.open_session(peer, session(), msat(5_000)).unwrap();
     pair.pay(5_000);
     let (before, signer) = (pair.payer.clone(), pair.payer_signer.snapshot());
-    let refused = pair.sign(5_001).unwrap_err();
-    assert!(matches!(refused, StreamError::Signer(_)), "{refused:?}");
+    let (limit, budget) = (msat(5_000), Budget::Session);
+    let over = SignerError::OverBudget { budget, limit, used: limit, asked: msat(1) };
+    assert_eq!(pair.sign(5_001), Err(StreamError::Signer(over)));
     assert_eq!((pair.payer, pair.payer_signer.snapshot()), (before, signer));
 }
