@@ -4,6 +4,8 @@
 //! The rules are data in `tidy/tables.rs`; each is seen failing on a bad sample here before the
 //! tree is checked. Run it alone with `cargo test --test tidy -- --nocapture`.
 
+#[path = "tidy/blame.rs"]
+mod blame;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]
@@ -57,6 +59,32 @@ fn public_items_of_each_folder_are_few_or_excused() {
     }
     assert!(total > 0, "nothing was read");
     assert!(findings.is_empty(), "\n{}", findings.join("\n"));
+}
+
+#[test]
+fn every_error_says_who_is_to_blame() {
+    let errors = blame::check(&tree());
+    println!("{} errors: {:?}", errors.names.len(), errors.names);
+    assert!(errors.names.len() > 20, "hardly anything was read");
+    assert!(errors.findings.is_empty(), "\n{}", errors.findings.join("\n"));
+}
+
+#[test]
+fn error_that_blames_nobody_or_lumps_variants_together_is_found() {
+    let named = "//! x\npub enum AError { B }\n";
+    let derived = "//! x\n#[derive(Debug, thiserror::Error)]\npub enum LinkEnd { B }\n";
+    let lumped = "//! x\npub enum AError { B }\nimpl AError {\n fn blame(&self) -> Blame {\n  \
+                  match self { _ => Blame::Us }\n }\n}\n";
+    let good = "//! x\npub enum AError { B }\nimpl AError {\n fn blame(&self) -> Blame {\n  \
+                match self { Self::B => Blame::Us }\n }\n}\n";
+    let found = |text| {
+        let sources = vec![Source::new("src/tx/a.rs", text)];
+        blame::check(&Tree { sources }).findings.join(" ")
+    };
+    assert_eq!(found(named), "src/tx/a.rs: AError has no blame()");
+    assert_eq!(found(derived), "src/tx/a.rs: LinkEnd has no blame()");
+    assert_eq!(found(lumped), "src/tx/a.rs:5: blame() of AError has an arm `_`; name the variants");
+    assert_eq!(found(good), "");
 }
 
 #[test]

@@ -58,8 +58,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Who caused the refusal; see [`ChainError::blame`](crate::chain::ChainError::blame).
-    pub(super) const fn blame(self) -> Blame {
+    /// A transaction that breaks a rule is ours, who built it; what fees, other transactions and
+    /// blocks forbid is the world's.
+    #[must_use]
+    pub const fn blame(self) -> Blame {
         match self {
             Self::Malformed
             | Self::NonStandard

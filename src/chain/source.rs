@@ -65,8 +65,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// A transaction that breaks a rule is ours, who built it; what fees, other transactions and
-    /// blocks forbid is the world's.
+    /// What the reason says of a refused transaction; that a source is cut off is the world's.
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {

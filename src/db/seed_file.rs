@@ -17,6 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::sync_name;
 use crate::keys::Seed;
+use crate::units::Blame;
 
 /// 32 bytes in hex, and a newline.
 const LENGTH: usize = 65;
@@ -61,6 +62,19 @@ pub enum SeedFileError {
         /// The operating system's reason.
         source: io::Error,
     },
+}
+
+impl SeedFileError {
+    /// Ours, every one: the file is on our own disk.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::OthersCanRead { .. }
+            | Self::Exists { .. }
+            | Self::Malformed { .. }
+            | Self::Refused { .. } => Blame::Us,
+        }
+    }
 }
 
 /// Reads the seed. The bytes on the way are wiped.

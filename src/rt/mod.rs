@@ -9,7 +9,7 @@
 //! ```
 //!
 //! One owner has the node, so there are no locks. It takes everything that has arrived, flushes
-//! once (one durability barrier, however many payments), and only then sends, broadcasts and tells
+//! once (one durability barrier, however many payments), and only then broadcasts, sends and tells
 //! (P4). The clock and the randomness of the machine enter here, as values.
 //!
 //! # Where the owner runs
@@ -52,6 +52,7 @@ pub use driver::{Driver, News};
 use crate::chain::{ChainError, ChainSource};
 use crate::node::{Event, LinkId, Node, NodeError};
 use crate::store::Store;
+use crate::units::Blame;
 use crate::wire::WireError;
 
 /// What a driver drives.
@@ -203,6 +204,26 @@ pub enum LinkEnd {
     Refused,
 }
 
+impl LinkEnd {
+    /// What the peer sent, or did not, is the peer's; how a connection breaks or ends in order is
+    /// the world's.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Cut => Blame::Us,
+            Self::Closed | Self::Broken(_) => Blame::World,
+            Self::Garbage(_)
+            | Self::NotGreeted
+            | Self::OtherNetwork
+            | Self::UnknownFeature { .. }
+            | Self::GivenUp
+            | Self::Silent
+            | Self::Slow
+            | Self::Refused => Blame::Peer,
+        }
+    }
+}
+
 /// Why the driver did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -264,4 +285,24 @@ pub enum RtError {
     /// The driver has ended.
     #[error("the driver has ended")]
     Ended,
+}
+
+impl RtError {
+    /// Ours, the machine's and its settings'; the world's if nobody answers at an address; and what
+    /// a link or the node refuses is whose that says.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::NotLoopback { .. }
+            | Self::PortInUse { .. }
+            | Self::Listen { .. }
+            | Self::TooManyLinks { .. }
+            | Self::NoEntropy
+            | Self::NoThread(_)
+            | Self::Ended => Blame::Us,
+            Self::Connect { .. } => Blame::World,
+            Self::Greeting { why, .. } => why.blame(),
+            Self::Node(error) => error.blame(),
+        }
+    }
 }

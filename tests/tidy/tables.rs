@@ -81,6 +81,13 @@ pub(crate) const BANS: &[Ban] = &[
 /// Files of `src` that may say `unsafe`. None yet: the SIMD files of `sha256` and `miner` will.
 pub(crate) const UNSAFE_FILES: &[&str] = &[];
 
+/// Errors without a `blame`, each with its reason.
+pub(crate) const BLAMELESS: &[(&str, &str)] = &[
+    ("Flaw", "a broken promise of this crate, found by its own simulation"),
+    ("Failure", "the step at which such a flaw was found"),
+    ("Mismatch", "a step of a scenario that came out otherwise: a defect of the chain that ran it"),
+];
+
 /// A folder that shows more than [`PUBLIC_MAX`] items.
 pub(crate) struct Exception {
     /// The folder.

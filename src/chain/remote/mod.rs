@@ -41,6 +41,7 @@ pub use server::ChainServer;
 
 use crate::chain::regtest::RegtestError;
 use crate::chain::{ChainError, CoinsError, Reason};
+use crate::units::Blame;
 
 /// Why the simulated chain is not there.
 #[derive(Debug, thiserror::Error)]
@@ -99,4 +100,23 @@ pub enum RemoteError {
     /// The chain does not start.
     #[error(transparent)]
     Chain(#[from] RegtestError),
+}
+
+impl RemoteError {
+    /// Ours, the machine's and its settings'; the world's if nobody offers a chain there; and what
+    /// chain or coins refuse is whose they say.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::NotLoopback { .. }
+            | Self::PortInUse { .. }
+            | Self::Listen { .. }
+            | Self::File { .. }
+            | Self::BadBlock { .. } => Blame::Us,
+            Self::Unreachable { source, .. } => source.blame(),
+            Self::Refused(reason) => reason.blame(),
+            Self::Coins(error) => error.blame(),
+            Self::Chain(error) => error.blame(),
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub use run::{Mismatch, Outcome, Report, run};
 
 use bitcoin::{Transaction, Txid};
 
-use crate::units::Blocks;
+use crate::units::{Blame, Blocks};
 
 /// Every scenario, in a fixed order.
 ///
@@ -64,6 +64,16 @@ pub enum BuildError {
     /// A Taproot tree or sighash.
     #[error("a taproot tree or sighash of the list is malformed")]
     Taproot,
+}
+
+impl BuildError {
+    /// Ours, every one: the list of scenarios is our own.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Unit(_) | Self::Secp(_) | Self::Tx(_) | Self::Key(_) | Self::Taproot => Blame::Us,
+        }
+    }
 }
 
 /// A story on a fresh chain that holds the genesis block only.

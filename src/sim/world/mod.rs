@@ -26,7 +26,7 @@ use crate::chain::regtest::{Regtest, RegtestError, Shared};
 use crate::keys::Entropy;
 use crate::node::{Command, Event, Input, LinkId, NodeError, Now};
 use crate::store::StoreError;
-use crate::units::{Blocks, Sat, Seconds, UtcSeconds};
+use crate::units::{Blame, Blocks, Sat, Seconds, UtcSeconds};
 use faucet::Faucet;
 
 /// 10,000 rounds: a world of two machines is quiet after a handful; one that talks for ever is a
@@ -67,6 +67,19 @@ pub enum WorldError {
     /// The faucet's coins are spent.
     #[error("the faucet is dry")]
     Dry,
+}
+
+impl WorldError {
+    /// Ours, who wrote the story; what a machine refuses is whose that machine says.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::NoSuchEnd | Self::NeverQuiet { .. } | Self::Dry => Blame::Us,
+            Self::Chain(error) => error.blame(),
+            Self::Node(error) => error.blame(),
+            Self::Stopped { error, .. } => error.blame(),
+        }
+    }
 }
 
 /// Machines, links, a chain and the time.
