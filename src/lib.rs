@@ -119,6 +119,7 @@
 //! | `cli` | the `millstream` command |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// P5: no input, whatever it is, can make the library panic: these are errors outside its tests.
 #![cfg_attr(
     not(test),
     deny(

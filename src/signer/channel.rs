@@ -77,7 +77,7 @@ pub(super) struct Payer {
     /// The first outpoint of the line that it descends in; itself without a predecessor.
     pub(super) root: OutPoint,
     pub(super) life: Life,
-    /// S1: the largest `paid` that was signed.
+    /// P6: nothing below it is signed again. S1: the largest `paid` that was signed.
     pub(super) signed: Msat,
     /// S5: the largest `paid` that the budgets were charged for. Above `signed` on a descendant
     /// whose carried balance was charged on its predecessor.

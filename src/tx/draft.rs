@@ -134,7 +134,7 @@ impl Draft {
         sum(&self.tx.output)
     }
 
-    /// What the transaction leaves to the miner.
+    /// What the transaction leaves to the miner. P1: outputs and fee are worth the inputs, always.
     pub(super) fn fee(&self) -> Result<Sat, TxError> {
         let (inputs, outputs) = (self.total_in()?, self.total_out()?);
         inputs.checked_sub(outputs).ok_or(TxError::OutputsAboveInputs { inputs, outputs })

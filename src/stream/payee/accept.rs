@@ -100,7 +100,8 @@ impl Payee {
         Ok(Accepted { record, gained, proof: AcceptedProof::Newer(checked) })
     }
 
-    /// S4: on a shallow output, and above what a payee signature already states, only so much.
+    /// P2: the loss is bounded. S4: on a shallow output, and above what a payee signature already
+    /// states, only so much.
     fn check_secured(&self, asked: Msat, view: &View) -> Result<(), StreamError> {
         let rules = &self.record.rules;
         let depth = channel::depth(self.record.confirmed, view.tip.height);

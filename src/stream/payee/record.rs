@@ -20,6 +20,8 @@ const VERSION: u8 = 1;
 
 /// What the payee stores of a channel, under [`PayeeRecord::key`]; newest wins.
 ///
+/// P7: nothing in it grows with the number of payments.
+///
 /// | bytes | field, numbers big-endian |
 /// | --- | --- |
 /// | 32 + 2 | payer's key, delay |
@@ -255,7 +257,8 @@ impl PayeeRecord {
         })
     }
 
-    /// S1: what is paid never exceeds the capacity, in any record.
+    /// P1: capacity is what is paid and the rest. S1: what is paid never exceeds the capacity, in
+    /// any record.
     pub(in crate::stream) fn holds_together(&self) -> bool {
         let capacity = self.capacity.to_msat();
         self.paid() <= capacity

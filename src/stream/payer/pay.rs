@@ -112,6 +112,8 @@ impl Payer {
     /// the payee alone) but no other. Without a voucher the change script stays what the record
     /// says: a payee could name its own. Registers the channel with the signer.
     ///
+    /// P3: whatever either side forgot, this is where the two go on.
+    ///
     /// # Errors
     /// [`StreamError::Tx`] if the voucher is not this payer's; [`StreamError::WrongPhase`],
     /// [`StreamError::Signer`].

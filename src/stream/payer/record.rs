@@ -251,7 +251,8 @@ impl PayerRecord {
         self.signed >= before.signed && !reopens
     }
 
-    /// S1: what is signed lies between the start and the capacity, in any record.
+    /// P1: capacity is what is signed and the rest. S1: what is signed lies between the start and
+    /// the capacity, in any record.
     pub(in crate::stream) fn holds_together(&self) -> bool {
         self.start <= self.signed && self.signed <= self.capacity.to_msat()
     }
