@@ -106,8 +106,8 @@ part_judge() {
 }
 
 part_no_std() {
-    step "no_std, no feature" tests/no_std cargo build
-    step "no_std, alloc" tests/no_std cargo build --features alloc
+    step "no_std, no feature" tests/no_std cargo run
+    step "no_std, alloc" tests/no_std cargo run --features alloc
     refuses "no_std, with std" tests/no_std "lang item .*panic_impl" cargo check --features must_fail
 }
 
