@@ -149,6 +149,34 @@ fn payer_pays_on_in_one_channel_after_both_processes_restart() {
     for kind in ["payer  ", "budget  ", "backup  "] {
         assert!(shown.lines().any(|line| line.starts_with(kind)), "no {kind}: {shown}");
     }
+    assert!(!shown.contains("unknown"), "{shown}");
+}
+
+#[test]
+fn inspect_shows_where_a_channel_comes_from_and_the_keys_that_it_does_not_know() {
+    use millstream::db::RedbStore;
+    use millstream::store::{Batch, Durability, Key, Store, envelope};
+    let dirs = Dirs::new();
+    let house = dirs.at("house");
+    fs::create_dir(&house).unwrap();
+    // A payee's channel at output 1 of a transaction of ones, out of output 2 of one of twos.
+    let outpoint = |byte, vout| [&[byte; 32][..], &[0, 0, 0, vout]].concat();
+    let lineage = Key::new(&[&[0x01, 0x04, 0][..], &outpoint(0x11, 1)].concat()).unwrap();
+    let foreign = Key::new(&[0xf0, 0xab]).unwrap();
+    let mut batch = Batch::default();
+    batch.put(lineage, &envelope::seal(&lineage, 1, &outpoint(0x22, 2))).unwrap();
+    batch.put(foreign, b"the application's own").unwrap();
+    let mut store = RedbStore::open(&house.join("store.redb")).unwrap();
+    store.commit(&batch, Durability::Barrier).unwrap();
+    drop(store);
+    let shown = good(&["inspect", "--dir", path(&house), "--json"]);
+    let records: Vec<serde_json::Value> =
+        shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [lineage, foreign] = &records[..] else { panic!("{shown}") };
+    assert_eq!((&lineage["record"], &lineage["side"]), (&"lineage".into(), &"payee".into()));
+    assert_eq!(lineage["channel"], format!("{}:1", "11".repeat(32)));
+    assert_eq!(lineage["descends_from"], format!("{}:2", "22".repeat(32)));
+    assert_eq!((&foreign["record"], &foreign["key"]), (&"unknown".into(), &"f0ab".into()));
 }
 
 #[test]

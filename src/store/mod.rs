@@ -21,18 +21,20 @@
 //! The first byte of a key names the room that owns the record, so that no two rooms can meet on
 //! one key and a scan by that byte lists one room's records:
 //!
-//! | byte | room | rest of the key |
-//! | --- | --- | --- |
-//! | `0x01` | `node` | its own |
-//! | `0x02` | `signer` | its own |
-//! | `0x03` | `stream`, payer | its own |
-//! | `0x04` | `stream`, payee | its own |
-//! | `0x05` | `meter` | its own |
-//! | `0x06` | `chain` | its own |
-//! | `0x07` | `duplex` | its own |
-//! | `0x08` | `hub` | its own |
-//! | `0x09` | `shares` | its own |
-//! | `0xf0..` | the application | its own; this crate never uses them |
+//! | bytes | room | record | rest of the key |
+//! | --- | --- | --- | --- |
+//! | `01 02` | `node` | a channel's sealed backup, without envelope | the outpoint that was funded |
+//! | `01 03` | `node` | a signed transaction, sent again until it is final | its id |
+//! | `01 04` | `node` | the outpoint that a channel descends from | 0 payee or 1 payer, the outpoint |
+//! | `02 01` | `signer` | what was spent of the budgets | nothing |
+//! | `03` | `stream` | a payer's channel | its outpoint |
+//! | `04` | `stream` | a payee's channel | its outpoint |
+//! | `05` | `node` | a session: where it is paid, `meter`'s record, the tariff | its id, 8 bytes |
+//! | `06` to `ef` | | kept for later rooms | |
+//! | `f0` to `ff` | the application | this crate never uses them | its own |
+//!
+//! An outpoint is 32 bytes of the transaction's id, as in a transaction, and 4 of the index,
+//! big-endian. `millstream inspect` shows every one of them.
 //!
 //! # Order
 //!

@@ -75,7 +75,7 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
         [0x05, ..] => session(key, bytes)?,
         [0x02, ..] => match BudgetRecord::load(store)? {
             Some(record) => json!({ "record": "budget", "clock": record.clock().to_u64() }),
-            None => json!({ "record": "unknown" }),
+            None => json!({ "record": "unknown", "key": hex(key.as_bytes()) }),
         },
         at if at.starts_with(&backups) => {
             let outpoint = outpoint(at.get(backups.len()..).unwrap_or_default());
@@ -89,7 +89,11 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
                 .map_err(|_| StoreError::Damaged { what: "a transaction to be sent again" })?;
             json!({ "record": "unconfirmed", "transaction": tx.compute_txid().to_string() })
         }
-        _ => json!({ "record": "unknown" }),
+        [0x01, 0x04, side @ (0 | 1), at @ ..] => json!({
+            "record": "lineage", "side": if *side == 0 { "payee" } else { "payer" },
+            "channel": outpoint(at), "descends_from": outpoint(envelope::open(key, 1, bytes)?),
+        }),
+        _ => json!({ "record": "unknown", "key": hex(key.as_bytes()) }),
     };
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("bytes".into(), bytes.len().into());
