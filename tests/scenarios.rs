@@ -45,23 +45,9 @@ fn every_class_of_refusal_of_transactions_has_a_scenario() {
             _ => None,
         })
         .collect();
-    for reason in [
-        Reason::Malformed,
-        Reason::NonStandard,
-        Reason::Dust,
-        Reason::NotFinal,
-        Reason::AlreadyKnown,
-        Reason::MissingInputs,
-        Reason::Immature,
-        Reason::Overspend,
-        Reason::MinRelayFee,
-        Reason::InsufficientReplacement,
-        Reason::Truc,
-        Reason::ClusterLimit,
-        Reason::BadScript,
-        Reason::BadPackage,
-    ] {
-        assert!(seen.contains(&reason), "no scenario is refused as {reason}");
+    // A block alone can be refused as one.
+    for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::BadBlock) {
+        assert!(seen.contains(reason), "no scenario is refused as {reason}");
     }
 }
 

@@ -58,6 +58,25 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every class, in the order of their declaration.
+    pub const ALL: &[Self] = &[
+        Self::Malformed,
+        Self::NonStandard,
+        Self::Dust,
+        Self::NotFinal,
+        Self::AlreadyKnown,
+        Self::MissingInputs,
+        Self::Immature,
+        Self::Overspend,
+        Self::MinRelayFee,
+        Self::InsufficientReplacement,
+        Self::Truc,
+        Self::ClusterLimit,
+        Self::BadScript,
+        Self::BadPackage,
+        Self::BadBlock,
+    ];
+
     /// A transaction that breaks a rule is ours, who built it; what fees, other transactions and
     /// blocks forbid is the world's.
     #[must_use]
@@ -150,6 +169,38 @@ const CORE_WORDS: &[(&str, Reason)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The class that is declared after this one. Without `_`, so that the compiler asks for the
+    /// place of a new class.
+    fn declared_after(reason: Reason) -> Option<Reason> {
+        Some(match reason {
+            Reason::Malformed => Reason::NonStandard,
+            Reason::NonStandard => Reason::Dust,
+            Reason::Dust => Reason::NotFinal,
+            Reason::NotFinal => Reason::AlreadyKnown,
+            Reason::AlreadyKnown => Reason::MissingInputs,
+            Reason::MissingInputs => Reason::Immature,
+            Reason::Immature => Reason::Overspend,
+            Reason::Overspend => Reason::MinRelayFee,
+            Reason::MinRelayFee => Reason::InsufficientReplacement,
+            Reason::InsufficientReplacement => Reason::Truc,
+            Reason::Truc => Reason::ClusterLimit,
+            Reason::ClusterLimit => Reason::BadScript,
+            Reason::BadScript => Reason::BadPackage,
+            Reason::BadPackage => Reason::BadBlock,
+            Reason::BadBlock => return None,
+        })
+    }
+
+    #[test]
+    fn list_of_all_classes_is_every_class_once() {
+        let chain = std::iter::successors(Some(Reason::Malformed), |last| declared_after(*last));
+        assert_eq!(Reason::ALL, chain.collect::<Vec<_>>());
+        // No class stands between two of the list.
+        for (place, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, place, "{reason}");
+        }
+    }
 
     #[test]
     fn core_words_are_read_with_the_special_before_the_general() {

@@ -184,23 +184,18 @@ pub(super) fn refused_line(reason: Reason) -> String {
 /// The reason in a line of [`refused_line`].
 pub(super) fn refused(line: &str) -> Option<Reason> {
     let words = line.strip_prefix("refused ")?;
-    REASONS.iter().find(|reason| reason.to_string() == words).copied()
+    Reason::ALL.iter().find(|reason| reason.to_string() == words).copied()
 }
 
-const REASONS: &[Reason] = &[
-    Reason::Malformed,
-    Reason::NonStandard,
-    Reason::Dust,
-    Reason::NotFinal,
-    Reason::AlreadyKnown,
-    Reason::MissingInputs,
-    Reason::Immature,
-    Reason::Overspend,
-    Reason::MinRelayFee,
-    Reason::InsufficientReplacement,
-    Reason::Truc,
-    Reason::ClusterLimit,
-    Reason::BadScript,
-    Reason::BadPackage,
-    Reason::BadBlock,
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_of_every_class_is_read_as_itself() {
+        for reason in Reason::ALL {
+            assert_eq!(refused(&refused_line(*reason)), Some(*reason));
+        }
+        assert_eq!(refused("refused for a new reason"), None);
+    }
+}
