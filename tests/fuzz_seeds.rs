@@ -7,7 +7,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bitcoin::Network;
+use millstream::keys::{Context, Entropy, Seed};
+use millstream::meter::tariff::Tariff;
+use millstream::meter::{Record, Statement};
+use millstream::node::{Node, NodeError};
+use millstream::signer::MemorySigner;
+use millstream::signer::budget::BudgetRecord;
 use millstream::sim::fuzz;
+use millstream::sim::world::Machine;
+use millstream::store::{Batch, Durability, Key, MemoryStore, Store, envelope};
+use millstream::stream::Terms;
 
 struct Target {
     /// As in `fuzz/Cargo.toml`.
@@ -17,6 +27,7 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target { name: "backup", body: fuzz::backup },
+    Target { name: "meter", body: fuzz::meter },
     Target { name: "pair", body: fuzz::pair },
     Target { name: "records", body: fuzz::records },
     Target { name: "terms", body: fuzz::terms },
@@ -62,4 +73,59 @@ fn targets_of_the_fuzzer_and_of_this_test_are_the_same() {
     for name in &ours {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in the manifest");
     }
+}
+
+/// The seeds of a target.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(root().join("seeds").join(target)).unwrap();
+    entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
+}
+
+/// A node that holds the one record of a seed, its key of `key` bytes before its body.
+fn node_of(seed: &[u8], key: usize) -> Result<Node<MemorySigner>, NodeError> {
+    let (key, body) = seed.split_at(key);
+    let key = Key::new(key).unwrap();
+    let (mut store, mut batch) = (MemoryStore::default(), Batch::default());
+    batch.put(key, &envelope::seal(&key, 1, body)).unwrap();
+    store.commit(&batch, Durability::Barrier).unwrap();
+    let budgets = BudgetRecord::load(&store).unwrap();
+    let machine = if seed[0] == 0x04 {
+        let base = Seed::new([2; 32]).base_key(&Context::new(), Network::Regtest).unwrap();
+        Machine::payee("payee", [2; 32], Terms::new(Network::Regtest, base.public()).unwrap())
+    } else {
+        Machine::payer("payer", [1; 32])
+    };
+    let (network, aux) = (Network::Regtest, Entropy::new([0; 32]));
+    let signer =
+        MemorySigner::new(machine.seed(), network, machine.policy, budgets.as_ref(), &aux).unwrap();
+    Node::load(machine.config, Context::new(), signer, &store)
+}
+
+/// A seed that is refused at its first byte would show nothing.
+#[test]
+fn every_kind_of_stored_record_has_a_seed_that_a_node_loads() {
+    let seeds = seeds("records");
+    for (kind, key) in [
+        (&[0x01, 0x03][..], 34),
+        (&[0x01, 0x04], 39),
+        (&[0x02, 0x01], 2),
+        (&[0x03], 37),
+        (&[0x04], 37),
+        (&[0x05], 9),
+    ] {
+        let of_kind = seeds.iter().filter(|seed| seed.starts_with(kind));
+        let loaded = of_kind.filter(|seed| node_of(seed, key).is_ok()).count();
+        println!("{kind:02x?}: {loaded} seeds");
+        assert!(loaded > 0, "no seed of {kind:02x?} is loaded");
+    }
+}
+
+#[test]
+fn every_document_of_a_meter_has_a_seed_that_is_read() {
+    let seeds = seeds("meter");
+    let tariffs = seeds.iter().filter(|seed| Tariff::parse(seed).is_ok()).count();
+    let statements = seeds.iter().filter(|seed| Statement::decode(seed).is_ok()).count();
+    let records = seeds.iter().filter(|seed| Record::decode(seed).is_ok()).count();
+    println!("{tariffs} tariffs, {statements} statements, {records} records");
+    assert!(tariffs > 1 && statements > 1 && records > 1);
 }

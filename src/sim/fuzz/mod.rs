@@ -3,12 +3,14 @@
 //! `fuzz/` runs each of them under libFuzzer, and `tests/fuzz_seeds.rs` replays the seeds of each
 //! through the same function, so that what a fuzzer once found stays found. One file a target.
 
+mod meter;
 mod pair;
 mod records;
 mod terms;
 mod voucher;
 mod wire;
 
+pub use meter::meter;
 pub use pair::pair;
 pub use records::records;
 pub use terms::{backup, terms};
