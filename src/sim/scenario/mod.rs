@@ -16,6 +16,7 @@ mod lab;
 mod locks;
 mod regtest;
 mod run;
+mod stream_batch;
 mod stream_kinds;
 mod stream_lab;
 mod stream_pinning;
@@ -40,6 +41,7 @@ pub fn all() -> Result<Vec<Scenario>, BuildError> {
         fees::scenarios(&lab)?,
         truc::scenarios(&lab)?,
         stream_kinds::scenarios(&lab)?,
+        stream_batch::scenarios(&lab)?,
         stream_pinning::scenarios(&lab)?,
     ];
     Ok(rooms.into_iter().flatten().collect())

@@ -1,7 +1,8 @@
 //! Every transaction kind of a stream channel: accepted and mined, undone and redone, refused when
 //! early, forged, underpaid or in conflict.
 
-use bitcoin::{Sequence, Transaction, Witness};
+use bitcoin::hashes::Hash;
+use bitcoin::{ScriptBuf, Sequence, Transaction, WPubkeyHash, WScriptHash, Witness};
 
 use crate::chain::Reason;
 use crate::sim::scenario::fees::min_fee;
@@ -12,11 +13,12 @@ use crate::tx::{ChangeScript, WalletScript};
 
 pub(super) fn scenarios(lab: &Lab) -> Result<Vec<Scenario>, BuildError> {
     let streams = StreamLab::new(lab)?;
-    let own = ChangeScript::Own;
-    let p2tr = ChangeScript::Wallet(WalletScript::parse(streams.wallet()?)?);
+    let wallet = |script| Ok::<_, BuildError>(ChangeScript::Wallet(WalletScript::parse(script)?));
     Ok(vec![
-        settlement(&streams, "settlement_with_own_change", own)?,
-        settlement(&streams, "settlement_with_wallet_change", p2tr)?,
+        settlement(&streams, "settlement_with_own_change", ChangeScript::Own)?,
+        settlement(&streams, "settlement_with_p2tr_change", wallet(streams.wallet()?)?)?,
+        settlement(&streams, "settlement_with_p2wpkh_change", wallet(p2wpkh())?)?,
+        settlement(&streams, "settlement_with_p2wsh_change", wallet(p2wsh())?)?,
         mutated_settlement(&streams)?,
         last_voucher(&streams)?,
         refund(&streams)?,
@@ -24,13 +26,23 @@ pub(super) fn scenarios(lab: &Lab) -> Result<Vec<Scenario>, BuildError> {
         rollover(&streams)?,
         close(&streams)?,
         top_up(&streams)?,
+        carrying_top_up(&streams)?,
         unconfirmed_funding(&streams)?,
-        batch(&streams)?,
     ])
 }
 
+/// Somebody's script of a key's hash.
+pub(super) fn p2wpkh() -> ScriptBuf {
+    ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array([7; 20]))
+}
+
+/// Somebody's script of a script's hash.
+fn p2wsh() -> ScriptBuf {
+    ScriptBuf::new_p2wsh(&WScriptHash::from_byte_array([7; 32]))
+}
+
 /// Submits and mines a transaction, takes it out of the chain again and mines it once more.
-fn mined_undone_redone(
+pub(super) fn mined_undone_redone(
     tale: Tale,
     what: &'static str,
     tx: &Transaction,
@@ -47,7 +59,7 @@ fn mined_undone_redone(
 
 /// The same transaction with one bit of another witness item changed: the payer's signature stands
 /// behind the payee's.
-fn forged_payer(tx: &Transaction) -> Transaction {
+pub(super) fn forged_payer(tx: &Transaction) -> Transaction {
     let mut forged = tx.clone();
     if let Some(input) = forged.input.first_mut() {
         let mut items = input.witness.to_vec();
@@ -232,6 +244,37 @@ fn top_up(streams: &StreamLab<'_>) -> Result<Scenario, BuildError> {
     Ok(mined_undone_redone(tale, "settlement of the larger channel", &settle)?.end())
 }
 
+fn carrying_top_up(streams: &StreamLab<'_>) -> Result<Scenario, BuildError> {
+    let (funding, stream) = streams.one(1, "payer", ChangeScript::Own)?;
+    let coin = streams.lab.coin(2)?;
+    let top_up = streams.top_up_carrying(&stream, PAID, &coin, FEE)?;
+    let below =
+        streams.top_up_carrying(&stream, PAID, &coin, min_fee(&top_up).saturating_sub(1))?;
+    let next = streams.rolled_over(&stream, &top_up)?;
+    // More than the channel could hold before.
+    let paid = CAPACITY.saturating_mul(1_000).saturating_add(PAID);
+    let carried = streams.settle(&[(&next, PAID)], &[], RATE)?;
+    let settle = streams.settle(&[(&next, paid)], &[], RATE.saturating_mul(2))?;
+    let close = streams.close(&next, paid, FEE)?;
+    let older = streams.settle(&[(&stream, PAID)], &[], RATE)?;
+    let tale = Tale::new("top_up_that_carries_the_balance_is_mined_and_the_next_voucher_settles")?
+        .submit("funding", &funding)
+        .mine(1)?
+        .refuse("forged by the payee", &forged(&top_up), Reason::BadScript)
+        .refuse("forged by the payer", &forged_payer(&top_up), Reason::BadScript)
+        .refuse("underpaid", &below, Reason::MinRelayFee);
+    let tale = mined_undone_redone(tale, "top-up", &top_up)?
+        .refuse("voucher of the old outpoint", &older, Reason::MissingInputs)
+        .refuse("forged by the payer", &forged_payer(&carried), Reason::BadScript)
+        .submit("voucher of the carried balance", &carried);
+    Ok(mined_undone_redone(tale, "replaced by the next voucher", &settle)?
+        .reorg(1, &[&[], &[]])?
+        .present("undone", &settle)
+        .connect("cooperative close in its place", &[&close])
+        .absent("settlement voided by the close", &settle)
+        .end())
+}
+
 fn unconfirmed_funding(streams: &StreamLab<'_>) -> Result<Scenario, BuildError> {
     let own = || ChangeScript::Own;
     let (three, of_three) = streams.fund(1, 3, &[("payer", own())])?;
@@ -266,36 +309,4 @@ fn unconfirmed_funding(streams: &StreamLab<'_>) -> Result<Scenario, BuildError> 
 /// The first `count` channels, each by the same voucher.
 fn first(streams: &[Stream], count: usize) -> Vec<(&Stream, u64)> {
     streams.iter().take(count).map(|stream| (stream, PAID)).collect()
-}
-
-fn batch(streams: &StreamLab<'_>) -> Result<Scenario, BuildError> {
-    let names: Vec<String> = (0..65).map(|number| format!("payer {number}")).collect();
-    let payers: Vec<(&str, ChangeScript)> =
-        names.iter().map(|name| (name.as_str(), ChangeScript::Own)).collect();
-    let (funding, channels) = streams.fund(1, 3, &payers)?;
-    let coins = [streams.lab.coin(2)?, streams.lab.coin(3)?];
-    let vouchers: Vec<_> = (0..)
-        .zip(&channels)
-        .map(|(number, stream)| (stream, PAID.saturating_add(number)))
-        .collect();
-    let batch = streams.settle(&vouchers, &coins, RATE)?;
-    let without_one = streams.settle(vouchers.split_at(64).0, &coins, RATE)?;
-    let first = channels.first().ok_or(BuildError::Taproot)?;
-    let single = streams.settle(&[(first, PAID)], &[], RATE * 10)?;
-    let tale = Tale::new("batch_of_65_channels_and_two_fee_inputs_is_relayed_and_mined")?
-        .submit("funding of 65 channels", &funding)
-        .mine(1)?
-        .refuse("forged by one payer", &forged_payer(&batch), Reason::BadScript)
-        .submit("64 of them", &without_one)
-        .refuse("one alone in conflict", &single, Reason::InsufficientReplacement)
-        .connect("one alone in a block", &[&single])
-        .absent("batch voided by it", &without_one)
-        .reorg(1, &[&[], &[]])?;
-    Ok(tale
-        .present("single back", &single)
-        .mine(1)?
-        .refuse("batch with a spent channel", &batch, Reason::MissingInputs)
-        .reorg(1, &[&[&batch], &[]])?
-        .absent("single voided by the batch", &single)
-        .end())
 }

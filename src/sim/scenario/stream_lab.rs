@@ -1,8 +1,11 @@
 //! Stream channels for the scenarios: funded, with both parties' keys, and every transaction kind
 //! built by `tx` and signed.
 
+use bitcoin::absolute::LockTime;
 use bitcoin::hashes::{Hash, sha256};
-use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, Witness};
+use bitcoin::sighash::{Prevouts, SighashCache};
+use bitcoin::transaction::Version;
+use bitcoin::{OutPoint, ScriptBuf, Sequence, TapSighashType, Transaction, TxIn, TxOut, Witness};
 
 use crate::keys::{BaseKey, ChannelKey, Context, Entropy};
 use crate::sim::scenario::BuildError;
@@ -111,6 +114,48 @@ impl<'lab> StreamLab<'lab> {
         self.finish(streams, fee_coins, settlement)
     }
 
+    /// The same put together by hand and as large as it gets, where [`Self::settle`] refuses: each
+    /// channel's input and change from a settlement of it alone, then these coins.
+    ///
+    /// `data`: outputs of no value behind the payee's, which gets all that is over `fee`.
+    pub(super) fn merged(
+        &self,
+        streams: &[(&Stream, u64)],
+        fee_coins: &[LabCoin],
+        data: &[TxOut],
+        fee: u64,
+    ) -> Result<Transaction, BuildError> {
+        let mut tx = Transaction {
+            version: Version(3),
+            lock_time: LockTime::ZERO,
+            input: Vec::new(),
+            output: Vec::new(),
+        };
+        let mut spent = Vec::new();
+        for (stream, paid) in streams {
+            let alone = self.settle_with_fee(stream, *paid, FEE)?;
+            // All but the last, which is the payee's.
+            let changes = alone.output.len().saturating_sub(1);
+            tx.input.extend(alone.input);
+            tx.output.extend(alone.output.into_iter().take(changes));
+            spent.push(stream.channel.to_txout());
+        }
+        for coin in fee_coins {
+            tx.input.push(TxIn {
+                previous_output: coin.outpoint,
+                sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+                ..TxIn::default()
+            });
+            spent.push(coin.output.clone());
+        }
+        let sum = |outputs: &[TxOut]| outputs.iter().map(|output| output.value.to_sat()).sum();
+        let (total, changes): (u64, u64) = (sum(&spent), sum(&tx.output));
+        let left = total.saturating_sub(changes).saturating_sub(fee);
+        tx.output.push(output(left, &self.wallet()?));
+        tx.output.extend_from_slice(data);
+        self.sign_merged(streams, fee_coins, tx, &spent)
+    }
+
     /// The same with the fee in satoshis; the rest goes to the payee.
     pub(super) fn settle_with_fee(
         &self,
@@ -177,11 +222,32 @@ impl<'lab> StreamLab<'lab> {
         coin: &LabCoin,
         fee: u64,
     ) -> Result<Transaction, BuildError> {
-        let added = coin.output.value.to_sat().saturating_sub(fee);
         let kept = CAPACITY.saturating_sub(paid.div_euclid(1_000));
-        let capacity = Sat::new(kept.saturating_add(added))?;
+        self.enlarge(stream, paid, coin, kept.saturating_sub(fee), Some(self.wallet()?))
+    }
+
+    /// The same, but the larger channel carries the balance.
+    pub(super) fn top_up_carrying(
+        &self,
+        stream: &Stream,
+        paid: u64,
+        coin: &LabCoin,
+        fee: u64,
+    ) -> Result<Transaction, BuildError> {
+        self.enlarge(stream, paid, coin, CAPACITY.saturating_sub(fee), None)
+    }
+
+    /// A top-up to `kept` satoshis and what `coin` is worth.
+    fn enlarge(
+        &self,
+        stream: &Stream,
+        paid: u64,
+        coin: &LabCoin,
+        kept: u64,
+        payout: Option<ScriptBuf>,
+    ) -> Result<Transaction, BuildError> {
+        let capacity = Sat::new(kept.saturating_add(coin.output.value.to_sat()))?;
         let coins = core::slice::from_ref(coin);
-        let payout = Some(self.wallet()?);
         let channel = stream.channel.clone();
         let inputs = fee_inputs(coins)?;
         let joint = JointSpend::top_up(channel, Msat::new(paid)?, &inputs, capacity, payout)?;
@@ -214,6 +280,38 @@ impl<'lab> StreamLab<'lab> {
         let (tx, spent) = (settlement.transaction(), settlement.spent());
         let witnesses = self.fee_witnesses(tx, spent, streams.len(), fee_coins)?;
         Ok(settlement.finish(&signatures, witnesses)?)
+    }
+
+    /// Signs a merged settlement by `bitcoin`'s own digests.
+    fn sign_merged(
+        &self,
+        streams: &[(&Stream, u64)],
+        fee_coins: &[LabCoin],
+        mut tx: Transaction,
+        spent: &[TxOut],
+    ) -> Result<Transaction, BuildError> {
+        let mut cache = SighashCache::new(&tx);
+        let mut signatures = Vec::new();
+        for (index, (stream, _)) in streams.iter().enumerate() {
+            let leaf = stream.channel.output().settle_leaf_hash();
+            let all = Prevouts::All(spent);
+            let digest = cache
+                .taproot_script_spend_signature_hash(index, &all, leaf, TapSighashType::Default)
+                .map_err(|_| BuildError::Taproot)?;
+            signatures.push(self.signature(&stream.payee, digest.to_byte_array()));
+        }
+        let fees = self.fee_witnesses(&tx, spent, streams.len(), fee_coins)?;
+        for (input, signature) in tx.input.iter_mut().zip(signatures) {
+            let mut items = input.witness.to_vec();
+            if let Some(first) = items.first_mut() {
+                *first = signature.serialize().to_vec();
+            }
+            input.witness = Witness::from_slice(&items);
+        }
+        for (input, witness) in tx.input.iter_mut().skip(streams.len()).zip(fees) {
+            input.witness = witness;
+        }
+        Ok(tx)
     }
 
     fn join(
