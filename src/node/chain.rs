@@ -8,7 +8,7 @@ use super::effects::Event;
 use super::lineage::Side;
 use super::{LinkId, Node, NodeError, Now};
 use crate::signer::{Past, Signer, SignerError};
-use crate::stream::payee::{PayeeNews, PayeePhase};
+use crate::stream::payee::{PayeeNews, PayeePhase, PayeeRecord};
 use crate::stream::payer::{PayerNews, PayerPhase, PayerRecord};
 use crate::stream::{SpendKind, StreamError};
 use crate::tx::seen::OutputStatus;
@@ -90,8 +90,7 @@ impl<S: Signer> Node<S> {
                 }
                 PayeeNews::SpendUndone => self.effects.tell(Event::SpendUndone { outpoint }),
                 PayeeNews::Closed { .. } => {
-                    let by = status.and_then(spender);
-                    self.forget_payee(outpoint, by)?;
+                    self.close_channel(Side::Payee, outpoint, status.and_then(spender))?;
                 }
             }
         }
@@ -116,29 +115,6 @@ impl<S: Signer> Node<S> {
             self.effects.look_up(to);
         }
         self.count_paid(now, to)
-    }
-
-    /// The spend is buried: the record goes, and successors that it did not make go with it.
-    fn forget_payee(&mut self, outpoint: OutPoint, by: Option<Txid>) -> Result<(), NodeError> {
-        let void = self.void_descendants(Side::Payee, outpoint, by);
-        for next in self.children(Side::Payee, outpoint) {
-            // What the spend made stands by itself from now on.
-            self.delete_parent(Side::Payee, next)?;
-            if let Some(slot) = self.payees.get_mut(&next) {
-                slot.parent = None;
-            }
-        }
-        for gone in void.into_iter().chain([outpoint]) {
-            self.payees.remove(&gone);
-            for names in self.links.values_mut() {
-                names.retain(|_, named| *named != gone);
-            }
-            self.delete_parent(Side::Payee, gone)?;
-            self.effects.delete(crate::stream::payee::PayeeRecord::key_of(gone)?)?;
-            forgotten(self.signer.forget(gone))?;
-        }
-        self.effects.tell(Event::Closed { outpoint });
-        Ok(())
     }
 
     fn payer_output(
@@ -182,7 +158,7 @@ impl<S: Signer> Node<S> {
             }
         }
         if closed {
-            self.forget_payer(outpoint, status.and_then(spender))?;
+            self.close_channel(Side::Payer, outpoint, status.and_then(spender))?;
         }
         Ok(())
     }
@@ -222,25 +198,49 @@ impl<S: Signer> Node<S> {
         }
     }
 
-    fn forget_payer(&mut self, outpoint: OutPoint, by: Option<Txid>) -> Result<(), NodeError> {
-        let void = self.void_descendants(Side::Payer, outpoint, by);
-        for next in self.children(Side::Payer, outpoint) {
+    /// The spend `by` is buried: the record goes, and successors that it did not make go with it.
+    fn close_channel(
+        &mut self,
+        side: Side,
+        outpoint: OutPoint,
+        by: Option<Txid>,
+    ) -> Result<(), NodeError> {
+        let void = self.void_descendants(side, outpoint, by);
+        for next in self.children(side, outpoint) {
             // What the spend made stands by itself from now on.
-            self.delete_parent(Side::Payer, next)?;
-            if let Some(slot) = self.payers.get_mut(&next) {
-                slot.parent = None;
-            }
+            self.delete_parent(side, next)?;
+            match side {
+                Side::Payee => self.payees.get_mut(&next).map(|slot| slot.parent = None),
+                Side::Payer => self.payers.get_mut(&next).map(|slot| slot.parent = None),
+            };
         }
         for gone in void.into_iter().chain([outpoint]) {
-            self.delete_parent(Side::Payer, gone)?;
-            if let Some(slot) = self.payers.remove(&gone) {
-                self.aliases.remove(&slot.alias);
-            }
-            self.effects.delete(PayerRecord::key_of(gone)?)?;
-            forgotten(self.signer.forget(gone))?;
+            self.forget_channel(side, gone)?;
         }
         self.effects.tell(Event::Closed { outpoint });
         Ok(())
+    }
+
+    /// Drops a channel's machine with its names, its records and its keys.
+    fn forget_channel(&mut self, side: Side, outpoint: OutPoint) -> Result<(), NodeError> {
+        let key = match side {
+            Side::Payee => {
+                self.payees.remove(&outpoint);
+                for names in self.links.values_mut() {
+                    names.retain(|_, named| *named != outpoint);
+                }
+                PayeeRecord::key_of(outpoint)?
+            }
+            Side::Payer => {
+                if let Some(slot) = self.payers.remove(&outpoint) {
+                    self.aliases.remove(&slot.alias);
+                }
+                PayerRecord::key_of(outpoint)?
+            }
+        };
+        self.effects.delete(key)?;
+        self.delete_parent(side, outpoint)?;
+        forgotten(self.signer.forget(outpoint))
     }
 }
 

@@ -320,15 +320,14 @@ impl<S: Signer> Node<S> {
         link: LinkId,
     ) -> Result<(), NodeError> {
         let (outpoint, view) = (self.named(link, request.alias)?, self.view(now.time)?);
-        let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        let script = payee_script(&self.context, slot.machine.channel().output().payee())?;
+        let (machine, script) = self.own_script(outpoint)?;
         let proposal = CloseProposal {
             paid: request.paid,
             script: ScriptBuf::from(request.script.as_slice().to_vec()),
             fee: request.fee,
             signature: request.signature,
         };
-        let answer = slot.machine.answer_close(&self.context, &proposal, script, &view)?;
+        let answer = machine.answer_close(&self.context, &proposal, script, &view)?;
         let spend = answer.spend();
         let signature = self.signer.sign(&Request::Close { spend }, now.time, &now.aux)?;
         let tx = spend.clone().finish(answer.payer(), &signature, Vec::new())?;
@@ -347,8 +346,7 @@ impl<S: Signer> Node<S> {
         link: LinkId,
     ) -> Result<(), NodeError> {
         let (outpoint, view) = (self.named(link, request.alias)?, self.view(now.time)?);
-        let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        let script = payee_script(&self.context, slot.machine.channel().output().payee())?;
+        let (machine, script) = self.own_script(outpoint)?;
         let inputs = coins_from_wire(request.coins.as_slice());
         let carried = request
             .carried
@@ -364,7 +362,7 @@ impl<S: Signer> Node<S> {
         if got < from || got > to {
             return Err(StreamError::CapacityOutOfTerms { got, from, to }.into());
         }
-        let answer = slot.machine.answer_top_up(&self.context, &proposal, script, &view)?;
+        let answer = machine.answer_top_up(&self.context, &proposal, script, &view)?;
         let known = self.payees.contains_key(&answer.successor().outpoint());
         let made = self.payees.values().filter(|slot| slot.parent == Some(outpoint)).count();
         if !known && made >= SUCCESSORS_MAX {
@@ -378,6 +376,13 @@ impl<S: Signer> Node<S> {
         let (alias, paid) = (request.alias, request.paid);
         self.effects.send(link, TopUpSigned { alias, paid, txid, signature });
         Ok(())
+    }
+
+    /// A channel, and where its payee takes its part of a close or a top-up.
+    fn own_script(&self, outpoint: OutPoint) -> Result<(&Payee, ScriptBuf), NodeError> {
+        let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let key = slot.machine.channel().output().payee();
+        Ok((&slot.machine, payee_script(&self.context, key)?))
     }
 
     /// P4: what a payee's signature states is durable before the signature leaves.

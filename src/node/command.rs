@@ -1,0 +1,138 @@
+//! What the caller of a node can want.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness};
+
+use super::LinkId;
+use crate::meter::Window;
+use crate::meter::tariff::Tariff;
+use crate::stream::payer::{Ending, Opening, PayerRecord};
+use crate::tx::FeeInput;
+use crate::units::{FeeRate, Msat, Ppm, Quantity, Sat, Seconds, SessionId};
+
+/// What a caller can want.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Asks a payee for its terms.
+    AskTerms(LinkId),
+    /// Takes a channel whose funding transaction is signed: stores record and backup, then
+    /// broadcasts and shows it to the payee.
+    Fund {
+        /// The payee's connection, if there is one already.
+        link: Option<LinkId>,
+        /// What was funded.
+        opening: Box<Opening>,
+        /// The funding transaction.
+        funding: Transaction,
+        /// Which of its outputs is the channel's.
+        vout: u32,
+        /// The channel's backup, sealed by the seed's owner, stored in the same commit.
+        backup: Vec<u8>,
+    },
+    /// Takes a channel that was restored from its backup.
+    Adopt(Box<PayerRecord>),
+    /// Takes up a payer's channel over a connection: asks the payee for its best voucher.
+    Attach {
+        /// The payee's connection.
+        link: LinkId,
+        /// The channel.
+        outpoint: OutPoint,
+    },
+    /// Pays more in a channel, outside the meter.
+    Pay {
+        /// The channel.
+        outpoint: OutPoint,
+        /// How much more.
+        more: Msat,
+        /// Out of which session's budget.
+        session: SessionId,
+        /// Whether it may be the last voucher.
+        ending: Ending,
+    },
+    /// Settles payee's channels in one transaction whose fee comes out of the payee's output.
+    Settle {
+        /// The channels.
+        outpoints: Vec<OutPoint>,
+        /// Where the payee's money goes.
+        script: ScriptBuf,
+        /// The fee rate.
+        rate: FeeRate,
+    },
+    /// Proposes to close a payer's channel.
+    Close {
+        /// The channel.
+        outpoint: OutPoint,
+        /// Where the rest goes.
+        script: ScriptBuf,
+        /// The fee, out of the rest.
+        fee: Sat,
+    },
+    /// Proposes to top up a payer's channel.
+    TopUp {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The coins that bring the money.
+        inputs: Vec<FeeInput>,
+        /// The new value.
+        capacity: Sat,
+        /// Carries the balance, out of this session's budget; else the payee is paid out.
+        carries: Option<SessionId>,
+    },
+    /// Completes a top-up that the payee has signed.
+    FinishTopUp {
+        /// The old outpoint.
+        outpoint: OutPoint,
+        /// The witnesses of the coins, in order.
+        witnesses: Vec<Witness>,
+    },
+    /// Takes a payer's coin back after the deadline.
+    Refund {
+        /// The channel.
+        outpoint: OutPoint,
+        /// Where to.
+        script: ScriptBuf,
+        /// The fee rate.
+        rate: FeeRate,
+    },
+    /// Offers a session to a payer.
+    OfferSession {
+        /// Whom.
+        link: LinkId,
+        /// The session's id, unique among the buyer's and the seller's sessions: best drawn at
+        /// random, so that no third party can guess it.
+        session: SessionId,
+        /// The tariff.
+        tariff: Tariff,
+        /// Credit and prepay.
+        window: Window,
+        /// How far a stamp may be from the buyer's clock.
+        skew: Seconds,
+        /// How far the meters may differ.
+        tolerance: Ppm,
+    },
+    /// Takes an offered session and pays it from a channel.
+    AcceptSession {
+        /// The session.
+        session: SessionId,
+        /// The channel.
+        outpoint: OutPoint,
+        /// The most that it may cost.
+        budget: Msat,
+        /// How much the seller's reading may be ahead of the own meter beside the tolerance.
+        slack: Quantity,
+    },
+    /// The own meter's total: the seller's is billed, the buyer's is what claims are held against.
+    Meter {
+        /// The session.
+        session: SessionId,
+        /// The total since the session's start.
+        total: Quantity,
+    },
+    /// Ends a session.
+    EndSession(SessionId),
+    /// Forgets a session that has ended, and writes off what it is still owed.
+    ForgetSession(SessionId),
+}
