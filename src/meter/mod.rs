@@ -33,6 +33,9 @@
 //!   the seller sends it again, because the buyer would count it at another price. So both sides
 //!   store their record when a price changes, if they want to meet to the millisatoshi after a
 //!   restart.
+//! - M8. A final statement is the seller's word against the buyer's count: it may say less, never
+//!   more. What it says was paid above the cost is the prepayment that was not used, so it is at
+//!   most the window's `prepay`; anything else is refused, and told as a dispute.
 //!
 //! Rank 2, no allocation but for the tariff's lists. Used by `signer` (statements), `stream` and
 //! `node`, which carry claims over `wire` and turn [`Session::pay_to`] into vouchers.

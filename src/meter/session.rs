@@ -429,7 +429,7 @@ impl Session {
 
 impl Record {
     /// The largest total that the buyer takes from the seller now.
-    pub(super) fn allowed(&self) -> Quantity {
+    pub(crate) fn allowed(&self) -> Quantity {
         let measured = self.account.measured;
         match self.role {
             Role::Seller => Quantity::MAX,

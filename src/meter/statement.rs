@@ -158,7 +158,9 @@ impl Session {
     /// Session, channel, tariff and start must be the same. The end may differ by the skew. The
     /// seller may state less than this side counted (its last readings were lost on the way, or it
     /// is generous), never more: neither quantity, idle seconds nor cost. It states what was paid
-    /// and durable, which is never above what this side signed.
+    /// and durable, which is never above what this side signed. M8: nor is it above the stated cost
+    /// by more than the prepayment of the window, which an end before its delivery leaves with the
+    /// seller; a seller counts nothing beyond that, so a larger surplus is made up.
     ///
     /// # Errors
     /// [`MeterError::WrongState`] before the end; [`MeterError::Misfit`] for another session,
@@ -180,6 +182,7 @@ impl Session {
                 return Err(MeterError::Misfit { field });
             }
         }
+        let ahead = stated.paid.saturating_sub(stated.owed);
         let latest = own.end.saturating_after(self.skew());
         for (field, got, most) in [
             ("end", stated.end.to_u64(), latest.to_u64()),
@@ -187,6 +190,7 @@ impl Session {
             ("idle", stated.idle.to_u64(), own.idle.to_u64()),
             ("owed", stated.owed.to_msat(), own.owed.to_msat()),
             ("paid", stated.paid.to_msat(), own.paid.to_msat()),
+            ("ahead", ahead.to_msat(), self.record.window().prepay.to_msat()),
         ] {
             if got > most {
                 return Err(MeterError::StatementDiffers { field, got, own: most });

@@ -29,10 +29,11 @@ impl<S: Signer> Node<S> {
             Ok(())
         };
         let payer = if self.payers.contains_key(&outpoint) {
-            self.payer_output(outpoint, status)
+            self.payer_output(now, outpoint, status)
         } else {
             Ok(())
         };
+        self.coin_seen(outpoint, status);
         let shown = self.answer_asked(now, outpoint, status);
         payee.and(payer).and(shown)
     }
@@ -88,7 +89,10 @@ impl<S: Signer> Node<S> {
                     let told = matches!(before, PayeePhase::Spent { by: was, .. } if was == by);
                     self.follow_payee(now, outpoint, kind, stated, told)?;
                 }
-                PayeeNews::SpendUndone => self.effects.tell(Event::SpendUndone { outpoint }),
+                PayeeNews::SpendUndone => {
+                    self.effects.tell(Event::SpendUndone { outpoint });
+                    self.return_sessions(outpoint)?;
+                }
                 PayeeNews::Closed { .. } => {
                     self.close_channel(Side::Payee, outpoint, status.and_then(spender))?;
                 }
@@ -119,6 +123,7 @@ impl<S: Signer> Node<S> {
 
     fn payer_output(
         &mut self,
+        now: &Now,
         outpoint: OutPoint,
         status: Option<&OutputStatus>,
     ) -> Result<(), NodeError> {
@@ -148,12 +153,12 @@ impl<S: Signer> Node<S> {
                         SpendKind::Settlement { paid, .. } => paid,
                         _ => stated,
                     };
-                    self.continue_payer(outpoint, stated, noticed.successor())?;
+                    self.continue_payer(now, outpoint, stated, noticed.successor())?;
                 }
                 PayerNews::SettledAboveSigned { paid, signed } => {
                     self.effects.tell(Event::SettledAboveSigned { outpoint, paid, signed });
                 }
-                PayerNews::SpendUndone => self.effects.tell(Event::SpendUndone { outpoint }),
+                PayerNews::SpendUndone => self.go_back(now, outpoint)?,
                 PayerNews::Closed => closed = true,
             }
         }
@@ -166,6 +171,7 @@ impl<S: Signer> Node<S> {
     /// A rollover or top-up is seen: the channel goes on at its new outpoint.
     fn continue_payer(
         &mut self,
+        now: &Now,
         from: OutPoint,
         stated: Msat,
         successor: Option<&PayerRecord>,
@@ -193,13 +199,24 @@ impl<S: Signer> Node<S> {
         self.effects.tell(Event::RolledOver { from, to, capacity });
         self.effects.look_up(to);
         match self.slot(to)?.link {
-            Some(link) => self.show(link, to),
+            Some(link) => self.show(now, link, to),
+            None => Ok(()),
+        }
+    }
+
+    /// A reorg has undone the spend: the channel and its sessions go on where they were, once the
+    /// payee has said what it holds there.
+    fn go_back(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
+        self.effects.tell(Event::SpendUndone { outpoint });
+        self.return_sessions(outpoint)?;
+        match self.slot(outpoint)?.link {
+            Some(link) => self.attach(now, link, outpoint),
             None => Ok(()),
         }
     }
 
     /// The spend `by` is buried: the record goes, and successors that it did not make go with it.
-    fn close_channel(
+    pub(super) fn close_channel(
         &mut self,
         side: Side,
         outpoint: OutPoint,

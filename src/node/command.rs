@@ -81,6 +81,16 @@ pub enum Command {
         /// Carries the balance, out of this session's budget; else the payee is paid out.
         carries: Option<SessionId>,
     },
+    /// Forgets a channel whose funding has not confirmed, and broadcasts it no more.
+    ///
+    /// Allowed while nothing is paid on it, or once a conflicting transaction is buried
+    /// ([`super::Event::FundingConflicted`]). Its coins are the caller's to spend elsewhere. Until
+    /// one of them is, the funding may still confirm: what it locks then is refunded from its
+    /// backup, which stays in the store.
+    Abandon {
+        /// The channel.
+        outpoint: OutPoint,
+    },
     /// Completes a top-up that the payee has signed.
     FinishTopUp {
         /// The old outpoint.
@@ -113,7 +123,25 @@ pub enum Command {
         /// How far the meters may differ.
         tolerance: Ppm,
     },
-    /// Takes an offered session and pays it from a channel.
+    /// Seller: another price. Ends a session and offers its successor, with the same window.
+    ///
+    /// The buyer's [`Command::AcceptSession`] may come at once: its node waits for the last payment
+    /// of the old session. Both meters count the successor from the old one's last reading on, so
+    /// that nothing that is delivered between the two goes unbilled.
+    ChangeTariff {
+        /// The session that ends.
+        session: SessionId,
+        /// The session that is offered in its place; unique as in [`Command::OfferSession`].
+        next: SessionId,
+        /// Its tariff, in the same measure.
+        tariff: Tariff,
+        /// How far a stamp may be from the buyer's clock.
+        skew: Seconds,
+        /// How far the meters may differ.
+        tolerance: Ppm,
+    },
+    /// Takes an offered session and pays it from a channel; if that waits for the acknowledgement
+    /// of a payment, as soon as it has come.
     AcceptSession {
         /// The session.
         session: SessionId,

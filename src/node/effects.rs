@@ -7,7 +7,7 @@ use bitcoin::{OutPoint, Transaction, Txid};
 
 use super::{LinkId, NodeError};
 use crate::meter::tariff::TariffHash;
-use crate::meter::{Statement, Window};
+use crate::meter::{MeterError, Statement, Window};
 use crate::store::{Batch, Durability, Key, Store, StoreError};
 use crate::stream::{SpendKind, Terms};
 use crate::tx::JointSpend;
@@ -148,6 +148,22 @@ pub enum Event {
         /// What both sides count.
         statement: Statement,
     },
+    /// The seller has signed something else than this side counted (M8 of `meter`): its statement
+    /// proves it. Nothing of the session changes.
+    StatementDisputed {
+        /// What the seller signed.
+        statement: Statement,
+        /// What does not fit.
+        why: MeterError,
+    },
+    /// A transaction that spends a coin of this channel's funding is buried: the funding can never
+    /// confirm, and [`super::Command::Abandon`] forgets the channel.
+    FundingConflicted {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The other transaction.
+        by: Txid,
+    },
     /// The output confirmed; the payer's refund is possible from the deadline on.
     Confirmed {
         /// The channel.
@@ -233,6 +249,8 @@ pub struct Wake {
 pub enum WakeReason {
     /// A payment was not acknowledged; it is sent again.
     Resend,
+    /// What a session or a channel asked of the peer was not answered; it is asked again.
+    Repeat,
 }
 
 impl Effects {

@@ -10,7 +10,7 @@ use crate::signer::budget::Budget;
 use crate::store::StoreError;
 use crate::stream::StreamError;
 use crate::tx::TxError;
-use crate::units::{Blame, ChannelAlias, SessionId};
+use crate::units::{Blame, ChannelAlias, Msat, SessionId};
 use crate::wire::WireError;
 
 /// Why an input had no effect.
@@ -79,6 +79,14 @@ pub enum NodeError {
         /// Which output.
         vout: u32,
     },
+    /// The funding may still confirm, and the payee holds vouchers that count then.
+    #[error("the funding of {outpoint} may still confirm, with {signed} signed on it")]
+    MayConfirm {
+        /// The channel.
+        outpoint: OutPoint,
+        /// What is signed.
+        signed: Msat,
+    },
     /// The answer belongs to no question of ours.
     #[error("{what} was not asked for")]
     NotAsked {
@@ -121,7 +129,8 @@ impl NodeError {
             | Self::TooMany { .. }
             | Self::Busy { .. }
             | Self::ChannelExists { .. }
-            | Self::WrongFunding { .. } => Blame::Us,
+            | Self::WrongFunding { .. }
+            | Self::MayConfirm { .. } => Blame::Us,
             Self::NoAlias { .. }
             | Self::SessionExists { .. }
             | Self::NotAPayee
@@ -168,7 +177,7 @@ impl NodeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Msat, UtcSeconds};
+    use crate::units::UtcSeconds;
 
     #[test]
     fn blame_of_wrapped_errors_follows_the_way_they_came() {

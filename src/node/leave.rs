@@ -1,15 +1,18 @@
-//! How a payer leaves an outpoint: close, top-up, refund.
+//! How a payer leaves an outpoint: close, top-up, refund, and a funding that never confirms.
 
 use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, ScriptBuf, Witness, secp256k1::schnorr};
 
 use super::effects::Event;
+use super::lineage::Side;
 use super::link::coins_to_wire;
 use super::payee::SUCCESSORS_MAX;
-use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now};
+use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot};
 use crate::signer::{Past, Signer};
-use crate::stream::payer::TopUpStep;
+use crate::stream::StreamError;
+use crate::stream::payer::{PayerPhase, TopUpStep};
+use crate::tx::seen::OutputStatus;
 use crate::tx::{FeeInput, payee_script};
 use crate::units::{FeeRate, Sat, SessionId};
 use crate::wire::{self, Bytes, Carried, CloseRequest, TopUpRequest};
@@ -143,8 +146,65 @@ impl<S: Signer> Node<S> {
         let capacity = successor.capacity();
         self.effects.tell(Event::RolledOver { from: outpoint, to, capacity });
         match self.slot(to)?.link {
-            Some(link) => self.show(link, to),
+            Some(link) => self.show(now, link, to),
             None => Ok(()),
+        }
+    }
+
+    /// Forgets a channel that the chain has not shown in a block.
+    ///
+    /// A voucher that the payee holds could be settled if the funding confirmed after all, so with
+    /// one signed it waits until that is impossible. Without, nothing but the lock until the refund
+    /// is at stake, and its backup stays.
+    pub(super) fn abandon(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
+        let slot = self.slot(outpoint)?;
+        let (machine, txid) = (&slot.machine, outpoint.txid);
+        let waits = matches!(machine.phase(), PayerPhase::Open | PayerPhase::Unsure);
+        if !waits || machine.deadline().is_some() || slot.parent.is_some() {
+            let phase = machine.phase().name();
+            return Err(StreamError::WrongPhase { phase, act: "abandon" }.into());
+        }
+        let signed = machine.signed();
+        // After a restart more may be signed than is known.
+        let none = signed == machine.start() && machine.phase() == PayerPhase::Open;
+        if slot.conflict.is_none() && !none {
+            return Err(NodeError::MayConfirm { outpoint, signed });
+        }
+        if let Some(session) = self.session_on(outpoint).filter(|_| slot.conflict.is_none()) {
+            return Err(NodeError::Busy { session });
+        }
+        self.waiting.retain(|(waiting, _)| waiting.outpoint != outpoint);
+        let others = self.payers.keys().filter(|other| other.txid == txid).count();
+        self.close_channel(Side::Payer, outpoint, None)?;
+        // Another channel of the same transaction still waits for it.
+        if others <= 1 { self.end_broadcast(txid) } else { Ok(()) }
+    }
+
+    /// The coins of fundings that have not confirmed.
+    pub(super) fn funding_coins(&self) -> impl Iterator<Item = OutPoint> + '_ {
+        let waits = |slot: &&PayerSlot| slot.machine.deadline().is_none() && slot.parent.is_none();
+        let fundings = self.payers.values().filter(waits).filter_map(|slot| {
+            let funding = self.unconfirmed.get(&slot.machine.outpoint().txid)?;
+            Some(funding.input.iter().map(|input| input.previous_output))
+        });
+        fundings.flatten()
+    }
+
+    /// What the chain shows of a coin: whether a funding of ours can still spend it.
+    pub(super) fn coin_seen(&mut self, coin: OutPoint, status: Option<&OutputStatus>) {
+        let Some(tip) = self.tip else { return };
+        let spend = status.and_then(|status| status.spent.as_ref());
+        for (outpoint, slot) in &mut self.payers {
+            let Some(funding) = self.unconfirmed.get(&outpoint.txid) else { continue };
+            if !funding.input.iter().any(|input| input.previous_output == coin) {
+                continue;
+            }
+            let other = spend.filter(|spend| slot.machine.is_final(spend.confirmed, tip.height));
+            let by = other.map(|spend| spend.tx.compute_txid()).filter(|by| *by != outpoint.txid);
+            if let Some(by) = by.filter(|by| slot.conflict != Some(*by)) {
+                slot.conflict = Some(by);
+                self.effects.tell(Event::FundingConflicted { outpoint: *outpoint, by });
+            }
         }
     }
 

@@ -27,10 +27,10 @@ impl<S: Signer> Node<S> {
         }
         for slot in self.payers.values_mut() {
             if slot.link == Some(link) {
-                slot.link = None;
-                slot.resend_at = None;
+                (slot.link, slot.resend_at, slot.asked, slot.next) = (None, None, None, None);
             }
         }
+        self.rest_sessions(link);
     }
 
     /// A message of a peer. What is refused is answered, and reported as an error.
@@ -58,7 +58,7 @@ impl<S: Signer> Node<S> {
     fn dispatch(&mut self, now: &Now, link: LinkId, message: Message) -> Result<(), NodeError> {
         match message {
             Message::Voucher(m) => self.receive_voucher(now, link, m),
-            Message::Ack(m) => self.receive_ack(link, m.alias, m.paid),
+            Message::Ack(m) => self.receive_ack(now, link, m.alias, m.paid),
             Message::Reading(m) => self.receive_reading(now, link, m),
             Message::TermsQuery(_) => self.answer_terms(link),
             Message::Terms(m) => self.receive_terms(link, &m),
@@ -82,7 +82,7 @@ impl<S: Signer> Node<S> {
             Message::Refused(m) => {
                 let (alias, code) = (m.alias, m.code);
                 self.effects.tell(Event::Refused { link, alias, code });
-                self.receive_refused(link, m)
+                self.receive_refused(now, link, m)
             }
             // What only informs: the session's own readings say the same.
             Message::CloseSigned(_)

@@ -89,18 +89,9 @@ impl<S: Signer> Node<S> {
     fn load_payer(&mut self, record: PayerRecord) -> Result<(), NodeError> {
         let key = self.signer.public(KeyName::Payer(record.index()))?;
         let machine = Payer::load(&self.context, key, record)?;
-        let (outpoint, acked) = (machine.outpoint(), machine.start());
+        let outpoint = machine.outpoint();
         let alias = self.new_alias(outpoint);
-        let slot = PayerSlot {
-            machine,
-            link: None,
-            alias,
-            acked,
-            resend_at: None,
-            top_up: None,
-            parent: None,
-        };
-        self.payers.insert(outpoint, slot);
+        self.payers.insert(outpoint, PayerSlot::new(machine, alias));
         Ok(())
     }
 }

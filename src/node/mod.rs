@@ -48,12 +48,14 @@ use crate::store::Store;
 use crate::stream::payer::Ending;
 use crate::stream::{Payee, Payer, Terms, View};
 use crate::tx::seen::{OutputStatus, Tip};
-use crate::units::{ChannelAlias, Msat, Seconds, SessionId, UtcSeconds};
+use crate::units::{ChannelAlias, Msat, Quantity, Seconds, SessionId, UtcSeconds};
 use crate::wire::Message;
-use session::{Offer, SessionSlot};
+use session::{NewSession, Offer, SessionSlot, Successor};
 
 /// 4,096: what a payee on one connection may hold open by name; each costs about 100 bytes.
 const ALIASES_MAX: usize = 4_096;
+/// An hour: the longest wait before something that nobody answered is said again.
+const REPEAT_SECONDS_MAX: u64 = 3_600;
 /// 65,536 channels at a node: about 100 MB of records and machines.
 const CHANNELS_MAX: usize = 65_536;
 
@@ -150,10 +152,45 @@ struct PayerSlot {
     acked: Msat,
     /// When a payment that is not acknowledged is sent again.
     resend_at: Option<UtcSeconds>,
+    /// The payee has not said yet what it holds of the channel.
+    asked: Option<Repeat>,
+    /// A session that is taken when the last payment is acknowledged.
+    next: Option<Acceptance>,
+    /// What has made the funding impossible, if anything has.
+    conflict: Option<Txid>,
     /// A top-up that the payee has not signed yet, or that waits for the coins' witnesses.
     top_up: Option<leave::PendingTopUp>,
     /// As the payee's.
     parent: Option<OutPoint>,
+}
+
+/// What was asked and not answered: when it is asked again, and after how long then.
+///
+/// On a line that loses nothing the first answer ends it. Where nobody answers the waits double, so
+/// that a peer which never will costs a message an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Repeat {
+    at: UtcSeconds,
+    wait: Seconds,
+}
+
+impl Repeat {
+    const fn after(now: UtcSeconds, wait: Seconds) -> Self {
+        Self { at: now.saturating_after(wait), wait }
+    }
+
+    fn again(self, now: UtcSeconds) -> Self {
+        let longest = Seconds::new(REPEAT_SECONDS_MAX).unwrap_or(Seconds::MAX);
+        Self::after(now, self.wait.saturating_add(self.wait).min(longest.max(self.wait)))
+    }
+}
+
+/// How a buyer wants to take an offered session.
+#[derive(Debug, Clone, Copy)]
+struct Acceptance {
+    session: SessionId,
+    budget: Msat,
+    slack: Quantity,
 }
 
 /// A voucher that is to be signed and sent.
@@ -272,13 +309,18 @@ impl<S: Signer> Node<S> {
     /// When and why the node wants [`Input::Woken`] next.
     #[must_use]
     pub fn wake(&self) -> Option<Wake> {
-        let at = self.payers.values().filter_map(|slot| slot.resend_at).min()?;
-        Some(Wake { at, why: WakeReason::Resend })
+        let resend = self.payers.values().filter_map(|slot| slot.resend_at).min();
+        let resend = resend.map(|at| Wake { at, why: WakeReason::Resend });
+        let asked = self.payers.values().filter_map(|slot| slot.asked);
+        let repeat = asked.chain(self.sessions.values().filter_map(SessionSlot::repeat));
+        let repeat = repeat.map(|repeat| Wake { at: repeat.at, why: WakeReason::Repeat });
+        resend.into_iter().chain(repeat).min_by_key(|wake| wake.at)
     }
 
-    /// The outpoints whose status the node must be told after every change of the chain.
+    /// The outpoints whose status the node must be told after every change of the chain: its
+    /// channels, and the coins of fundings that have not confirmed.
     pub fn watched(&self) -> impl Iterator<Item = OutPoint> + '_ {
-        self.payees.keys().chain(self.payers.keys()).copied()
+        self.payees.keys().chain(self.payers.keys()).copied().chain(self.funding_coins())
     }
 
     /// The payee's machine of a channel.
@@ -351,10 +393,10 @@ impl<S: Signer> Node<S> {
         match command {
             Command::AskTerms(link) => self.ask_terms(link),
             Command::Fund { link, opening, funding, vout, backup } => {
-                self.fund(link, &opening, funding, vout, &backup)
+                self.fund(now, link, &opening, funding, vout, &backup)
             }
             Command::Adopt(record) => self.adopt(*record),
-            Command::Attach { link, outpoint } => self.attach(link, outpoint),
+            Command::Attach { link, outpoint } => self.attach(now, link, outpoint),
             Command::Pay { outpoint, more, session, ending } => {
                 self.pay_more(now, outpoint, more, session, ending)
             }
@@ -368,12 +410,18 @@ impl<S: Signer> Node<S> {
             Command::FinishTopUp { outpoint, witnesses } => {
                 self.finish_top_up(now, outpoint, witnesses)
             }
+            Command::Abandon { outpoint } => self.abandon(outpoint),
             Command::Refund { outpoint, script, rate } => self.refund(now, outpoint, script, rate),
             Command::OfferSession { link, session, tariff, window, skew, tolerance } => {
-                self.offer_session(link, session, tariff, window, skew, tolerance)
+                let place = NewSession { link, session, tariff, window, skew, tolerance };
+                self.offer_session(now, place)
+            }
+            Command::ChangeTariff { session, next, tariff, skew, tolerance } => {
+                let next = Successor { session: next, tariff, skew, tolerance };
+                self.change_tariff(now, session, next)
             }
             Command::AcceptSession { session, outpoint, budget, slack } => {
-                self.accept_session(now, session, outpoint, budget, slack)
+                self.accept_session(now, outpoint, Acceptance { session, budget, slack })
             }
             Command::Meter { session, total } => self.meter(now, session, total),
             Command::EndSession(session) => self.end_session(now, session),

@@ -7,14 +7,33 @@ use bitcoin::{OutPoint, Transaction};
 use super::effects::Event;
 use super::lineage::Side;
 use super::link::{chain_hash, change_from_wire, change_to_wire};
-use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot, Payment};
+use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot, Payment, Repeat};
+use crate::keys::{Entropy, tagged_hash};
 use crate::signer::budget::Ahead;
 use crate::signer::{KeyName, Past, Signer, SignerError};
 use crate::stream::payer::{Ending, Opening, PayerRecord};
 use crate::stream::{Payer, StreamError, Terms};
 use crate::tx::Voucher;
-use crate::units::{ChannelAlias, Msat, Sat, SessionId};
+use crate::units::{ChannelAlias, Msat, Sat, Seconds, SessionId};
 use crate::wire::{self, Resume, TermsQuery};
+
+impl PayerSlot {
+    pub(super) const fn new(machine: Payer, alias: ChannelAlias) -> Self {
+        let acked = machine.start();
+        Self {
+            machine,
+            link: None,
+            alias,
+            acked,
+            resend_at: None,
+            asked: None,
+            next: None,
+            conflict: None,
+            top_up: None,
+            parent: None,
+        }
+    }
+}
 
 impl<S: Signer> Node<S> {
     pub(super) fn ask_terms(&mut self, link: LinkId) -> Result<(), NodeError> {
@@ -38,6 +57,7 @@ impl<S: Signer> Node<S> {
     /// The funding is signed: record and backup become durable, then it is broadcast and shown.
     pub(super) fn fund(
         &mut self,
+        now: &Now,
         link: Option<LinkId>,
         opening: &Opening,
         funding: Transaction,
@@ -68,7 +88,7 @@ impl<S: Signer> Node<S> {
         self.send_to_chain(funding)?;
         self.effects.look_up(outpoint);
         match link {
-            Some(link) => self.show(link, outpoint),
+            Some(link) => self.show(now, link, outpoint),
             None => Ok(()),
         }
     }
@@ -104,24 +124,30 @@ impl<S: Signer> Node<S> {
 
     fn keep_payer(&mut self, machine: Payer, parent: Option<OutPoint>) -> Result<(), NodeError> {
         let record = machine.record();
-        let (outpoint, acked) = (machine.outpoint(), machine.start());
+        let outpoint = machine.outpoint();
         self.effects.put(record.key()?, &record.encode()?)?;
         self.put_parent(Side::Payer, outpoint, parent)?;
         let link =
             parent.and_then(|outpoint| self.payers.get(&outpoint)).and_then(|slot| slot.link);
         let alias = self.new_alias(outpoint);
-        let slot = PayerSlot { machine, link, alias, acked, resend_at: None, top_up: None, parent };
+        let slot = PayerSlot { link, parent, ..PayerSlot::new(machine, alias) };
         self.payers.insert(outpoint, slot);
         Ok(())
     }
 
     /// Shows a channel to the payee: its answer is `Accepted`.
-    pub(super) fn show(&mut self, link: LinkId, outpoint: OutPoint) -> Result<(), NodeError> {
+    pub(super) fn show(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
         if !self.links.contains_key(&link) {
             return Err(NodeError::NoLink { link });
         }
+        let asked = Some(self.first_repeat(now));
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        slot.link = Some(link);
+        (slot.link, slot.asked) = (Some(link), asked);
         let request = slot.machine.open_request(self.config.network);
         let delay = core::num::NonZeroU16::new(request.delay.to_u16());
         let open = wire::Open {
@@ -139,12 +165,18 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    pub(super) fn attach(&mut self, link: LinkId, outpoint: OutPoint) -> Result<(), NodeError> {
+    pub(super) fn attach(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
         if !self.links.contains_key(&link) {
             return Err(NodeError::NoLink { link });
         }
+        let asked = Some(self.first_repeat(now));
         let slot = self.slot_mut(outpoint)?;
-        slot.link = Some(link);
+        (slot.link, slot.asked) = (Some(link), asked);
         let alias = slot.alias;
         self.effects.send(link, Resume { alias, outpoint: Some(outpoint) });
         Ok(())
@@ -195,11 +227,12 @@ impl<S: Signer> Node<S> {
         slot.machine.apply(record)?;
         let behind = resumed.behind();
         slot.acked = slot.machine.signed().saturating_sub(behind);
-        let (signed, start) = (slot.machine.signed(), slot.machine.start());
+        slot.asked = None;
+        let signed = slot.machine.signed();
         self.effects.tell(Event::Ready { outpoint, signed, behind });
-        // Signed anew it also shows the payee who is here, before the sessions are taken up.
-        let shows = self.session_on(outpoint).is_some() && signed > start;
-        let sent = if behind > Msat::ZERO || shows { self.resend(now, outpoint) } else { Ok(()) };
+        // It also shows the payee who is here, before the sessions are taken up.
+        let shows = behind > Msat::ZERO || self.session_on(outpoint).is_some();
+        let sent = if shows { self.show_payer(now, outpoint) } else { Ok(()) };
         let sent = match sent {
             // No session pays for it any more; the caller knows from the event, and the next
             // payment covers it.
@@ -214,21 +247,26 @@ impl<S: Signer> Node<S> {
     /// The payee holds more than this side knows of: it shall present it.
     pub(super) fn receive_refused(
         &mut self,
+        now: &Now,
         link: LinkId,
         message: wire::Refused,
     ) -> Result<(), NodeError> {
         let Ok(outpoint) = self.payer_named(link, message.alias) else { return Ok(()) };
-        let behind = message.best > self.slot(outpoint)?.machine.signed();
+        let slot = self.slot_mut(outpoint)?;
+        // An answer too: the caller has the event, and decides.
+        slot.asked = None;
+        let behind = message.best > slot.machine.signed();
         match message.code {
-            wire::Refusal::Stale if behind => self.attach(link, outpoint),
+            wire::Refusal::Stale if behind => self.attach(now, link, outpoint),
             // The payee has lost it, or was away when it was funded: it is shown again.
-            wire::Refusal::UnknownChannel => self.show(link, outpoint),
+            wire::Refusal::UnknownChannel => self.show(now, link, outpoint),
             _ => Ok(()),
         }
     }
 
     pub(super) fn receive_ack(
         &mut self,
+        now: &Now,
         link: LinkId,
         alias: ChannelAlias,
         paid: Msat,
@@ -245,6 +283,7 @@ impl<S: Signer> Node<S> {
         let slot = self.slot_mut(outpoint)?;
         if slot.acked == slot.machine.signed() {
             slot.resend_at = None;
+            return self.accept_next(now, outpoint);
         }
         Ok(())
     }
@@ -320,6 +359,26 @@ impl<S: Signer> Node<S> {
         self.pay_to(now, Payment { outpoint, paid, session, ending })
     }
 
+    /// Signs what is signed already once more, so that the payee sees who is at this end.
+    ///
+    /// Whoever has seen the channel on the chain, or asked its payee, can name it and repeat its
+    /// best voucher. Another signature of the same state only the payer can make; BIP340 gives one
+    /// for every auxiliary value, so this one is drawn from time and line, in case the caller's is
+    /// always the same. It costs no budget, and no write unless it is the channel's first.
+    pub(super) fn show_payer(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
+        let link = self.slot(outpoint)?.link.map_or(0, |LinkId(link)| link).to_be_bytes();
+        let time = now.time.to_u64().to_be_bytes();
+        let parts: [&[u8]; 3] = [now.aux.as_bytes(), &time, &link];
+        let aux = Entropy::new(tagged_hash(b"millstream/node/presence", &parts));
+        self.resend(&Now { time: now.time, aux }, outpoint)
+    }
+
+    /// When a question of now is asked again first.
+    pub(super) fn first_repeat(&self, now: &Now) -> Repeat {
+        let second = Seconds::new(1).unwrap_or(Seconds::MAX);
+        Repeat::after(now.time, self.config.resend_after.max(second))
+    }
+
     fn ending_for(&self, outpoint: OutPoint, paid: Msat) -> Ending {
         let full = self.payers.get(&outpoint).map(|slot| slot.machine.channel().capacity());
         // The full capacity was signed before, so the caller had opted in.
@@ -348,7 +407,21 @@ impl<S: Signer> Node<S> {
                 first = first.and(Err(error));
             }
         }
-        first
+        self.ask_again(now);
+        first.and(self.repeat_sessions(now))
+    }
+
+    /// Asks the payee again what it holds of a channel, where it has not said so.
+    fn ask_again(&mut self, now: &Now) {
+        let due = self.payers.values_mut().filter_map(|slot| {
+            let asked = slot.asked.filter(|asked| asked.at <= now.time)?;
+            slot.asked = Some(asked.again(now.time));
+            Some((slot.link?, slot.alias, slot.machine.outpoint()))
+        });
+        // A payee that does not know the channel says so, and is shown it.
+        for (link, alias, outpoint) in due.collect::<Vec<_>>() {
+            self.effects.send(link, Resume { alias, outpoint: Some(outpoint) });
+        }
     }
 
     /// What was not acknowledged, and what could not be paid when it was due.

@@ -41,11 +41,17 @@ impl<S: Signer> Node<S> {
             .map(|(txid, _)| *txid)
             .collect();
         for txid in done {
-            self.effects.delete(key(txid)?)?;
-            self.unconfirmed.remove(&txid);
+            self.end_broadcast(txid)?;
         }
         for tx in self.unconfirmed.values() {
             self.effects.broadcast(Vec::from([tx.clone()]));
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_broadcast(&mut self, txid: Txid) -> Result<(), NodeError> {
+        if self.unconfirmed.remove(&txid).is_some() {
+            self.effects.delete(key(txid)?)?;
         }
         Ok(())
     }

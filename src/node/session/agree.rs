@@ -3,7 +3,7 @@
 use bitcoin::OutPoint;
 
 use super::super::effects::Event;
-use super::super::{LinkId, Node, NodeError, Now};
+use super::super::{Acceptance, LinkId, Node, NodeError, Now};
 use super::{Place, SessionSlot};
 use crate::meter::tariff::{Tariff, TariffHash};
 use crate::meter::{Input, MeterError, Role, Session, State, Window};
@@ -11,7 +11,7 @@ use crate::signer::{PeerId, Signer};
 use crate::stream::StreamError;
 use crate::stream::payer::PayerPhase;
 use crate::units::{Msat, Ppm, Quantity, Seconds, SessionId};
-use crate::wire::{Bytes, SessionEnd, SessionOffer, SessionStart};
+use crate::wire::{Bytes, SessionEnd, SessionOffer, SessionStart, TARIFF_MAX};
 
 /// 16 offers of one link that the caller has not taken: about 4 KiB each, gone with the link.
 const OFFERS_MAX: usize = 16;
@@ -23,16 +23,33 @@ pub(in crate::node) struct Offer {
     pub(in crate::node) meter: Session,
 }
 
+/// What a seller offers to the buyer of another session.
+#[derive(Debug)]
+pub(in crate::node) struct Successor {
+    pub(in crate::node) session: SessionId,
+    pub(in crate::node) tariff: Tariff,
+    pub(in crate::node) skew: Seconds,
+    pub(in crate::node) tolerance: Ppm,
+}
+
+/// What a seller offers, and to whom.
+#[derive(Debug)]
+pub(in crate::node) struct NewSession {
+    pub(in crate::node) link: LinkId,
+    pub(in crate::node) session: SessionId,
+    pub(in crate::node) tariff: Tariff,
+    pub(in crate::node) window: Window,
+    pub(in crate::node) skew: Seconds,
+    pub(in crate::node) tolerance: Ppm,
+}
+
 impl<S: Signer> Node<S> {
     pub(in crate::node) fn offer_session(
         &mut self,
-        link: LinkId,
-        session: SessionId,
-        tariff: Tariff,
-        window: Window,
-        skew: Seconds,
-        tolerance: Ppm,
+        now: &Now,
+        new: NewSession,
     ) -> Result<(), NodeError> {
+        let NewSession { link, session, tariff, window, skew, tolerance } = new;
         if !self.links.contains_key(&link) {
             return Err(NodeError::NoLink { link });
         }
@@ -47,9 +64,42 @@ impl<S: Signer> Node<S> {
         };
         self.check_room(session)?;
         let meter = Session::offer(session, Role::Seller, window, tariff);
-        self.sessions.insert(session, SessionSlot::new(meter, Some(link)));
+        let mut slot = SessionSlot::new(meter, Some(link));
+        slot.since = Some(now.time);
+        self.sessions.insert(session, slot);
         self.effects.send(link, offer);
         Ok(())
+    }
+
+    /// Seller: ends a session, and offers its successor to the same buyer.
+    ///
+    /// A session of its own, because a tariff is what a session's statement is about: each of the
+    /// two is stated, and disputed, under one price. And because a change inside a session would
+    /// have to be told, accepted and stamped across power cuts of either side, which is what the
+    /// end of one session and the start of another do already.
+    pub(in crate::node) fn change_tariff(
+        &mut self,
+        now: &Now,
+        session: SessionId,
+        next: Successor,
+    ) -> Result<(), NodeError> {
+        let slot = self.session_slot(session)?;
+        let (window, over) = (slot.meter.record().window(), slot.is_ended());
+        let link = slot.link.filter(|link| slot.is_seller() && self.links.contains_key(link));
+        let link = link.ok_or(NodeError::NoSession { session })?;
+        let Successor { session: id, tariff, skew, tolerance } = next;
+        let (got, want) = (tariff.measure(), slot.meter.tariff().measure());
+        if got != want {
+            return Err(MeterError::MeasureChanged { got, want }.into());
+        }
+        // Both or neither: the offer is what can be refused, and it goes behind the end.
+        self.check_room(id)?;
+        Bytes::<TARIFF_MAX>::new(tariff.encode())?;
+        if !over {
+            self.end_session(now, session)?;
+        }
+        let new = NewSession { link, session: id, tariff, window, skew, tolerance };
+        self.offer_session(now, new)
     }
 
     /// The seller's offer: nothing is agreed before the caller accepts it.
@@ -91,32 +141,68 @@ impl<S: Signer> Node<S> {
     pub(in crate::node) fn accept_session(
         &mut self,
         now: &Now,
-        session: SessionId,
         outpoint: OutPoint,
-        budget: Msat,
-        slack: Quantity,
+        acceptance: Acceptance,
     ) -> Result<(), NodeError> {
+        let session = acceptance.session;
         let payer = self.slot(outpoint)?;
-        let (alias, signed) = (payer.alias, payer.machine.signed());
-        let peer = PeerId::new(payer.machine.record().base());
+        let signed = payer.machine.signed();
         match payer.machine.phase() {
             PayerPhase::Open | PayerPhase::Leaving { .. } => {}
             // What was signed before would count as this session's.
             _ => return Err(StreamError::MustResume { at_least: signed }.into()),
         }
-        let waits = self.waiting.iter().any(|(waiting, _)| waiting.outpoint == outpoint);
-        if waits || payer.acked < signed {
-            return Err(NodeError::NotAsked { what: "a session before the last payment's answer" });
-        }
         let link = payer.link.ok_or(NodeError::NoSession { session })?;
         if !self.offers.contains_key(&(link, session)) {
             return Err(NodeError::NotAsked { what: "this session" });
         }
-        if let Some(session) = self.session_on(outpoint) {
-            return Err(NodeError::Busy { session });
+        let waits = self.waiting.iter().any(|(waiting, _)| waiting.outpoint == outpoint);
+        let unanswered = waits || payer.acked < signed;
+        match self.session_on(outpoint) {
+            Some(session) if !self.session_slot(session)?.is_ended() => {
+                Err(NodeError::Busy { session })
+            }
+            before if before.is_some() || unanswered => {
+                if payer.next.is_some_and(|next| next.session != session) {
+                    let what = "a second session before the last payment's answer";
+                    return Err(NodeError::NotAsked { what });
+                }
+                self.slot_mut(outpoint)?.next = Some(acceptance);
+                Ok(())
+            }
+            _ => self.take_session(now, link, outpoint, acceptance),
         }
+    }
+
+    /// Buyer: what was paid is acknowledged, so what waited for it begins.
+    pub(in crate::node) fn accept_next(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
+        if self.slot(outpoint)?.next.is_none() || self.session_on(outpoint).is_some() {
+            return Ok(());
+        }
+        let next = self.slot_mut(outpoint)?.next.take();
+        next.map_or(Ok(()), |next| self.accept_session(now, outpoint, next))
+    }
+
+    /// Buyer: begins an offered session on a channel that pays no other.
+    fn take_session(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        outpoint: OutPoint,
+        acceptance: Acceptance,
+    ) -> Result<(), NodeError> {
+        let Acceptance { session, budget, slack } = acceptance;
+        let payer = self.slot(outpoint)?;
+        let (alias, signed) = (payer.alias, payer.machine.signed());
+        let peer = PeerId::new(payer.machine.record().base());
         self.check_room(session)?;
         self.signer.open_session(peer, session, budget)?;
+        // Before the start, so that the payee knows by then that this line is the payer's.
+        self.show_payer(now, outpoint).inspect_err(|_| self.signer.end_session(peer, session))?;
         let offer = self.offers.remove(&(link, session)).ok_or(NodeError::NoSession { session })?;
         let Offer { message: offer, meter } = offer;
         let window = Window { credit: offer.credit, prepay: offer.prepay };
@@ -124,7 +210,8 @@ impl<S: Signer> Node<S> {
         let meter = Session::offer(session, role, window, meter.tariff().clone());
         let mut slot = SessionSlot::new(meter, Some(link));
         slot.place = Some(Place { outpoint, earlier: Msat::ZERO, from: signed });
-        (slot.taken, slot.peer) = (Some(now.time), Some(peer));
+        (slot.since, slot.peer) = (Some(now.time), Some(peer));
+        slot.repeat = Some(self.first_repeat(now));
         self.sessions.insert(session, slot);
         let (tariff_hash, time) = (offer.tariff_hash, now.time);
         self.effects.send(link, SessionStart { session, alias, tariff_hash, time });
@@ -148,13 +235,16 @@ impl<S: Signer> Node<S> {
 
     fn buy(&mut self, now: &Now, message: &SessionStart) -> Result<(), NodeError> {
         let session = message.session;
-        let slot = self.session_slot(session)?;
+        let slot = self.session_mut(session)?;
+        if !slot.is_ended() {
+            slot.repeat = None;
+        }
         if slot.meter.record().state() != State::Offered {
             return Ok(());
         }
         // The answer may come late, over another connection: any stamp since the offer was taken
         // is as good as one of just now.
-        let since = slot.taken.unwrap_or(now.time);
+        let since = slot.since.unwrap_or(now.time);
         let late = message.time >= since && message.time <= now.time;
         let clock = if late { message.time } else { now.time };
         let input = Input::Start { at: message.time, tariff: TariffHash(message.tariff_hash) };

@@ -22,8 +22,10 @@ impl<S: Signer> Node<S> {
         total: Quantity,
     ) -> Result<(), NodeError> {
         let entered = self.step(now.time, session, Input::Meter { total })?;
+        let first = self.first_repeat(now);
         let slot = self.session_mut(session)?;
         if !slot.is_seller() {
+            slot.measured();
             return Ok(());
         }
         if let Some(Input::Claim { at, total, idle }) = slot.meter.claim() {
@@ -34,6 +36,8 @@ impl<S: Signer> Node<S> {
             }
             slot.claims.push_back((slot.meter.owed(), reading));
             let link = slot.link;
+            // No newer reading will ask for what this one does.
+            slot.repeat = Some(first).filter(|_| entered == Some(State::Paused)).or(slot.repeat);
             if let Some(link) = link.filter(|_| self.is_up(link)) {
                 self.effects.send(link, reading);
             }
@@ -63,10 +67,12 @@ impl<S: Signer> Node<S> {
         let seen = reading.time < record.at()
             || (reading.time == record.at() && reading.quantity <= record.quantity());
         let place = slot.place;
-        if !seen {
+        // One that crossed the end on its way is no claim either.
+        if !seen && !slot.is_ended() {
             let (at, total) = (reading.time, reading.quantity);
             let idle = reading.idle.unwrap_or(Seconds::MIN);
-            self.step(now.time, session, Input::Claim { at, total, idle })?;
+            let clock = if slot.was_apart(&reading) { at } else { now.time };
+            self.step(clock, session, Input::Claim { at, total, idle })?;
             self.store_if_timed(session)?;
         }
         if let Some(place) = place {
@@ -95,6 +101,9 @@ impl<S: Signer> Node<S> {
             return Ok(());
         }
         slot.claims.retain(|(owed, _)| *owed > total);
+        if slot.claims.is_empty() {
+            slot.repeat = None;
+        }
         let entered = self.step(now.time, session, Input::Paid { total })?;
         self.store_session(session)?;
         self.tell_entered(session, entered)?;
@@ -110,7 +119,9 @@ impl<S: Signer> Node<S> {
         let slot = self.session_slot(session)?;
         let Some(place) = slot.place.filter(|_| !slot.is_seller()) else { return Ok(()) };
         let outpoint = place.outpoint;
-        let machine = &self.slot(outpoint)?.machine;
+        // A channel that is closed pays nothing more.
+        let Some(payer) = self.payers.get(&outpoint) else { return Ok(()) };
+        let machine = &payer.machine;
         let (signed, most) = (machine.signed(), machine.channel().largest_with_change());
         let due = slot.meter.pay_to().saturating_sub(place.paid(signed));
         let small = due < self.config.pay_step && slot.meter.record().state() == State::Active;
@@ -136,7 +147,8 @@ impl<S: Signer> Node<S> {
         outpoint: OutPoint,
     ) -> Result<(), NodeError> {
         let Some(session) = self.session_on(outpoint) else { return Ok(()) };
-        let signed = self.slot(outpoint)?.machine.signed();
+        let Some(payer) = self.payers.get(&outpoint) else { return Ok(()) };
+        let signed = payer.machine.signed();
         let slot = self.session_slot(session)?;
         let Some(place) = slot.place.filter(|_| !slot.is_seller()) else { return Ok(()) };
         if slot.meter.record().state() == State::Offered {

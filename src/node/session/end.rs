@@ -8,7 +8,7 @@ use bitcoin::secp256k1::schnorr::Signature;
 
 use super::super::effects::Event;
 use super::super::{LinkId, Node, NodeError, Now};
-use crate::meter::{Input, Statement};
+use crate::meter::{Input, State, Statement};
 use crate::signer::{Attest, PeerId, Request, Signer};
 use crate::units::{Msat, SessionId, UtcSeconds};
 use crate::wire::{self, Bytes, SessionEnd};
@@ -20,12 +20,15 @@ impl<S: Signer> Node<S> {
         session: SessionId,
     ) -> Result<(), NodeError> {
         let slot = self.session_slot(session)?;
+        let begun = slot.meter.record().state() != State::Offered;
         let (link, quantity) = (slot.link, slot.meter.record().quantity());
         // Nothing is billed by the end, so it never fails for a clock that stepped back.
         let time = now.time.max(slot.meter.record().at());
         self.finish(session, time)?;
         if let Some(link) = link.filter(|_| self.is_up(link)) {
             self.effects.send(link, SessionEnd { session, time, quantity });
+            let first = self.first_repeat(now);
+            self.session_mut(session)?.repeat = begun.then_some(first);
         }
         self.pay_due(now, session)?;
         self.state_if_settled(now, session)
@@ -44,6 +47,10 @@ impl<S: Signer> Node<S> {
         if !slot.is_ended() {
             let last = slot.meter.record().at();
             self.finish(session, message.time.min(now.time).max(last))?;
+            if !self.session_slot(session)?.is_seller() {
+                // It waits for the statement now.
+                self.session_mut(session)?.repeat = Some(self.first_repeat(now));
+            }
         }
         self.pay_due(now, session)?;
         self.state_if_settled(now, session)
@@ -71,6 +78,7 @@ impl<S: Signer> Node<S> {
         let OutPoint { txid, vout } = place.outpoint;
         let statement = slot.meter.statement(txid.to_byte_array(), vout)?;
         let bytes = statement.encode();
+        self.session_mut(session)?.repeat = None;
         let request = Request::Attest { kind: Attest::Statement, bytes: &bytes };
         let signature = self.signer.sign(&request, now.time, &now.aux)?;
         let blob = Bytes::new([&bytes[..], &signature.serialize()].concat())?;
@@ -86,6 +94,7 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let session = message.session;
         let slot = self.session_over(link, session)?;
+        let settled = slot.meter.debt() == Msat::ZERO;
         let malformed = NodeError::NotAsked { what: "a statement of another length" };
         let place = slot.place.ok_or(NodeError::NoSession { session })?;
         let (bytes, signature) =
@@ -102,9 +111,15 @@ impl<S: Signer> Node<S> {
             [Some(place), slot.before].into_iter().flatten().map(|place| place.outpoint).collect();
         let outpoint = outpoints.into_iter().find(|outpoint| stated(*outpoint));
         let OutPoint { txid, vout } = outpoint.unwrap_or(place.outpoint);
-        slot.meter.check_statement(&statement, txid.to_byte_array(), vout)?;
+        let checked = slot.meter.check_statement(&statement, txid.to_byte_array(), vout);
+        // Signed is said: asking again brings no other answer.
+        self.session_mut(session)?.repeat = None;
+        if let Err(why) = checked {
+            self.effects.tell(Event::StatementDisputed { statement, why });
+            return Err(why.into());
+        }
         // A statement of less than was paid is agreed to, but the rest is still the buyer's debt.
-        if slot.meter.debt() == Msat::ZERO {
+        if settled {
             self.signer.end_session(PeerId::new(base), session);
         }
         self.effects.tell(Event::StatementAgreed { statement });

@@ -12,11 +12,17 @@
 //! ```
 //!
 //! A session that has ended and is paid is kept until [`SETTLED_MAX`] others came after it.
+//!
+//! Whatever one side waits for it asks for again (`repeat.rs`): the buyer for the seller's start
+//! and its statement, the seller for the payment of its readings when no newer one will ask.
+//!
+//! Another price is another session: `ChangeTariff` ends one and offers the next in one command.
 
 mod agree;
 mod count;
 mod end;
 mod place;
+mod repeat;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -24,16 +30,16 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 use bitcoin::hashes::Hash;
 
+pub(super) use agree::{NewSession, Offer, Successor};
+
 use super::effects::Event;
-use super::{LinkId, Node, NodeError};
+use super::{LinkId, Node, NodeError, Repeat};
 use crate::meter::tariff::Tariff;
 use crate::meter::{self, Input, Record, Role, Session, State};
 use crate::signer::{PeerId, Signer};
 use crate::store::{Key, envelope};
-use crate::units::{Msat, Seconds, SessionId, UtcSeconds};
+use crate::units::{Msat, Quantity, Seconds, SessionId, UtcSeconds};
 use crate::wire::{self, Reading, SessionPause};
-
-pub(super) use agree::Offer;
 
 /// The store's room byte of sessions.
 const ROOM: u8 = 0x05;
@@ -41,6 +47,8 @@ const ROOM: u8 = 0x05;
 const VERSION: u8 = 1;
 /// 1,024 sessions at a node; each holds a tariff and its readings that are not paid yet.
 const SESSIONS_MAX: usize = 1_024;
+/// 64 offers to peers that are gone: who took one just before its line broke comes back for it.
+const LEFT_MAX: usize = 64;
 /// 64 sessions that are over and paid: long enough to show the last ones to their owner.
 const SETTLED_MAX: usize = 64;
 
@@ -55,9 +63,24 @@ pub(super) struct SessionSlot {
     before: Option<Place>,
     /// Readings that are not paid yet, with what was owed at each; the seller sends them again.
     claims: VecDeque<(Msat, Reading)>,
-    /// Buyer: when it took the offer, and whose signer's budget pays.
-    taken: Option<UtcSeconds>,
+    /// When the seller offered it, or the buyer took it.
+    since: Option<UtcSeconds>,
+    /// Buyer: whose signer's budget pays.
     peer: Option<PeerId>,
+    /// Buyer: when the two met again last, and what may have been delivered until then.
+    met: Option<Meeting>,
+    /// What the peer has not answered.
+    repeat: Option<Repeat>,
+}
+
+/// The end of a time in which the two sides could not speak.
+#[derive(Debug, Clone, Copy)]
+struct Meeting {
+    at: UtcSeconds,
+    /// The largest total that the own meter bore out then.
+    allowed: Quantity,
+    /// Whether the own meter was read since: after a restart it may know more than the record.
+    read: bool,
 }
 
 /// An outpoint that pays a session, and how its cumulative amount counts.
@@ -88,7 +111,21 @@ impl SessionSlot {
 
     const fn new(meter: Session, link: Option<LinkId>) -> Self {
         let claims = VecDeque::new();
-        Self { meter, link, place: None, before: None, claims, taken: None, peer: None }
+        Self {
+            meter,
+            link,
+            place: None,
+            before: None,
+            claims,
+            since: None,
+            peer: None,
+            met: None,
+            repeat: None,
+        }
+    }
+
+    pub(super) const fn repeat(&self) -> Option<Repeat> {
+        self.repeat
     }
 
     fn is_seller(&self) -> bool {
@@ -198,16 +235,29 @@ impl<S: Signer> Node<S> {
             return Err(NodeError::SessionExists { session });
         }
         self.forget_settled(SETTLED_MAX)?;
+        self.forget_left(LEFT_MAX)?;
         if self.sessions.len() >= SESSIONS_MAX {
-            let idle = |slot: &SessionSlot| slot.meter.record().state() == State::Offered;
-            let gone = self.sessions.iter().find(|(_, s)| idle(s) && !self.is_up(s.link));
-            match gone.map(|(id, _)| *id) {
-                Some(gone) => self.drop_session(gone)?,
-                None => self.forget_settled(0)?,
-            }
+            self.forget_left(0)?;
+            self.forget_settled(0)?;
         }
         if self.sessions.len() >= SESSIONS_MAX {
             return Err(NodeError::TooMany { what: "sessions", max: SESSIONS_MAX });
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest of a seller's offers to peers that are gone, down to `most` of them.
+    fn forget_left(&mut self, most: usize) -> Result<(), NodeError> {
+        let left = |slot: &SessionSlot| {
+            let untaken = slot.is_seller() && slot.meter.record().state() == State::Offered;
+            untaken && !self.is_up(slot.link)
+        };
+        let left = self.sessions.iter().filter(|(_, slot)| left(slot));
+        let mut left: Vec<_> = left.map(|(id, slot)| (slot.since, *id)).collect();
+        left.sort_unstable();
+        let many = left.len().saturating_sub(most);
+        for (_, session) in left.into_iter().take(many) {
+            self.drop_session(session)?;
         }
         Ok(())
     }

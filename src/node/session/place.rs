@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 
 use super::super::{LinkId, Node, NodeError, Now};
-use super::{Place, SessionSlot};
+use super::{Meeting, Place, SessionSlot};
 use crate::meter::Role;
 use crate::signer::{PeerId, Signer};
 use crate::units::{Msat, SessionId};
@@ -25,6 +25,7 @@ impl<S: Signer> Node<S> {
         now: &Now,
         outpoint: OutPoint,
     ) -> Result<(), NodeError> {
+        let first = self.first_repeat(now);
         let payer = self.slot(outpoint)?;
         let (link, alias) = (payer.link, payer.alias);
         let peer = PeerId::new(payer.machine.record().base());
@@ -40,6 +41,8 @@ impl<S: Signer> Node<S> {
             self.signer.open_session(peer, session, budget)?;
         }
         (slot.link, slot.peer) = (link, Some(peer));
+        slot.met = Some(Meeting::of(now.time, slot.meter.record()));
+        slot.repeat = link.map(|_| first);
         let tariff_hash = slot.meter.tariff().hash().0;
         let (record, ended) = (*slot.meter.record(), slot.is_ended());
         if let Some(link) = link {
@@ -61,10 +64,34 @@ impl<S: Signer> Node<S> {
     }
 
     /// Seller: a new voucher came over `link`, so its payer is there, and nobody else.
+    ///
+    /// What it may have missed is repeated before any newer reading leaves over this line: the
+    /// buyer would count it at the newer one's price (M7).
     pub(in crate::node) fn sessions_are_at(&mut self, link: LinkId, outpoint: OutPoint) {
-        for slot in self.sessions.values_mut().filter(|slot| slot.is_on(outpoint)) {
-            slot.link = Some(link);
+        let mut moved = Vec::new();
+        for (session, slot) in &mut self.sessions {
+            if slot.is_seller() && slot.is_on(outpoint) && slot.link != Some(link) {
+                slot.link = Some(link);
+                moved.push(*session);
+            }
         }
+        for session in moved {
+            self.resend_claims(link, session);
+        }
+    }
+
+    /// A reorg has undone the spend of `outpoint`: the sessions that followed it go back to where
+    /// they were. What was paid on the outpoint that is no more is owed again, and the buyer signs
+    /// it here; if the spend comes back, they follow it once more.
+    pub(in crate::node) fn return_sessions(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
+        let mut moved = Vec::new();
+        for (session, slot) in &mut self.sessions {
+            if !slot.is_on(outpoint) && slot.is_at_or_before(outpoint) {
+                core::mem::swap(&mut slot.place, &mut slot.before);
+                moved.push(*session);
+            }
+        }
+        moved.into_iter().try_for_each(|session| self.store_session(session))
     }
 
     /// The channel goes on at another outpoint: `stated` was settled on the old one, `start` is

@@ -130,6 +130,12 @@ impl Payer {
         self.record.confirmed.map(|height| self.record.rules.last_call(height, self.record.delay))
     }
 
+    /// Whether a transaction at that height counts as final by this channel's rules.
+    #[must_use]
+    pub fn is_final(&self, at: Option<Height>, tip: Height) -> bool {
+        channel::is_buried(at, tip, &self.record.rules)
+    }
+
     /// Makes the channel known to the signer.
     ///
     /// # Errors

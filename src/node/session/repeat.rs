@@ -1,0 +1,97 @@
+//! What one side of a session waits for, it asks for again; and what was said while it could not
+//! hear.
+
+use alloc::vec::Vec;
+
+use super::super::{LinkId, Node, NodeError, Now, Repeat};
+use super::{Meeting, SessionSlot};
+use crate::meter::{Record, State};
+use crate::signer::Signer;
+use crate::units::{Msat, SessionId, UtcSeconds};
+use crate::wire::{Reading, SessionEnd, SessionStart};
+
+impl Meeting {
+    pub(super) fn of(at: UtcSeconds, record: &Record) -> Self {
+        Self { at, allowed: record.allowed(), read: false }
+    }
+}
+
+impl SessionSlot {
+    /// Buyer: the own meter was read.
+    pub(super) fn measured(&mut self) {
+        let allowed = self.meter.record().allowed();
+        if let Some(met) = self.met.as_mut().filter(|met| !met.read) {
+            (met.allowed, met.read) = (allowed, true);
+        }
+    }
+
+    /// Buyer: whether a reading was made while the two could not speak, so that the own clock says
+    /// nothing against its stamp.
+    ///
+    /// It must say no more than the own meter had counted when they met again: what is delivered
+    /// later is priced at its own time. Within the outage the stamps are the seller's word, and so
+    /// is which of the prices of that time counts; never before its last reading, by M2.
+    pub(super) fn was_apart(&self, reading: &Reading) -> bool {
+        let met = self.met.filter(|met| reading.time <= met.at);
+        met.is_some_and(|met| reading.quantity <= met.allowed)
+    }
+}
+
+impl<S: Signer> Node<S> {
+    /// Says again, over every line that is up, what was not answered in time.
+    pub(in crate::node) fn repeat_sessions(&mut self, now: &Now) -> Result<(), NodeError> {
+        let due = self.sessions.iter().filter_map(|(session, slot)| {
+            let repeat = slot.repeat.filter(|repeat| repeat.at <= now.time)?;
+            Some((*session, repeat, slot.link?))
+        });
+        for (session, repeat, link) in due.collect::<Vec<_>>() {
+            let wanted = if self.session_slot(session)?.is_seller() {
+                self.ask_for_payment(link, session)
+            } else {
+                self.ask_for_answer(now, link, session)
+            };
+            let again: Option<Repeat> = wanted.then(|| repeat.again(now.time));
+            self.session_mut(session)?.repeat = again;
+        }
+        Ok(())
+    }
+
+    /// Seller: the readings that are not paid, and that there will be no more. Whether it waits for
+    /// payment at all.
+    fn ask_for_payment(&mut self, link: LinkId, session: SessionId) -> bool {
+        let Some(slot) = self.sessions.get(&session) else { return false };
+        let (ended, record) = (slot.is_ended(), *slot.meter.record());
+        if slot.meter.debt() == Msat::ZERO || !(ended || record.state() == State::Paused) {
+            return false;
+        }
+        self.resend_claims(link, session);
+        if ended {
+            let (time, quantity) = (record.at(), record.quantity());
+            self.effects.send(link, SessionEnd { session, time, quantity });
+        }
+        true
+    }
+
+    /// Buyer: the seller's start, or its statement. Whether it still waits for that.
+    fn ask_for_answer(&mut self, now: &Now, link: LinkId, session: SessionId) -> bool {
+        let Some(slot) = self.sessions.get(&session) else { return false };
+        let payer = slot.place.and_then(|place| self.payers.get(&place.outpoint));
+        let Some(alias) = payer.map(|payer| payer.alias) else { return false };
+        let (ended, record) = (slot.is_ended(), *slot.meter.record());
+        let tariff_hash = slot.meter.tariff().hash().0;
+        // The seller answers with its own, and with what it has read since.
+        self.effects.send(link, SessionStart { session, alias, tariff_hash, time: now.time });
+        if ended {
+            let (time, quantity) = (record.at(), record.quantity());
+            self.effects.send(link, SessionEnd { session, time, quantity });
+        }
+        true
+    }
+
+    /// A line has gone: what was asked over it is asked again when the two meet.
+    pub(in crate::node) fn rest_sessions(&mut self, link: LinkId) {
+        for slot in self.sessions.values_mut().filter(|slot| slot.link == Some(link)) {
+            slot.repeat = None;
+        }
+    }
+}
