@@ -3,9 +3,9 @@
 //! A row without a test, or a test that no source file holds, fails. Attacks on features that do
 //! not exist yet stand here too, with the feature that will bring their tests.
 
+mod test_names;
+
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 /// What shows that an attack is answered.
 enum Shown {
@@ -357,30 +357,9 @@ const TABLE: &[(&str, Shown)] = &[
     ("shares: replayed, stale, forged", SHARES),
 ];
 
-fn collect(dir: &Path, names: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            if path.file_name().is_none_or(|name| name != "target") {
-                collect(&path, names);
-            }
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            // Only what runs: a function below a #[test], whichever macro stands around it.
-            let text = fs::read_to_string(&path).unwrap();
-            for after in text.split("#[test]").skip(1) {
-                let name = after.split_once("fn ").and_then(|(_, rest)| rest.split_once('('));
-                names.extend(name.map(|(name, _)| name.trim().to_owned()));
-            }
-        }
-    }
-}
-
 #[test]
 fn every_attack_has_its_test() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut names = BTreeSet::new();
-    collect(&root.join("src"), &mut names);
-    collect(&root.join("tests"), &mut names);
+    let names = test_names::all();
     let mut missing: Vec<&str> = Vec::new();
     let (mut shown, mut later) = (0, 0);
     for (attack, by) in TABLE {

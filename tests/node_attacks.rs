@@ -8,6 +8,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Txid};
 use millstream::meter::State;
 use millstream::node::{Command, Event, Input, LinkId, NodeError, Now};
+use millstream::sim::world::WorldError;
 use millstream::store::MemoryStore;
 use millstream::stream::StreamError;
 use millstream::stream::payer::Ending;
@@ -173,6 +174,28 @@ fn funding_for_a_link_that_is_not_there_leaves_nothing_behind() {
     assert!(outbox.is_empty());
     // The room's own records (backups, lines of descent), and the payer's.
     assert_eq!(street.records(street.car, &[0x01]) + street.records(street.car, &[0x03]), 0);
+}
+
+#[test]
+fn funding_of_another_amount_script_or_index_is_refused_and_leaves_nothing_behind() {
+    let mut street = Street::unfunded();
+    let spoilt: [fn(&mut bitcoin::Transaction, &mut u32); 3] = [
+        |funding, vout| funding.output[*vout as usize].value += bitcoin::Amount::ONE_SAT,
+        |funding, vout| funding.output[*vout as usize].script_pubkey = bitcoin::ScriptBuf::new(),
+        |funding, vout| *vout = u32::try_from(funding.output.len()).unwrap(),
+    ];
+    for spoil in spoilt {
+        let mut fund = street.fund_command(Some(street.link));
+        let Command::Fund { funding, vout, .. } = &mut fund else { panic!("{fund:?}") };
+        spoil(funding, vout);
+        let refused = WorldError::Node(NodeError::WrongFunding { vout: *vout });
+        assert_eq!(street.world.command(street.car, fund), Err(refused));
+        assert_eq!(street.world.end(street.car).unwrap().node().payers().count(), 0);
+        assert!(street.flush(street.car).is_empty());
+        assert_eq!(street.records(street.car, &[0x01]) + street.records(street.car, &[0x03]), 0);
+    }
+    let good = street.fund_command(Some(street.link));
+    street.world.command(street.car, good).unwrap();
 }
 
 #[test]

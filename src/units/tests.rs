@@ -33,8 +33,11 @@ fn sum_above_all_money_is_an_overflow_and_below_zero_too() {
 }
 
 #[test]
-fn fee_rate_of_zero_is_refused_and_fees_round_up() {
+fn fee_rate_of_zero_or_absurd_is_refused_and_fees_round_up() {
     assert_eq!(FeeRate::new(0), Err(UnitError::Zero { unit: "FeeRate" }));
+    let (got, max) = (1_000_000_001, 1_000_000_000);
+    assert_eq!(FeeRate::new(max), Ok(FeeRate::MAX));
+    assert_eq!(FeeRate::new(got), Err(UnitError::TooLarge { unit: "FeeRate", got, max }));
     let smallest = FeeRate::new(100).unwrap();
     // 817 weight units at 0.1 sat/vB are 20.425 sat.
     assert_eq!(smallest.ceil_fee(817).unwrap().to_sat(), 21);

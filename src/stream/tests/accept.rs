@@ -172,8 +172,11 @@ fn voucher_on_a_stalled_chain_is_refused_and_a_repeated_one_acknowledged() {
     let second = pair.sign(2_000).unwrap();
     let mut view = view(DEEP);
     view.tip.time = UtcSeconds::new(NOW - 7_201).unwrap();
+    let (age, max) = (Seconds::new(7_201).unwrap(), Seconds::new(7_200).unwrap());
+    let before = pair.payee.clone();
     let refused = pair.payee.accept(&pair.context, second, &view);
-    assert!(matches!(refused, Err(StreamError::StalledTip { .. })));
+    assert_eq!(refused, Err(StreamError::StalledTip { age, max }));
+    assert_eq!(pair.payee, before);
     assert!(!pair.payee.accept(&pair.context, first, &view).unwrap().is_new());
     view.tip.time = UtcSeconds::new(NOW - 7_200).unwrap();
     assert!(pair.payee.accept(&pair.context, second, &view).unwrap().is_new());

@@ -2,6 +2,8 @@
 
 use super::payee::{PayeePhase, SettleAdvice, SettlePolicy};
 use super::*;
+use crate::tx::TxError;
+use crate::units::Blame;
 
 fn policy(sat_per_kvb: u64) -> SettlePolicy {
     SettlePolicy { rate: rate(sat_per_kvb), lead: blocks(20), balance_max: Sat::MAX }
@@ -95,6 +97,33 @@ fn refund_in_the_mempool_does_not_keep_the_payee_from_settling() {
     let replaced = spent(pair.payee.channel(), &tx, Some(244));
     pair.notice(&replaced, 246);
     assert_eq!(pair.payee.phase(), PayeePhase::Closed { kept: msat(20_000_000) });
+}
+
+#[test]
+fn fee_rate_that_eats_everything_is_refused_with_the_amounts() {
+    let mut pair = Pair::open();
+    pair.pay(20_000_000);
+    let (payer, payee) = (pair.payer.clone(), pair.payee.clone());
+    let signers = [pair.payer_signer.snapshot(), pair.payee_signer.snapshot()];
+    // 10,000 sat/vB: 204.25 vB cost a hundred times what was paid.
+    let absurd = rate(10_000_000);
+    let plan = SettlementPlan::new(&pair.context, [&pair.payee]).unwrap();
+    let refused = plan.build(&[], wallet(9), absurd).unwrap_err();
+    let StreamError::Tx(TxError::NotWorthIt { left, fee, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((left, fee), (sat(20_000), sat(2_042_500)));
+    assert_eq!(refused.blame(), Blame::World);
+    // The payer's refund of all that it put in.
+    let view = view(10_000);
+    let refused = pair.payer.refund(&mut pair.payer_signer, wallet(8), absurd, &view, &AUX);
+    let refused = refused.unwrap_err();
+    let StreamError::Tx(TxError::NotWorthIt { left, fee, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(left == sat(CAPACITY) && fee > left, "{refused}");
+    assert_eq!((pair.payer, pair.payee), (payer, payee));
+    assert_eq!([pair.payer_signer.snapshot(), pair.payee_signer.snapshot()], signers);
 }
 
 #[test]

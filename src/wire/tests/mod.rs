@@ -139,6 +139,22 @@ fn unknown_odd_record_is_skipped_and_even_one_refused_by_its_type() {
 }
 
 #[test]
+fn key_off_the_curve_is_refused() {
+    let open = one_of_each().into_iter().find_map(|message| match message {
+        Message::Open(open) => Some(open),
+        _ => None,
+    });
+    let open = open.unwrap();
+    let mut bytes = encoded(&Message::Open(open.clone()));
+    let key = open.payer.serialize();
+    let at = bytes.windows(32).position(|window| window == key).unwrap();
+    bytes[at..at + 32].fill(0xff);
+    assert_eq!(Message::decode(&bytes), Err(WireError::BadKey));
+    bytes[at..at + 32].copy_from_slice(&key);
+    assert_eq!(Message::decode(&bytes), Ok(Some(Message::Open(open))));
+}
+
+#[test]
 fn unknown_message_types_are_ignored_if_odd_and_refused_if_even() {
     assert_eq!(Message::decode(&[0x91, 0xff, 1, 2, 3]), Ok(None));
     let refused = Err(WireError::UnknownEvenMessage { kind: 0x91fe });
