@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The network of [`network_byte`]'s byte.
+/// The network of the byte that terms and backups state.
 pub(super) const fn network_from(byte: u8) -> Option<Network> {
     match byte {
         0 => Some(Network::Bitcoin),
