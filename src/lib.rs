@@ -110,12 +110,12 @@
 //! | --- | --- |
 //! | none | [`units`] alone, on `core` |
 //! | `alloc` | the whole core, [`keys`] to [`node`], without an operating system |
-//! | `std` (default) | [`chain`], and the errors of [`db`] |
+//! | `std` (default) | [`chain`], and of [`db`] the seed file |
 //! | `rt` | the tokio driver over TCP |
 //! | `redb`, `sqlite` | durable stores |
 //! | `sim` | the simulated world; `consensus` checks its scripts by Bitcoin Core's interpreter |
 //! | `bdk` | on-chain coins by `bdk_wallet` |
-//! | `serde` | units and reports as data |
+//! | `serde` | [`units`] as data |
 //! | `cli` | the `millstream` command |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
