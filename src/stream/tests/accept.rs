@@ -81,8 +81,8 @@ fn payment_above_the_capacity_is_refused_with_both_amounts() {
     let (before, signer) = (pair.payer.clone(), pair.payer_signer.snapshot());
     let (limit, paid) = (msat(CAPACITY * 1_000), msat(CAPACITY * 1_000 + 1));
     let refused = StreamError::Signer(SignerError::Tx(TxError::AboveCapacity { paid, limit }));
-    assert_eq!(pair.sign_at(paid.to_msat(), Ending::GivesUpChange, DEEP), Err(refused.clone()));
-    assert_eq!(pair.sign_at(paid.to_msat(), Ending::KeepsChange, DEEP), Err(refused.clone()));
+    assert_eq!(pair.sign_at(paid.to_msat(), Ending::GivesUpChange, DEEP), Err(refused));
+    assert_eq!(pair.sign_at(paid.to_msat(), Ending::KeepsChange, DEEP), Err(refused));
     // What our own caller chose is ours; the same in a peer's voucher is the peer's.
     assert_eq!(refused.blame(), Blame::Us);
     assert_eq!(StreamError::Tx(TxError::AboveCapacity { paid, limit }).blame(), Blame::Peer);
