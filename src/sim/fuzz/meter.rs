@@ -1,7 +1,7 @@
 //! Tariffs, statements and sessions against any bytes of a peer or a disk.
 
 use crate::meter::tariff::Tariff;
-use crate::meter::{Input, Record, Session, State, Statement};
+use crate::meter::{Input, MeterError, Record, Session, State, Statement};
 use crate::units::{Msat, Quantity, Seconds, UtcSeconds};
 
 /// Reads `data` as a tariff, as a statement and as the record of a session; then as a session with
@@ -62,7 +62,21 @@ fn story(mut session: Session, inputs: &[u8]) {
     if session.record().state() == State::Ended {
         let Ok(statement) = session.statement([7; 32], 0) else { return };
         assert_eq!(Statement::decode(&statement.encode()).as_ref(), Ok(&statement));
-        assert_eq!(session.check_statement(&statement, [7; 32], 0), Ok(()));
+        // M8: the own statement checks, unless more was paid than the prepayment allows. A buyer
+        // refuses that (`PrepayExceeded`); a seller counts what it is told, and the node tells it
+        // of no more than is due.
+        let ahead = statement.paid.saturating_sub(statement.owed);
+        let prepay = session.record().window().prepay;
+        let wanted = if ahead > prepay {
+            Err(MeterError::StatementDiffers {
+                field: "ahead",
+                got: ahead.to_msat(),
+                own: prepay.to_msat(),
+            })
+        } else {
+            Ok(())
+        };
+        assert_eq!(session.check_statement(&statement, [7; 32], 0), wanted);
     }
 }
 
