@@ -7,7 +7,7 @@ use crate::meter::MeterError;
 use crate::meter::tariff::TariffError;
 use crate::signer::SignerError;
 use crate::signer::budget::Budget;
-use crate::store::StoreError;
+use crate::store::{Key, StoreError};
 use crate::stream::StreamError;
 use crate::tx::TxError;
 use crate::units::{Blame, ChannelAlias, Msat, SessionId};
@@ -93,6 +93,15 @@ pub enum NodeError {
         /// What.
         what: &'static str,
     },
+    /// A stored record has the right version and checksum, and is not what its key says or what
+    /// was ever written.
+    #[error("record under {key:?} has a wrong {what}")]
+    BrokenRecord {
+        /// Where it is stored.
+        key: Key,
+        /// Which value.
+        what: &'static str,
+    },
     /// A channel machine refused.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -130,7 +139,8 @@ impl NodeError {
             | Self::Busy { .. }
             | Self::ChannelExists { .. }
             | Self::WrongFunding { .. }
-            | Self::MayConfirm { .. } => Blame::Us,
+            | Self::MayConfirm { .. }
+            | Self::BrokenRecord { .. } => Blame::Us,
             Self::NoAlias { .. }
             | Self::SessionExists { .. }
             | Self::NotAPayee

@@ -68,12 +68,25 @@ impl<S: Signer> Node<S> {
         let outpoint = read_outpoint(&mut of)?;
         let mut from = wire::Reader::new(envelope::open(key, VERSION, bytes)?);
         let parent = read_outpoint(&mut from)?;
-        if side == Side::Payee.byte() {
-            if let Some(slot) = self.payees.get_mut(&outpoint) {
-                slot.parent = Some(parent);
+        let broken = |what| NodeError::BrokenRecord { key: *key, what };
+        if !of.rest().is_empty() || !from.rest().is_empty() {
+            return Err(broken("length"));
+        }
+        // The record's own name is in its key alone.
+        if parent == outpoint {
+            return Err(broken("parent"));
+        }
+        let kept = match side {
+            side if side == Side::Payee.byte() => {
+                self.payees.get_mut(&outpoint).map(|slot| &mut slot.parent)
             }
-        } else if let Some(slot) = self.payers.get_mut(&outpoint) {
-            slot.parent = Some(parent);
+            side if side == Side::Payer.byte() => {
+                self.payers.get_mut(&outpoint).map(|slot| &mut slot.parent)
+            }
+            _ => return Err(broken("side")),
+        };
+        if let Some(kept) = kept {
+            *kept = Some(parent);
         }
         Ok(())
     }

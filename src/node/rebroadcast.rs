@@ -11,7 +11,6 @@ use bitcoin::{OutPoint, Transaction, Txid, consensus};
 use super::{Node, NodeError};
 use crate::signer::Signer;
 use crate::store::{Key, envelope};
-use crate::stream::StreamError;
 
 /// The store's room byte of the node's own records, and which of them these are.
 pub(super) const PREFIX: [u8; 2] = [0x01, 0x03];
@@ -72,10 +71,15 @@ impl<S: Signer> Node<S> {
 
     pub(super) fn load_unconfirmed(&mut self, key: &Key, bytes: &[u8]) -> Result<(), NodeError> {
         let body = envelope::open(key, VERSION, bytes)?;
-        // Our own record, checked by its checksum: its length bounds what decoding allocates.
-        let tx: Transaction =
-            consensus::deserialize(body).map_err(|_| StreamError::BrokenRecord { at: 0 })?;
-        self.unconfirmed.insert(tx.compute_txid(), tx);
+        let broken = |what| NodeError::BrokenRecord { key: *key, what };
+        // Our own record, checked by its checksum: its length bounds what decoding allocates. Bytes
+        // behind the transaction are refused.
+        let tx: Transaction = consensus::deserialize(body).map_err(|_| broken("transaction"))?;
+        let txid = tx.compute_txid();
+        if self::key(txid)? != *key {
+            return Err(broken("transaction id"));
+        }
+        self.unconfirmed.insert(txid, tx);
         Ok(())
     }
 }

@@ -203,6 +203,14 @@ pub enum StreamError {
         /// Where reading stopped.
         at: usize,
     },
+    /// A stored record holds a voucher that its channel's payer has not signed.
+    #[error("record of {outpoint} holds a voucher of {paid} that its payer has not signed")]
+    ForgedRecord {
+        /// The channel.
+        outpoint: OutPoint,
+        /// What the voucher states.
+        paid: Msat,
+    },
     /// A transaction or voucher does not check.
     #[error(transparent)]
     Tx(#[from] TxError),
@@ -249,7 +257,8 @@ impl StreamError {
             | Self::LastNotAllowed { .. }
             | Self::NothingToSettle
             | Self::OldStep { .. }
-            | Self::BrokenRecord { .. } => Blame::Us,
+            | Self::BrokenRecord { .. }
+            | Self::ForgedRecord { .. } => Blame::Us,
             Self::Tx(error) => error.blame(),
             Self::Terms(error) => error.blame(),
             Self::Signer(error) => error.blame(),

@@ -175,6 +175,10 @@ impl SessionSlot {
         let mut from = wire::Reader::new(body);
         let (place, before) = (read_place(&mut from)?, read_place(&mut from)?);
         let record = Record::decode(from.take(Record::LENGTH)?)?;
+        if Self::key(record.id())? != *key {
+            return Err(NodeError::BrokenRecord { key: *key, what: "session id" });
+        }
+        // To the last byte: a longer record is refused here.
         let tariff = Tariff::parse(from.take_rest())?;
         let meter = Session::restore(&record, tariff)?;
         let mut slot = Self::new(meter, None);

@@ -77,10 +77,15 @@ impl Payee {
         Ok(payee.record)
     }
 
-    /// The machine of a record, just made or read from the store; three point multiplications.
+    /// The machine of a record, just made or read from the store: three point multiplications, and
+    /// one verification if it holds a voucher.
+    ///
+    /// The voucher is verified again (S2): a record that was forged, or that was stored under
+    /// another base key, would settle nothing, and credit would be given for it until then.
     ///
     /// # Errors
-    /// [`StreamError::Tx`] if the record's keys do not make a channel.
+    /// [`StreamError::Tx`] if the record's keys do not make a channel;
+    /// [`StreamError::ForgedRecord`] if its voucher is not the payer's.
     pub fn load(
         context: &Context,
         base: XOnlyPublicKey,
@@ -89,6 +94,11 @@ impl Payee {
         let output = FundingOutput::new(context, record.payer, base, record.delay)?;
         let channel =
             Channel::new(record.outpoint, record.capacity, output, record.change.clone())?;
+        if let Some(best) = record.best {
+            let (outpoint, paid) = (record.outpoint, best.paid);
+            let forged = StreamError::ForgedRecord { outpoint, paid };
+            let _checked = channel.verify(context, best).map_err(|_| forged)?;
+        }
         Ok(Self { record, channel })
     }
 
