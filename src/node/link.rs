@@ -24,6 +24,7 @@ impl<S: Signer> Node<S> {
             if slot.at.is_some_and(|(at, _)| at == link) {
                 slot.at = None;
             }
+            slot.proved = slot.proved.filter(|at| *at != link);
         }
         for slot in self.payers.values_mut() {
             if slot.link == Some(link) {
@@ -164,7 +165,7 @@ const fn refusal(error: &NodeError) -> Refusal {
     match error {
         NodeError::NoAlias { .. } | NodeError::NoChannel { .. } => Refusal::UnknownChannel,
         NodeError::NoSession { .. } | NodeError::SessionExists { .. } => Refusal::UnknownSession,
-        NodeError::TooMany { .. } => Refusal::Busy,
+        NodeError::TooMany { .. } | NodeError::Busy { .. } => Refusal::Busy,
         NodeError::NoTip => Refusal::StaleTip,
         NodeError::Store(_) => Refusal::Unavailable,
         NodeError::Tx(error) => tx_refusal(error),

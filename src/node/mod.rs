@@ -138,6 +138,8 @@ struct PayeeSlot {
     machine: Payee,
     /// The first connection that named it, or the last that brought a new voucher.
     at: Option<(LinkId, ChannelAlias)>,
+    /// The last connection that brought a voucher which nobody else could have sent.
+    proved: Option<LinkId>,
     /// The outpoint whose spend makes this one, until that is buried.
     parent: Option<OutPoint>,
 }

@@ -11,7 +11,7 @@ use super::link::{chain_hash, change_from_wire, change_to_wire, coins_from_wire}
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayeeSlot};
 use crate::signer::{Request, Role, Signer};
 use crate::stream::payee::{PayeePhase, PayeeRecord, SettlementPlan};
-use crate::stream::{CloseProposal, OpenRequest, Payee, StreamError, Terms, TopUpProposal};
+use crate::stream::{CloseProposal, OpenRequest, Payee, StreamError, Terms, TopUpProposal, View};
 use crate::tx::seen::OutputStatus;
 use crate::tx::{Delay, Settlement, Voucher, payee_script};
 use crate::units::{ChannelAlias, FeeRate, Msat};
@@ -149,7 +149,7 @@ impl<S: Signer> Node<S> {
         self.effects.put(record.key()?, &record.encode()?)?;
         self.put_parent(Side::Payee, record.outpoint(), parent)?;
         let at = parent.and_then(|outpoint| self.payees.get(&outpoint)).and_then(|slot| slot.at);
-        self.payees.insert(record.outpoint(), PayeeSlot { machine, at, parent });
+        self.payees.insert(record.outpoint(), PayeeSlot { machine, at, proved: None, parent });
         Ok(())
     }
 
@@ -240,6 +240,7 @@ impl<S: Signer> Node<S> {
     fn payer_is_at(&mut self, link: LinkId, alias: ChannelAlias, outpoint: OutPoint) {
         if let Some(slot) = self.payees.get_mut(&outpoint) {
             slot.at = Some((link, alias));
+            slot.proved = Some(link);
         }
         self.sessions_are_at(link, outpoint);
     }
@@ -319,8 +320,8 @@ impl<S: Signer> Node<S> {
         request: &wire::CloseRequest,
         link: LinkId,
     ) -> Result<(), NodeError> {
-        let (outpoint, view) = (self.named(link, request.alias)?, self.view(now.time)?);
-        let (machine, script) = self.own_script(outpoint)?;
+        let (machine, script, view) = self.asked_to_sign(now, link, request.alias)?;
+        let outpoint = machine.outpoint();
         let proposal = CloseProposal {
             paid: request.paid,
             script: ScriptBuf::from(request.script.as_slice().to_vec()),
@@ -345,8 +346,8 @@ impl<S: Signer> Node<S> {
         request: &wire::TopUpRequest,
         link: LinkId,
     ) -> Result<(), NodeError> {
-        let (outpoint, view) = (self.named(link, request.alias)?, self.view(now.time)?);
-        let (machine, script) = self.own_script(outpoint)?;
+        let (machine, script, view) = self.asked_to_sign(now, link, request.alias)?;
+        let outpoint = machine.outpoint();
         let inputs = coins_from_wire(request.coins.as_slice());
         let carried = request
             .carried
@@ -378,11 +379,18 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    /// A channel, and where its payee takes its part of a close or a top-up.
-    fn own_script(&self, outpoint: OutPoint) -> Result<(&Payee, ScriptBuf), NodeError> {
+    /// The channel that a peer wants to close or top up, where its payee takes its part, and the
+    /// world in which that is decided.
+    fn asked_to_sign(
+        &self,
+        now: &Now,
+        link: LinkId,
+        alias: ChannelAlias,
+    ) -> Result<(&Payee, ScriptBuf, View), NodeError> {
+        let (outpoint, view) = (self.named(link, alias)?, self.view(now.time)?);
         let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let key = slot.machine.channel().output().payee();
-        Ok((&slot.machine, payee_script(&self.context, key)?))
+        Ok((&slot.machine, payee_script(&self.context, key)?, view))
     }
 
     /// P4: what a payee's signature states is durable before the signature leaves.

@@ -299,7 +299,7 @@ refusals! {
     Closing = 12,
     /// 13: the payee's chain tip is too old to accept money.
     StaleTip = 13,
-    /// 14: a limit of channels, sessions or memory.
+    /// 14: a limit of channels, sessions or memory, or another session is not over or not paid.
     Busy = 14,
     /// 15: the payee cannot store now; the payer may send it again.
     Unavailable = 15,

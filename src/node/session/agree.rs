@@ -23,6 +23,36 @@ pub(in crate::node) struct Offer {
     pub(in crate::node) meter: Session,
 }
 
+impl Offer {
+    /// Whether `other` says the same; the hash stands for the tariff.
+    fn is_of(&self, other: &SessionOffer) -> bool {
+        self.message == SessionOffer { tariff: None, ..other.clone() }
+    }
+}
+
+/// What an offer says beside what the seller's meter knows: kept to say it again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offered {
+    skew: Seconds,
+    tolerance: Ppm,
+}
+
+impl Offered {
+    fn message(self, meter: &Session) -> Result<SessionOffer, NodeError> {
+        let (record, tariff) = (meter.record(), meter.tariff());
+        let Window { credit, prepay } = record.window();
+        Ok(SessionOffer {
+            session: record.id(),
+            tariff_hash: tariff.hash().0,
+            credit,
+            prepay,
+            skew: self.skew,
+            tolerance: self.tolerance,
+            tariff: Some(Bytes::new(tariff.encode())?),
+        })
+    }
+}
+
 /// What a seller offers to the buyer of another session.
 #[derive(Debug)]
 pub(in crate::node) struct Successor {
@@ -53,22 +83,25 @@ impl<S: Signer> Node<S> {
         if !self.links.contains_key(&link) {
             return Err(NodeError::NoLink { link });
         }
-        let offer = SessionOffer {
-            session,
-            tariff_hash: tariff.hash().0,
-            credit: window.credit,
-            prepay: window.prepay,
-            skew,
-            tolerance,
-            tariff: Some(Bytes::new(tariff.encode())?),
-        };
-        self.check_room(session)?;
+        let offered = Offered { skew, tolerance };
         let meter = Session::offer(session, Role::Seller, window, tariff);
+        let offer = offered.message(&meter)?;
+        self.check_room(session)?;
         let mut slot = SessionSlot::new(meter, Some(link));
-        slot.since = Some(now.time);
+        (slot.since, slot.offered) = (Some(now.time), Some(offered));
+        slot.repeat = Some(self.first_repeat(now));
         self.sessions.insert(session, slot);
         self.effects.send(link, offer);
         Ok(())
+    }
+
+    /// Seller: the offer once more, while nobody has taken it. Whether it still stands.
+    pub(super) fn offer_again(&mut self, link: LinkId, session: SessionId) -> bool {
+        let Some(slot) = self.sessions.get(&session) else { return false };
+        let offer = slot.offered.and_then(|offered| offered.message(&slot.meter).ok());
+        let Some(offer) = offer else { return false };
+        self.effects.send(link, offer);
+        true
     }
 
     /// Seller: ends a session, and offers its successor to the same buyer.
@@ -110,7 +143,13 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let session = offer.session;
         let of_link = (link, SessionId::MIN)..=(link, SessionId::MAX);
-        let known = self.offers.contains_key(&(link, session));
+        // Said again before the seller heard that it is taken.
+        if self.session_over(link, session).is_ok() {
+            return Ok(());
+        }
+        let before = self.offers.get(&(link, session));
+        let known = before.is_some();
+        let same = before.is_some_and(|before| before.is_of(offer));
         if !known && self.offers.range(of_link).count() >= OFFERS_MAX {
             return Err(NodeError::TooMany { what: "offers on a link", max: OFFERS_MAX });
         }
@@ -126,6 +165,9 @@ impl<S: Signer> Node<S> {
         message.tariff = None;
         let meter = Session::offer(session, role, window, tariff);
         self.offers.insert((link, session), Offer { message, meter });
+        if same {
+            return Ok(());
+        }
         self.effects.tell(Event::SessionOffered {
             link,
             session,
@@ -266,14 +308,17 @@ impl<S: Signer> Node<S> {
             return Err(NodeError::NoSession { session });
         }
         if slot.meter.record().state() == State::Offered {
-            if let Some(session) = self.session_on(outpoint) {
-                return Err(NodeError::Busy { session });
+            if let Some(before) = self.session_on(outpoint)
+                && !self.end_for_successor(now, link, outpoint, before)?
+            {
+                self.refuse(link, message.alias, &NodeError::Busy { session: before });
+                return Ok(());
             }
             let tariff = TariffHash(message.tariff_hash);
             let entered = self.step(now.time, session, Input::Start { at: now.time, tariff })?;
             let slot = self.session_mut(session)?;
             slot.place = Some(Place { outpoint, earlier: Msat::ZERO, from: paid });
-            slot.link = Some(link);
+            (slot.link, slot.offered, slot.repeat) = (Some(link), None, None);
             self.store_session(session)?;
             self.tell_entered(session, entered)?;
         } else if !self.session_slot(session)?.is_at_or_before(outpoint) {
@@ -292,6 +337,35 @@ impl<S: Signer> Node<S> {
             self.state_if_settled(now, session)?;
         }
         Ok(())
+    }
+
+    /// Seller: the payer of a channel takes another session while one is open on it, so it knows of
+    /// that one no more: it was restored from its seed and its backup. Whether the new one begins.
+    ///
+    /// Only the payer can do that, by a signature that it made on this line; for anybody else the
+    /// channel is busy. What was counted stands: with nothing owed the old session is over.
+    /// Otherwise it ends too, but keeps the channel until its debt is paid (`Command::Pay`) or
+    /// written off (`Command::ForgetSession`): a payer that could drop its debts by forgetting
+    /// them would take the credit again and again. The buyer asks again by itself.
+    fn end_for_successor(
+        &mut self,
+        now: &Now,
+        link: LinkId,
+        outpoint: OutPoint,
+        before: SessionId,
+    ) -> Result<bool, NodeError> {
+        let proved = self.payees.get(&outpoint).and_then(|slot| slot.proved);
+        if proved != Some(link) {
+            return Err(NodeError::Busy { session: before });
+        }
+        let slot = self.session_mut(before)?;
+        // Nothing more is said of it to who does not know it; by its start it is taken up again.
+        (slot.link, slot.repeat) = (None, None);
+        if !slot.is_ended() {
+            let time = now.time.max(slot.meter.record().at());
+            self.finish(before, time)?;
+        }
+        Ok(self.session_on(outpoint).is_none())
     }
 }
 

@@ -56,7 +56,7 @@ impl<S: Signer> Node<S> {
         self.state_if_settled(now, session)
     }
 
-    fn finish(&mut self, session: SessionId, at: UtcSeconds) -> Result<(), NodeError> {
+    pub(super) fn finish(&mut self, session: SessionId, at: UtcSeconds) -> Result<(), NodeError> {
         self.step(at, session, Input::End { at })?;
         self.store_session(session)?;
         let owed = self.session_slot(session)?.meter.owed();

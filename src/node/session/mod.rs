@@ -14,7 +14,11 @@
 //! A session that has ended and is paid is kept until [`SETTLED_MAX`] others came after it.
 //!
 //! Whatever one side waits for it asks for again (`repeat.rs`): the buyer for the seller's start
-//! and its statement, the seller for the payment of its readings when no newer one will ask.
+//! and its statement, the seller for an answer to its offer, and for the payment of its readings
+//! when no newer one will ask.
+//!
+//! A buyer that was restored without its sessions takes a new one on its channel all the same: its
+//! fresh signature ends what the seller still holds there (`agree.rs`, `end_for_successor`).
 //!
 //! Another price is another session: `ChangeTariff` ends one and offers the next in one command.
 
@@ -30,6 +34,7 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 use bitcoin::hashes::Hash;
 
+use agree::Offered;
 pub(super) use agree::{NewSession, Offer, Successor};
 
 use super::effects::Event;
@@ -65,6 +70,8 @@ pub(super) struct SessionSlot {
     claims: VecDeque<(Msat, Reading)>,
     /// When the seller offered it, or the buyer took it.
     since: Option<UtcSeconds>,
+    /// Seller: what it says again while nobody has taken it.
+    offered: Option<Offered>,
     /// Buyer: whose signer's budget pays.
     peer: Option<PeerId>,
     /// Buyer: when the two met again last, and what may have been delivered until then.
@@ -118,6 +125,7 @@ impl SessionSlot {
             before: None,
             claims,
             since: None,
+            offered: None,
             peer: None,
             met: None,
             repeat: None,

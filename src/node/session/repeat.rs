@@ -45,10 +45,11 @@ impl<S: Signer> Node<S> {
             Some((*session, repeat, slot.link?))
         });
         for (session, repeat, link) in due.collect::<Vec<_>>() {
-            let wanted = if self.session_slot(session)?.is_seller() {
-                self.ask_for_payment(link, session)
-            } else {
-                self.ask_for_answer(now, link, session)
+            let slot = self.session_slot(session)?;
+            let wanted = match (slot.is_seller(), slot.meter.record().state()) {
+                (true, State::Offered) => self.offer_again(link, session),
+                (true, _) => self.ask_for_payment(link, session),
+                (false, _) => self.ask_for_answer(now, link, session),
             };
             let again: Option<Repeat> = wanted.then(|| repeat.again(now.time));
             self.session_mut(session)?.repeat = again;

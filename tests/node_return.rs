@@ -1,0 +1,291 @@
+//! What is said again until it is heard, and who comes back without a memory: offers, statements
+//! over a prepayment, and a payer that has nothing but its seed while its old session is open.
+
+#[path = "node_attacks/street.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod street;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bitcoin::hashes::Hash;
+use millstream::keys::{Entropy, Seed};
+use millstream::meter::{self, MeterError, State, Statement};
+use millstream::node::{Command, Event, Input, NodeError, WakeReason};
+use millstream::signer::budget::Policy;
+use millstream::signer::{Attest, MemorySigner, Request, Signer};
+use millstream::sim::world::{Clear, EndId, Fate, Machine, Weather};
+use millstream::stream::payer::Ending;
+use millstream::units::{ChannelAlias, Msat, Ppm, Seconds, UtcSeconds};
+use millstream::wire::{self, Message, Refusal, Resume, SessionStart};
+use street::{Street, id, msat, tariff};
+
+fn secs(seconds: u64) -> Seconds {
+    Seconds::new(seconds).unwrap()
+}
+
+/// Loses offers, as many as it is told.
+#[derive(Debug)]
+struct LosesOffers {
+    left: Rc<Cell<u32>>,
+    next: bool,
+}
+
+impl Weather for LosesOffers {
+    fn fate(&mut self, _from: EndId, _bytes: usize) -> Fate {
+        if self.next { Fate::Lost } else { Fate::Arrives }
+    }
+
+    fn sees(&mut self, _from: EndId, message: &Message) {
+        self.next = self.left.get() > 0 && matches!(message, Message::SessionOffer(_));
+        self.left.set(self.left.get() - u32::from(self.next));
+    }
+}
+
+/// How often the car was told of an offer since the last call.
+fn offers_told(street: &mut Street) -> usize {
+    let events = street.world.take_events(street.car).unwrap();
+    events.iter().filter(|event| matches!(event, Event::SessionOffered { .. })).count()
+}
+
+#[test]
+fn offer_lost_on_a_live_line_is_repeated_in_time() {
+    let mut street = Street::open();
+    let left = Rc::new(Cell::new(2));
+    let weather = LosesOffers { left: Rc::clone(&left), next: false };
+    street.world.set_weather(Box::new(weather));
+    street.offer(street.link, 7);
+    street.world.settle_down().unwrap();
+    assert_eq!(offers_told(&mut street), 0);
+    assert!(street.accept(7).is_err(), "it has not heard of it");
+    let wake = street.world.end(street.station).unwrap().node().wake().unwrap();
+    assert_eq!(wake.why, WakeReason::Repeat);
+    for _ in 0..3 {
+        street.world.pass(secs(10)).unwrap();
+        street.world.settle_down().unwrap();
+    }
+    assert_eq!(left.get(), 0);
+    assert_eq!(offers_told(&mut street), 1);
+    street.world.set_weather(Box::new(Clear));
+    street.accept(7).unwrap();
+    street.world.settle_down().unwrap();
+    assert_eq!(street.state(street.station, 7), State::Active, "{:?}", street.refusals());
+    assert_eq!(street.world.end(street.station).unwrap().node().wake(), None);
+    street.tick();
+    assert_eq!(street.paid(), street.owed());
+}
+
+#[test]
+fn offer_that_is_heard_again_is_told_once_and_takes_no_second_place() {
+    let mut street = Street::open();
+    street.offer(street.link, 7);
+    street.world.settle_down().unwrap();
+    // The owner thinks about it for an hour.
+    for _ in 0..6 {
+        street.world.pass(secs(600)).unwrap();
+        street.world.settle_down().unwrap();
+    }
+    assert_eq!(offers_told(&mut street), 1);
+    // One that crosses the start on its way is no offer of another session.
+    let offer = wire::SessionOffer {
+        session: id(7),
+        tariff_hash: tariff().hash().0,
+        credit: msat(5_000_000),
+        prepay: Msat::ZERO,
+        skew: secs(5),
+        tolerance: Ppm::new(25_000).unwrap(),
+        tariff: Some(wire::Bytes::new(tariff().encode()).unwrap()),
+    };
+    street.accept(7).unwrap();
+    let link = street.link;
+    street.inject(street.car, link, offer).unwrap();
+    street.world.settle_down().unwrap();
+    assert_eq!(offers_told(&mut street), 0);
+    let car = street.world.end(street.car).unwrap().node();
+    assert!(car.offer(link, id(7)).is_none());
+    assert_eq!(street.state(street.car, 7), State::Active);
+}
+
+#[test]
+fn offer_to_a_line_that_has_gone_wakes_nobody() {
+    let mut street = Street::open();
+    street.offer(street.link, 7);
+    let link = street.link;
+    street.world.disconnect(link).unwrap();
+    street.world.settle_down().unwrap();
+    assert_eq!(street.world.end(street.station).unwrap().node().wake(), None);
+}
+
+/// Under the station's base key.
+fn signed_statement(statement: &Statement) -> wire::Statement {
+    let (all, zeros, bytes) = (Msat::MAX, Entropy::new([0; 32]), statement.encode());
+    let policy = Policy { hour: all, day: all, peer: all, slice: msat(1) };
+    let (seed, network) = (Seed::new([2; 32]), bitcoin::Network::Regtest);
+    let mut signer = MemorySigner::new(seed, network, policy, None, &zeros).unwrap();
+    let request = Request::Attest { kind: Attest::Statement, bytes: &bytes };
+    let signature = signer.sign(&request, UtcSeconds::MIN, &zeros).unwrap();
+    let blob = wire::Bytes::new([&bytes[..], &signature.serialize()].concat()).unwrap();
+    wire::Statement { session: statement.session, statement: blob }
+}
+
+#[test]
+fn statement_of_a_surplus_above_the_prepayment_is_a_dispute() {
+    const PREPAY: u64 = 2_000_000;
+    for (surplus, agreed) in [(PREPAY, true), (PREPAY + 1, false)] {
+        let mut street = Street::open();
+        let offer = Command::OfferSession {
+            link: street.link,
+            session: id(7),
+            tariff: tariff(),
+            window: meter::Window { credit: msat(50_000_000), prepay: msat(PREPAY) },
+            skew: secs(5),
+            tolerance: Ppm::new(25_000).unwrap(),
+        };
+        street.world.command(street.station, offer).unwrap();
+        street.world.settle_down().unwrap();
+        street.accept(7).unwrap();
+        street.world.settle_down().unwrap();
+        for _ in 0..4 {
+            street.tick();
+        }
+        // The car's side ends before the station hears of it.
+        let (session, link) = (id(7), street.link);
+        street.handle(street.car, Input::Do(Command::EndSession(session))).unwrap();
+        let own = street.world.end(street.car).unwrap().node().session(session).unwrap();
+        let (txid, vout) = (street.outpoint.txid.to_byte_array(), street.outpoint.vout);
+        let mut statement = own.statement(txid, vout).unwrap();
+        assert_eq!(statement.paid, statement.owed.saturating_add(msat(PREPAY)));
+        statement.owed = statement.paid.saturating_sub(msat(surplus));
+        let said = street.inject(street.car, link, signed_statement(&statement));
+        let why = MeterError::StatementDiffers { field: "ahead", got: surplus, own: PREPAY };
+        let want = if agreed { Ok(()) } else { Err(NodeError::Meter(why)) };
+        assert_eq!(said, want);
+        street.world.settle_down().unwrap();
+        let events = street.world.take_events(street.car).unwrap();
+        let disputed = Event::StatementDisputed { statement, why };
+        assert_eq!(events.contains(&disputed), !agreed, "{events:?}");
+        assert_eq!(events.contains(&Event::StatementAgreed { statement }), agreed, "{events:?}");
+    }
+}
+
+/// The car loses its store in the middle of session 7 and comes back with its seed alone; with
+/// `unpaid` readings that it never heard of. The station offers session 8 over the new line.
+fn come_back(unpaid: u32) -> Street {
+    let mut street = Street::in_session();
+    let old = street.link;
+    street.world.disconnect(old).unwrap();
+    street.world.settle_down().unwrap();
+    for _ in 0..unpaid {
+        street.tick();
+    }
+    let record = street.fresh_record();
+    street.car = street.world.add(Machine::payer("car again", [1; 32])).unwrap();
+    street.world.command(street.car, Command::Adopt(Box::new(record))).unwrap();
+    street.world.settle_down().unwrap();
+    street.reconnect();
+    street.offer(street.link, 8);
+    street.world.settle_down().unwrap();
+    let _ = street.world.take_events(street.station).unwrap();
+    street.accept(8).unwrap();
+    street.world.settle_down().unwrap();
+    street
+}
+
+fn debt(street: &Street, session: u64) -> Msat {
+    street.world.end(street.station).unwrap().node().session(id(session)).unwrap().debt()
+}
+
+/// Session 8 is served and paid.
+fn assert_served(mut street: Street) {
+    for end in [street.car, street.station] {
+        assert_eq!(street.state(end, 8), State::Active, "{:?}", street.refusals());
+    }
+    (street.session, street.total) = (8, 0);
+    for _ in 0..3 {
+        street.tick();
+    }
+    assert!(street.owed() > Msat::ZERO);
+    assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
+}
+
+#[test]
+fn payer_restored_from_its_seed_takes_a_new_session_and_ends_the_old_one() {
+    let mut street = come_back(0);
+    let events = street.world.take_events(street.station).unwrap();
+    let owed = street.world.end(street.station).unwrap().node().session(id(7)).unwrap().owed();
+    assert!(events.contains(&Event::SessionEnded { session: id(7), owed }), "{events:?}");
+    assert_eq!(street.state(street.station, 7), State::Ended);
+    assert_served(street);
+}
+
+/// The station holds the new session back while the old one is owed for.
+fn assert_held_back(street: &mut Street) {
+    assert_eq!(street.state(street.station, 7), State::Ended);
+    assert_eq!(street.state(street.station, 8), State::Offered);
+    assert!(debt(street, 7) > Msat::ZERO);
+    let events = street.world.take_events(street.car).unwrap();
+    let busy = |event: &Event| matches!(event, Event::Refused { code: Refusal::Busy, .. });
+    assert!(events.iter().any(busy), "{events:?}");
+    // Asking again changes nothing.
+    street.world.pass(secs(10)).unwrap();
+    street.world.settle_down().unwrap();
+    assert_eq!(street.state(street.station, 8), State::Offered);
+}
+
+#[test]
+fn payer_restored_with_a_debt_begins_once_the_seller_has_written_it_off() {
+    let mut street = come_back(2);
+    assert_held_back(&mut street);
+    street.world.command(street.station, Command::ForgetSession(id(7))).unwrap();
+    street.world.pass(secs(60)).unwrap();
+    street.world.settle_down().unwrap();
+    assert_served(street);
+}
+
+#[test]
+fn payer_restored_with_a_debt_begins_once_it_has_paid_it() {
+    let mut street = come_back(2);
+    assert_held_back(&mut street);
+    let pay = Command::Pay {
+        outpoint: street.outpoint,
+        more: debt(&street, 7),
+        session: id(8),
+        ending: Ending::KeepsChange,
+    };
+    street.world.command(street.car, pay).unwrap();
+    street.world.settle_down().unwrap();
+    assert_eq!(debt(&street, 7), Msat::ZERO);
+    street.world.pass(secs(60)).unwrap();
+    street.world.settle_down().unwrap();
+    let node = street.world.end(street.station).unwrap().node();
+    assert_eq!(node.session(id(8)).unwrap().record().paid(), Msat::ZERO);
+    for end in [street.car, street.station] {
+        assert_eq!(street.state(end, 8), State::Active, "{:?}", street.refusals());
+    }
+}
+
+#[test]
+fn stranger_with_an_offer_of_its_own_ends_no_session_of_an_absent_payer() {
+    let mut street = Street::in_session();
+    let line = street.link;
+    street.world.disconnect(line).unwrap();
+    street.world.settle_down().unwrap();
+    let stranger = street.stranger_at(street.station);
+    let alias = ChannelAlias::new(9).unwrap();
+    let resume = Resume { alias, outpoint: Some(street.outpoint) };
+    street.inject(street.station, stranger, resume).unwrap();
+    street.offer(stranger, 8);
+    // It was shown the best voucher, and repeats it.
+    let node = street.world.end(street.station).unwrap().node();
+    let best = node.payee(street.outpoint).unwrap().best().unwrap();
+    let again = wire::Voucher { alias, paid: best.paid, signature: best.signature };
+    street.inject(street.station, stranger, again).unwrap();
+    let start =
+        SessionStart { session: id(8), alias, tariff_hash: tariff().hash().0, time: street.time() };
+    let refused = street.inject(street.station, stranger, start);
+    assert_eq!(refused, Err(NodeError::Busy { session: id(7) }));
+    assert_eq!(street.state(street.station, 7), State::Active);
+    street.reconnect();
+    street.tick();
+    assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
+}
