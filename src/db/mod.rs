@@ -12,7 +12,7 @@
 //!
 //! # Which one
 //!
-//! [`RedbStore`] is the default. Medians of 256-byte records, every commit a barrier, interleaved
+//! `RedbStore` is the default. Medians of 256-byte records, every commit a barrier, interleaved
 //! in one run with a pre-allocated file that takes the same bytes and one `fdatasync` (x86-64, two
 //! busy cores, ext4; `cargo bench --bench store` measures them on the reader's machine):
 //!
@@ -28,7 +28,7 @@
 //! checksum, while `SQLite`'s main file has none; because it is fast from the first commit on,
 //! while a fresh `SQLite` log must grow first (the mean of the first 3,000 commits was up to seven
 //! times their median); and because it needs no C compiler. A node with very many channels that
-//! fall due at once, or that wants the last microseconds, takes [`SqliteStore`].
+//! fall due at once, or that wants the last microseconds, takes `SqliteStore`.
 //!
 //! Rank 6, `std`. Used by the driver, by the command line and by whoever embeds the node.
 
