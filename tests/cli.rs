@@ -1,117 +1,15 @@
 //! The command line, driven as users drive it: processes, ports, signals and files.
 
+mod cli_support;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use cli_support::{Dirs, Shop, bad, channel_of, good, millstream, path, text};
 
 use millstream::chain::ChainSource;
 use millstream::chain::remote::RemoteChain;
 use millstream::units::Blocks;
-
-const BIN: &str = env!("CARGO_BIN_EXE_millstream");
-
-fn millstream(args: &[&str]) -> Output {
-    Command::new(BIN).args(args).stdin(Stdio::null()).output().unwrap()
-}
-
-/// What a command that must work printed.
-fn good(args: &[&str]) -> String {
-    let out = millstream(args);
-    let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
-    assert!(out.status.success(), "{args:?}: {}\n{stdout}\n{stderr}", out.status);
-    stdout
-}
-
-/// The one sentence of a command that must be refused.
-fn bad(args: &[&str]) -> String {
-    let out = millstream(args);
-    let stderr = text(&out.stderr);
-    assert_eq!(out.status.code(), Some(2), "{args:?}: {}\n{stderr}", text(&out.stdout));
-    let lines: Vec<&str> = stderr.lines().collect();
-    let [line] = lines[..] else { panic!("not one line: {stderr}") };
-    assert!(!line.contains("panicked"), "{line}");
-    line.strip_prefix("millstream: ").unwrap().to_owned()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A running payee, stopped orderly when it goes.
-struct Shop {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    terms: String,
-    address: String,
-    chain: String,
-}
-
-impl Shop {
-    /// Blocks every 50 ms, at any free ports.
-    fn open(dir: &Path) -> Self {
-        let free = "127.0.0.1:0";
-        let args = ["serve", "--listen", free, "--chain", free, "--block-ms", "50", "--dir"];
-        let mut command = Command::new(BIN);
-        let command = command.args(args).arg(dir).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let [terms, address, chain] = ["terms ", "listening ", "chain "].map(|word| {
-            let mut line = String::new();
-            out.read_line(&mut line).unwrap();
-            let line = line.strip_prefix(word).unwrap_or_else(|| panic!("{word}: {line:?}"));
-            line.trim_end().to_owned()
-        });
-        Self { child, out, terms, address, chain }
-    }
-
-    fn pay(&self, dir: &Path, more: &[&str]) -> String {
-        let base = ["pay", "--to", &self.address, "--chain", &self.chain, "--dir", path(dir)];
-        good(&[&base[..], more].concat())
-    }
-
-    /// Ends as by an operator, and gives the rest of what it printed.
-    fn close(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{rest}");
-        rest
-    }
-}
-
-/// A test that fails leaves no process behind.
-impl Drop for Shop {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-struct Dirs {
-    root: tempfile::TempDir,
-}
-
-impl Dirs {
-    fn new() -> Self {
-        Self { root: tempfile::tempdir().unwrap() }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-}
-
-fn channel_of(printed: &str) -> String {
-    let line = printed.lines().find(|line| line.starts_with("channel ")).unwrap();
-    line.split_whitespace().nth(1).unwrap().to_owned()
-}
 
 #[test]
 fn payer_pays_on_in_one_channel_after_both_processes_restart() {

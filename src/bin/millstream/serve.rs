@@ -2,6 +2,8 @@
 //!
 //! Its first lines on the standard output are what a payer needs: `terms`, `listening`, `chain`.
 
+mod vanished;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
+use vanished::{Act, Patience, Vanished};
 
 /// How often the demo's meter is read.
 const READING: Duration = Duration::from_millis(200);
@@ -62,6 +65,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100_000)]
     credit_msat: u64,
     #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
     network: NetworkArgs,
 }
 
@@ -88,7 +93,9 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         println!("listening {address}");
     }
     println!("chain {}", chain.address());
-    let shop = Shop { args, driver: driver.clone(), tariff, host, metered: BTreeMap::new() };
+    let vanished = Vanished::new(args.patience);
+    let driven = driver.clone();
+    let shop = Shop { args, driver: driven, tariff, host, metered: BTreeMap::new(), vanished };
     let served = shop.open(stop).await;
     driver.stop().await?;
     served
@@ -128,6 +135,7 @@ struct Shop<'a> {
     host: Arc<ChainHost>,
     /// Each running session's total in thousandths of a watt-second, and when it was read last.
     metered: BTreeMap<SessionId, (u128, Instant)>,
+    vanished: Vanished,
 }
 
 /// What a session looks like to the meter.
@@ -151,7 +159,10 @@ impl Shop<'_> {
                     None => return Ok(()),
                 },
                 _ = meter.tick() => self.read_meters().await?,
-                _ = settle.tick() => self.settle().await?,
+                _ = settle.tick() => {
+                    self.settle().await?;
+                    self.end_vanished().await?;
+                }
                 _ = block.tick(), if self.args.block_ms > 0 => {
                     self.host.mine(Blocks::new(1)?)?;
                 }
@@ -209,6 +220,24 @@ impl Shop<'_> {
             let meter = Command::Meter { session, total };
             if let Err(error) = self.driver.command(meter).await {
                 println!("reading refused: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions of buyers that are gone, and in the end forgets them.
+    async fn end_vanished(&mut self) -> Result<(), Failure> {
+        let seen = self.driver.look(vanished::look).await?;
+        for (seen, act) in self.vanished.due(Instant::now(), &seen) {
+            let (session, debt) = (seen.session, seen.debt);
+            let (command, done) = match act {
+                Act::End => (Command::EndSession(session), "ended: its buyer is gone, owing"),
+                Act::Forget => (Command::ForgetSession(session), "forgotten, written off:"),
+            };
+            // It may have come back, or paid, since it was looked at.
+            match self.driver.command(command).await {
+                Ok(()) => println!("session {session} {done} {debt}"),
+                Err(error) => println!("session {session} stays: {error}"),
             }
         }
         Ok(())
