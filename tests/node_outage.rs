@@ -110,6 +110,27 @@ fn outage_over_a_price_border_is_paid_to_the_millisatoshi() {
 }
 
 #[test]
+fn seller_that_restarts_behind_a_price_border_prices_nothing_anew() {
+    let mut street = Street::open();
+    let tariff = border_tariff(&street, 15, 90_000_000);
+    begin(&mut street, tariff);
+    for _ in 0..5 {
+        street.tick();
+    }
+    let owed = street.owed();
+    // 500,000 Ws at 12.5 msat.
+    assert_eq!(owed, msat(6_250_000));
+    street.world.pass(secs(60)).unwrap();
+    street.world.reboot(street.station).unwrap();
+    let (session, total) = (id(7), street.quantity());
+    street.world.command(street.station, Command::Meter { session, total }).unwrap();
+    assert_eq!(street.owed(), owed, "what was read before the border costs what it did");
+    street.reconnect();
+    street.tick();
+    assert_agreed(&mut street);
+}
+
+#[test]
 fn service_that_paused_in_an_outage_goes_on_after_it() {
     let mut street = Street::in_session();
     cut(&mut street);

@@ -34,6 +34,7 @@ impl<S: Signer> Node<S> {
             Ok(())
         };
         self.coin_seen(outpoint, status);
+        self.rest_funding(outpoint)?;
         let shown = self.answer_asked(now, outpoint, status);
         payee.and(payer).and(shown)
     }

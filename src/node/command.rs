@@ -87,6 +87,9 @@ pub enum Command {
     /// ([`super::Event::FundingConflicted`]). Its coins are the caller's to spend elsewhere. Until
     /// one of them is, the funding may still confirm: what it locks then is refunded from its
     /// backup, which stays in the store.
+    ///
+    /// A payee may forget a channel of its own so, as long as its output is in no block: what it
+    /// was paid there is written off, and comes back only if the payer shows the channel again.
     Abandon {
         /// The channel.
         outpoint: OutPoint,

@@ -1,4 +1,4 @@
-//! How a payer leaves an outpoint: close, top-up, refund, and a funding that never confirms.
+//! How a payer leaves an outpoint: close, top-up, refund; and both, one that never confirms.
 
 use alloc::vec::Vec;
 
@@ -11,6 +11,7 @@ use super::payee::SUCCESSORS_MAX;
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot};
 use crate::signer::{Past, Signer};
 use crate::stream::StreamError;
+use crate::stream::payee::PayeePhase;
 use crate::stream::payer::{PayerPhase, TopUpStep};
 use crate::tx::seen::OutputStatus;
 use crate::tx::{FeeInput, payee_script};
@@ -157,9 +158,14 @@ impl<S: Signer> Node<S> {
     /// one signed it waits until that is impossible. Without, nothing but the lock until the refund
     /// is at stake, and its backup stays.
     pub(super) fn abandon(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
+        if !self.payers.contains_key(&outpoint) && self.payees.contains_key(&outpoint) {
+            return self.write_off(outpoint);
+        }
         let slot = self.slot(outpoint)?;
         let (machine, txid) = (&slot.machine, outpoint.txid);
-        let waits = matches!(machine.phase(), PayerPhase::Open | PayerPhase::Unsure);
+        // P3: what cannot confirm cannot be spent either, whatever was agreed on before a reorg.
+        let waits = slot.conflict.is_some()
+            || matches!(machine.phase(), PayerPhase::Open | PayerPhase::Unsure);
         if !waits || machine.deadline().is_some() || slot.parent.is_some() {
             let phase = machine.phase().name();
             return Err(StreamError::WrongPhase { phase, act: "abandon" }.into());
@@ -173,11 +179,26 @@ impl<S: Signer> Node<S> {
         if let Some(session) = self.session_on(outpoint).filter(|_| slot.conflict.is_none()) {
             return Err(NodeError::Busy { session });
         }
-        self.waiting.retain(|(waiting, _)| waiting.outpoint != outpoint);
         let others = self.payers.keys().filter(|other| other.txid == txid).count();
+        // With it goes what a settlement or a top-up was to make of it.
         self.close_channel(Side::Payer, outpoint, None)?;
+        let payers = &self.payers;
+        self.waiting.retain(|(waiting, _)| payers.contains_key(&waiting.outpoint));
         // Another channel of the same transaction still waits for it.
         if others <= 1 { self.end_broadcast(txid) } else { Ok(()) }
+    }
+
+    /// Payee: what it was paid on an output that is in no block is zero-conf credit, and its
+    /// owner's to give up. Else whoever replaces its fundings could fill this node with channels.
+    fn write_off(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
+        let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let machine = &slot.machine;
+        let spent = matches!(machine.phase(), PayeePhase::Spent { .. } | PayeePhase::Closed { .. });
+        if spent || machine.deadline().is_some() || slot.parent.is_some() {
+            let phase = machine.phase().name();
+            return Err(StreamError::WrongPhase { phase, act: "abandon" }.into());
+        }
+        self.close_channel(Side::Payee, outpoint, None)
     }
 
     /// The coins of fundings that have not confirmed.

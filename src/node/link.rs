@@ -29,6 +29,7 @@ impl<S: Signer> Node<S> {
         for slot in self.payers.values_mut() {
             if slot.link == Some(link) {
                 (slot.link, slot.resend_at, slot.asked, slot.next) = (None, None, None, None);
+                slot.shown_again = false;
             }
         }
         self.rest_sessions(link);

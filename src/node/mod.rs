@@ -156,6 +156,8 @@ struct PayerSlot {
     resend_at: Option<UtcSeconds>,
     /// The payee has not said yet what it holds of the channel.
     asked: Option<Repeat>,
+    /// It was shown again since the last repetition, because the payee refused its signature.
+    shown_again: bool,
     /// A session that is taken when the last payment is acknowledged.
     next: Option<Acceptance>,
     /// What has made the funding impossible, if anything has.

@@ -27,6 +27,7 @@ impl PayerSlot {
             acked,
             resend_at: None,
             asked: None,
+            shown_again: false,
             next: None,
             conflict: None,
             top_up: None,
@@ -255,11 +256,19 @@ impl<S: Signer> Node<S> {
         let slot = self.slot_mut(outpoint)?;
         // An answer too: the caller has the event, and decides.
         slot.asked = None;
+        let (start, shown) = (slot.machine.start(), slot.shown_again);
         let behind = message.best > slot.machine.signed();
         match message.code {
             wire::Refusal::Stale if behind => self.attach(now, link, outpoint),
             // The payee has lost it, or was away when it was funded: it is shown again.
             wire::Refusal::UnknownChannel => self.show(now, link, outpoint),
+            // It holds nothing of it, and perhaps took it up with another change script than was
+            // sent: it is shown again, once for each time that the payment is repeated, since a
+            // payee that always refuses would else be answered at once for ever.
+            wire::Refusal::BadSignature if message.best <= start && !shown => {
+                self.slot_mut(outpoint)?.shown_again = true;
+                self.show(now, link, outpoint)
+            }
             _ => Ok(()),
         }
     }
@@ -426,7 +435,8 @@ impl<S: Signer> Node<S> {
 
     /// What was not acknowledged, and what could not be paid when it was due.
     fn pay_again(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
-        let slot = self.slot(outpoint)?;
+        let slot = self.slot_mut(outpoint)?;
+        slot.shown_again = false;
         if slot.acked < slot.machine.signed() {
             self.resend(now, outpoint)?;
         }

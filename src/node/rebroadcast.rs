@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction, Txid, consensus};
 
-use super::{Node, NodeError};
+use super::{Node, NodeError, PayerSlot};
 use crate::signer::Signer;
 use crate::store::{Key, envelope};
 
@@ -55,18 +55,36 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    /// Whether a channel still waits for it: one that it spends and whose end is not buried, or one
-    /// that it makes and that has not confirmed.
+    /// Whether a channel still waits for it: one that it spends and whose end is not buried, or a
+    /// payer's that it makes.
     fn is_awaited(&self, txid: Txid, tx: &Transaction) -> bool {
-        let spends = tx.input.iter().any(|input| {
+        self.spends_ours(tx) || self.made_by(txid).next().is_some()
+    }
+
+    fn spends_ours(&self, tx: &Transaction) -> bool {
+        tx.input.iter().any(|input| {
             let outpoint = input.previous_output;
             self.payees.contains_key(&outpoint) || self.payers.contains_key(&outpoint)
-        });
+        })
+    }
+
+    fn made_by(&self, txid: Txid) -> impl Iterator<Item = &PayerSlot> {
         let first = OutPoint { txid, vout: 0 };
         let last = OutPoint { txid, vout: u32::MAX };
-        let makes =
-            self.payers.range(first..=last).any(|(_, slot)| slot.machine.deadline().is_none());
-        spends || makes
+        self.payers.range(first..=last).map(|(_, slot)| slot)
+    }
+
+    /// P3: a funding is sent again until it is buried. A reorg that takes it out of its block may
+    /// leave it in no mempool, and nobody else has it. Asked after a look at the output, because
+    /// what is known of it at a new tip is of the tip before.
+    pub(super) fn rest_funding(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
+        let (Some(tip), txid) = (self.tip, outpoint.txid) else { return Ok(()) };
+        // What ends a channel is sent until that end is buried, whatever it makes besides.
+        if self.unconfirmed.get(&txid).is_none_or(|tx| self.spends_ours(tx)) {
+            return Ok(());
+        }
+        let buried = self.made_by(txid).all(|slot| slot.machine.is_deep(tip.height));
+        if buried { self.end_broadcast(txid) } else { Ok(()) }
     }
 
     pub(super) fn load_unconfirmed(&mut self, key: &Key, bytes: &[u8]) -> Result<(), NodeError> {

@@ -74,12 +74,16 @@ pub(crate) struct Street {
 impl Street {
     /// A funding that is signed, and told to nobody.
     pub(crate) fn unfunded() -> Self {
+        Self::unfunded_with(ChangeScript::Own)
+    }
+
+    fn unfunded_with(change: ChangeScript) -> Self {
         let mut world = World::new().unwrap();
         let car = world.add(Machine::payer("car", [1; 32])).unwrap();
         let station = world.add(Machine::payee("station", [2; 32], terms())).unwrap();
         let link = world.connect(car, station).unwrap();
         world.settle_down().unwrap();
-        let opening = opening(&world, car);
+        let opening = opening(&world, car, change);
         let (funding, outpoint) =
             world.funding(opening.script().clone(), opening.capacity()).unwrap();
         Self {
@@ -100,7 +104,12 @@ impl Street {
 
     /// A channel that is funded and buried, and not shown to the payee yet.
     pub(crate) fn unopened() -> Self {
-        let mut street = Self::unfunded();
+        Self::unopened_with(ChangeScript::Own)
+    }
+
+    /// The same with another change script.
+    pub(crate) fn unopened_with(change: ChangeScript) -> Self {
+        let mut street = Self::unfunded_with(change);
         let fund = street.fund_command(None);
         street.world.command(street.car, fund).unwrap();
         street.world.settle_down().unwrap();
@@ -366,13 +375,12 @@ impl Street {
     }
 }
 
-fn opening(world: &World, car: EndId) -> Opening {
+fn opening(world: &World, car: EndId, change: ChangeScript) -> Opening {
     let node = world.end(car).unwrap().node();
     let index = KeyIndex::new(0).unwrap();
     let seed = world.end(car).unwrap().machine().seed();
     let key = seed.payer_key(node.context(), bitcoin::Network::Regtest, index).unwrap().public();
     let view = node.view(world.now().time).unwrap();
     let (delay, capacity) = (Delay::new(144).unwrap(), sat(1_000_000));
-    Opening::new(node.context(), &terms(), index, key, delay, capacity, ChangeScript::Own, &view)
-        .unwrap()
+    Opening::new(node.context(), &terms(), index, key, delay, capacity, change, &view).unwrap()
 }

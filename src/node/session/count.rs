@@ -45,6 +45,8 @@ impl<S: Signer> Node<S> {
         if entered == Some(State::Paused) {
             // M4: a restart must not open the credit again.
             self.store_session(session)?;
+        } else {
+            self.store_if_timed(session)?;
         }
         self.tell_entered(session, entered)?;
         // What was paid before it was owed counts with the reading that owes it.

@@ -347,9 +347,9 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    /// Buyer, M7: where the price depends on the time, what a reading cost is durable before it is
-    /// paid. A buyer that restarted from an older record would price all of it anew, at the price
-    /// of its first reading after the restart.
+    /// M7, P3: where the price depends on the time, what a reading cost is durable before the
+    /// seller tells of it, and before the buyer pays it. Whoever restarted from an older record
+    /// would price all of it anew, at the price of its first reading after the restart.
     fn store_if_timed(&mut self, session: SessionId) -> Result<(), NodeError> {
         let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
         if slot.meter.tariff().depends_on_time() { self.store_session(session) } else { Ok(()) }

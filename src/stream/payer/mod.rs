@@ -130,6 +130,12 @@ impl Payer {
         self.record.confirmed.map(|height| self.record.rules.last_call(height, self.record.delay))
     }
 
+    /// Whether the channel's own output is final by its rules.
+    #[must_use]
+    pub fn is_deep(&self, tip: Height) -> bool {
+        self.is_final(self.record.confirmed, tip)
+    }
+
     /// Whether a transaction at that height counts as final by this channel's rules.
     #[must_use]
     pub fn is_final(&self, at: Option<Height>, tip: Height) -> bool {
