@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use millstream::sim::pair::{Counters, Failure, Flaw, Pairs, Report};
 
 /// How many failures are printed one by one.
-const FAILURES_SHOWN: usize = 20;
+const FAILURES_SHOWN: usize = 200;
 /// Fewer runs need not meet every fault.
 const EVERY_FAULT_FROM: u64 = 300;
 
@@ -26,9 +26,9 @@ pub(crate) struct Args {
     /// Replays one seed and tells every step
     #[arg(long, conflicts_with_all = ["runs", "seed"])]
     only_seed: Option<u64>,
-    /// How many threads share the runs
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
-    threads: u8,
+    /// How many threads share the runs; as many as there are cores if not given
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: Option<u8>,
 }
 
 /// What all runs came to.
@@ -91,9 +91,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     let bar = ProgressBar::new(args.runs);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {per_sec}, {eta}")?);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or(cores, usize::from);
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum::default()));
     thread::scope(|scope| {
-        for _ in 0..args.threads {
+        for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let run = next.fetch_add(1, Ordering::Relaxed);

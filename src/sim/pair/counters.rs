@@ -77,6 +77,40 @@ counts! {
     Statement = "statements agreed",
     /// A channel went on at a new outpoint.
     RolledOver = "rollovers",
+    /// A channel whose change is the wallet's P2TR script opened.
+    ChangeP2tr = "channels with a P2TR change",
+    /// A channel whose change is the wallet's P2WPKH script opened.
+    ChangeP2wpkh = "channels with a P2WPKH change",
+    /// A channel whose change is the wallet's P2WSH script opened.
+    ChangeP2wsh = "channels with a P2WSH change",
+    /// A channel was funded in version 2, without zero-conf credit.
+    Version2 = "version-2 fundings",
+    /// A payment was refused because its version-2 funding was shallow.
+    Version2Waits = "payments refused on a shallow version 2",
+    /// A funding transaction was replaced by another in the mempool.
+    FundingReplaced = "fundings replaced",
+    /// A channel whose funding was replaced was forgotten by its owner.
+    Unfunded = "channels of a replaced funding forgotten",
+    /// A payment on the outpoint of the replacing funding was acknowledged.
+    PaidOnReplacing = "payments on a replacing funding",
+    /// A top-up that paid the payee out is buried.
+    PaidOut = "top-ups that paid out buried",
+    /// A top-up that carried the balance is buried.
+    Carried = "top-ups that carried buried",
+    /// A top-up that the payee signed was left unfinished.
+    TopUpLeft = "top-ups left unfinished",
+    /// A settlement of several channels in one transaction is buried.
+    Batch = "settlement batches buried",
+    /// A session began under another tariff than the one before it.
+    Tariff = "tariff changes",
+    /// The price changed within a session, with the time of day.
+    Price = "price changes within a session",
+    /// After the faults, a payment went through.
+    FinalPayment = "final payments",
+    /// After the faults, a session was begun, delivered, paid, ended and stated.
+    FinalSession = "final sessions",
+    /// A buried spend was held against the vouchers that left the payer, to the satoshi.
+    Audited = "spends audited",
     /// A settlement is buried.
     Settled = "settlements buried",
     /// A cooperative close is buried.
@@ -106,6 +140,10 @@ impl Counters {
     /// Each with its count.
     pub fn iter(&self) -> impl Iterator<Item = (Count, u64)> + '_ {
         Count::ALL.iter().copied().zip(self.0)
+    }
+
+    pub(super) fn of(&self, count: Count) -> u64 {
+        self.iter().find(|(one, _)| *one == count).map_or(0, |(_, sum)| sum)
     }
 
     pub(super) fn count(&mut self, count: Count) {

@@ -20,7 +20,11 @@ impl Pair {
         }
         self.settle_in_time()?;
         self.refund_in_time()?;
-        self.rebroadcast_funding()
+        if self.is_wide() {
+            self.forget_unfunded()?;
+            self.drop_stranded_session()?;
+        }
+        Ok(())
     }
 
     pub(super) fn reconnect(&mut self) -> Result<(), Flaw> {
@@ -55,18 +59,20 @@ impl Pair {
         let time = self.world.now().time;
         let Some(end) = self.world.end(self.payee) else { return Ok(()) };
         let Ok(view) = end.node().view(time) else { return Ok(()) };
+        // What was signed the node itself sends again; its owner signs once more only if that has
+        // not helped by the time at which settling begins: a batch one of whose channels went
+        // another way never confirms.
         let due = |payee: &Payee| {
             let advice = payee.settle_advice(&view, &policy);
-            let now = matches!(advice, Ok(SettleAdvice::Now { .. }));
-            match payee.phase() {
-                PayeePhase::Open => now,
-                // What was signed and is not in the mempool: sent again, or never sent.
-                PayeePhase::Promised { .. } => true,
-                _ => false,
-            }
+            let ours = matches!(payee.phase(), PayeePhase::Open | PayeePhase::Promised { .. });
+            ours && matches!(advice, Ok(SettleAdvice::Now { .. }))
         };
         let due: Vec<OutPoint> =
             end.node().payees().filter(|payee| due(payee)).map(Payee::outpoint).collect();
+        let batch = self.batch_of(&due);
+        if batch.len() > 1 && self.dice.chance(500) && self.settle_all(batch, rate)? {
+            return Ok(());
+        }
         for outpoint in due {
             self.settle_at(outpoint, rate)?;
         }
@@ -80,23 +86,15 @@ impl Pair {
             over && !matches!(payer.phase(), PayerPhase::Spent { .. } | PayerPhase::Closed)
         };
         for outpoint in self.payers(late) {
-            let (script, rate) = (self.payers_script(), FeeRate::new(1_000)?);
-            self.command(self.payer, Command::Refund { outpoint, script, rate })?;
+            let script = self.payers_script();
+            // A rest that the usual fee would turn to dust goes home at the least that is relayed.
+            for rate in [FeeRate::new(1_000)?, FeeRate::new(100)?] {
+                let script = script.clone();
+                if self.command(self.payer, Command::Refund { outpoint, script, rate })? {
+                    break;
+                }
+            }
         }
         Ok(())
-    }
-
-    /// The wallet that funded sends its transaction again until it is in a block.
-    fn rebroadcast_funding(&mut self) -> Result<(), Flaw> {
-        let Some(funding) = &self.funding else { return Ok(()) };
-        let outpoint = OutPoint { txid: funding.compute_txid(), vout: 0 };
-        let unknown = self.world.chain().with(|chain| {
-            let unknown = chain.output(outpoint).is_none();
-            if unknown {
-                let _refused = chain.submit(funding);
-            }
-            unknown
-        });
-        if unknown { self.settle() } else { Ok(()) }
     }
 }

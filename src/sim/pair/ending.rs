@@ -1,21 +1,22 @@
-//! After the faults: a payment goes through, every channel ends, and the accounts are made up.
+//! After the faults: payments and a session go through, and every channel ends.
 
 use bitcoin::OutPoint;
 
 use super::Flaw;
+use super::counters::Count;
 use super::sky::Rates;
-use super::stage::{Pair, Standing};
-use crate::stream::SpendKind;
+use super::stage::Pair;
+use super::standing::Standing;
 use crate::stream::payee::PayeePhase;
 use crate::stream::payer::{Ending, PayerPhase};
-use crate::tx::dust_limit;
-use crate::units::{FeeRate, Msat, Sat};
+use crate::units::Msat;
 
-/// Weight units of a settlement of one channel, as `stream` counts it.
-const ALONE_WEIGHT: u64 = 817;
-
-/// A refund at the usual rate costs 137 sat, and leaves 330 at least.
-const WORTH_SPENDING: u64 = 480;
+/// A refund of 137 vB at 0.1 sat/vB, the least that is relayed, costs 14 sat and leaves 330 at
+/// least, or is dust. Nobody can take a smaller output from the chain by any transaction that is
+/// relayed, so that waiting for its end would be waiting for ever; every larger one must end.
+const WORTH_SPENDING: u64 = 344;
+/// 1 sat: what the last payment is at least, and a session's last tick at most costs 251.
+const LAST_PAYMENT: u64 = 1_000;
 
 impl Pair {
     pub(super) fn come_to_rest(
@@ -24,8 +25,16 @@ impl Pair {
     ) -> Result<(), Flaw> {
         self.calm_down()?;
         self.check()?;
-        self.pay_once_more(tell)?;
+        self.verify_payees()?;
+        let open: Vec<OutPoint> = self.currents().collect();
+        for outpoint in open {
+            self.pay_once_more(outpoint, tell)?;
+        }
         self.check()?;
+        if self.is_wide() {
+            self.serve_once_more(tell)?;
+            self.check()?;
+        }
         if self.dice.chance(300) {
             tell(&"close");
             self.close()?;
@@ -55,18 +64,13 @@ impl Pair {
     }
 
     /// Where the channel allows a payment, it must come through.
-    fn pay_once_more(&mut self, tell: &mut dyn FnMut(&dyn core::fmt::Display)) -> Result<(), Flaw> {
-        let Some(outpoint) = self.current() else { return Ok(()) };
-        let Some(payer) = self.payer_of(outpoint) else { return Ok(()) };
-        let more = Msat::new(1_000)?;
-        let tip = self.world.chain().with(|chain| chain.tip().height);
-        let late = payer.last_call().is_none_or(|last_call| tip >= last_call);
-        let confirmed = payer.deadline().map(|at| at.saturating_before(self.delay.to_blocks()));
-        let deep = confirmed.is_some_and(|at| at.depth_at(tip) >= self.terms.confirmation_depth);
-        let leaving = matches!(payer.phase(), PayerPhase::Leaving { .. });
-        let promised =
-            self.payee_of(outpoint).is_some_and(|payee| !matches!(payee.phase(), PayeePhase::Open));
-        if !deep || late || leaving || promised || Self::spendable(payer) < more {
+    fn pay_once_more(
+        &mut self,
+        outpoint: OutPoint,
+        tell: &mut dyn FnMut(&dyn core::fmt::Display),
+    ) -> Result<(), Flaw> {
+        let more = Msat::new(LAST_PAYMENT)?;
+        if !self.may_be_paid(outpoint, more) {
             return Ok(());
         }
         if !self.pay_more(outpoint, more, Ending::KeepsChange)? {
@@ -79,6 +83,57 @@ impl Pair {
         if signed != Some(self.observer.seen().acked(outpoint)) {
             return Err(Flaw::Wedged { what: "a payment that is not acknowledged" });
         }
+        self.counters.count(Count::FinalPayment);
+        Ok(())
+    }
+
+    /// Whether nothing that either side decided stands against a payment of `more`: the output is
+    /// deep, the last call has not come, there is room, and nobody has signed the channel's end.
+    fn may_be_paid(&self, outpoint: OutPoint, more: Msat) -> bool {
+        let Some(payer) = self.payer_of(outpoint) else { return false };
+        let tip = self.world.chain().with(|chain| chain.tip().height);
+        let late = payer.last_call().is_none_or(|last_call| tip >= last_call);
+        let confirmed = payer.deadline().map(|at| at.saturating_before(self.delay.to_blocks()));
+        let deep = confirmed.is_some_and(|at| at.depth_at(tip) >= self.terms.confirmation_depth);
+        let leaving = matches!(payer.phase(), PayerPhase::Leaving { .. });
+        let promised =
+            self.payee_of(outpoint).is_some_and(|payee| !matches!(payee.phase(), PayeePhase::Open));
+        deep && !late && !leaving && !promised && Self::spendable(payer) >= more
+    }
+
+    /// Where a channel allows it, a new session is begun, delivered, paid, ended and stated.
+    fn serve_once_more(
+        &mut self,
+        tell: &mut dyn FnMut(&dyn core::fmt::Display),
+    ) -> Result<(), Flaw> {
+        let enough = Msat::new(10_000_000)?;
+        let fit = self.lines.iter().position(|line| {
+            let here = self.current_on(&line.script);
+            here.is_some_and(|outpoint| self.may_be_paid(outpoint, enough))
+        });
+        let Some(fit) = fit else { return Ok(()) };
+        self.focus = fit;
+        // A session that is not paid keeps the next from its channel, until its owners let it go.
+        for session in self.known_sessions() {
+            self.forget_session(session)?;
+        }
+        self.metered.now = None;
+        let stated = self.counters.of(Count::Statement);
+        self.start_session()?;
+        let delivered = self.counters.of(Count::Tick);
+        self.tick()?;
+        tell(&Standing(self));
+        if self.counters.of(Count::Tick) == delivered {
+            return Err(Flaw::Wedged { what: "a session that does not begin" });
+        }
+        self.end_session()?;
+        self.pass(11)?;
+        self.pass(11)?;
+        tell(&Standing(self));
+        if self.counters.of(Count::Statement) == stated {
+            return Err(Flaw::Wedged { what: "a session that is not stated" });
+        }
+        self.counters.count(Count::FinalSession);
         Ok(())
     }
 
@@ -109,67 +164,5 @@ impl Pair {
             let payees = end.node().payees().map(crate::stream::Payee::channel);
             payers.chain(payees).all(|channel| channel.capacity().to_sat() < WORTH_SPENDING)
         })
-    }
-
-    /// What became of each outpoint on the chain, against what was acknowledged and signed there.
-    fn make_up_accounts(&mut self) -> Result<(), Flaw> {
-        let mut realised = Msat::ZERO;
-        let mut flaw = None;
-        for (outpoint, channel) in self.channels.clone() {
-            let status = self.world.chain().with(|chain| chain.output(outpoint));
-            let kind = status
-                .and_then(|status| status.spent)
-                .and_then(|spend| spend.confirmed.and_then(|_| SpendKind::of(&channel, &spend.tx)));
-            let start = self.started.get(&outpoint).copied().unwrap_or(Msat::ZERO);
-            let (signed, acked) = {
-                let seen = self.observer.seen();
-                (seen.signed(outpoint), seen.acked(outpoint))
-            };
-            let limit = self.terms.zero_conf_limit.to_msat();
-            let cheap = self.not_worth_it(&channel)?;
-            let (got, allowed) = match kind {
-                Some(SpendKind::Settlement { paid, .. }) => (paid, limit),
-                Some(SpendKind::Joint { .. }) => (self.closed_at(outpoint, signed), limit),
-                Some(SpendKind::Refund) => (start, limit.max(cheap)),
-                None => (start, limit),
-            };
-            if let Some(kind) = kind {
-                self.count_spend(outpoint, kind);
-            }
-            if got > signed.max(start) {
-                return Err(Flaw::NotSigned { outpoint, signed, paid: got });
-            }
-            realised = realised.saturating_add(got.saturating_sub(start));
-            let lost = acked.saturating_sub(got);
-            if lost > allowed {
-                self.lost = self.lost.saturating_add(lost.saturating_sub(allowed));
-                flaw = flaw.or(Some(Flaw::LostMoney { outpoint, lost, allowed }));
-            }
-        }
-        flaw.map_or_else(|| self.check_overpaid(realised), Err)
-    }
-
-    /// What a close paid out: the whole satoshis that left to the payee.
-    fn closed_at(&self, outpoint: OutPoint, signed: Msat) -> Msat {
-        let status = self.world.chain().with(|chain| chain.output(outpoint));
-        let spend = status.and_then(|status| status.spent);
-        let payers = self.payers_script();
-        let paid = spend.map_or(0, |spend| {
-            let outputs = spend.tx.output.iter();
-            let payees = outputs.filter(|output| output.script_pubkey != payers);
-            payees.map(|output| output.value.to_sat()).fold(0, u64::saturating_add)
-        });
-        // Dust is given up, and the sub-satoshi part with it.
-        let rest = Msat::new(331_000).unwrap_or(Msat::ZERO);
-        let paid = Sat::new(paid).unwrap_or(Sat::ZERO).to_msat().saturating_add(rest);
-        signed.min(paid)
-    }
-
-    /// A balance below this was not worth settling at the highest rate so far.
-    fn not_worth_it(&self, channel: &crate::tx::Channel) -> Result<Msat, Flaw> {
-        let rate = self.rate_most.max(FeeRate::new(1_000)?);
-        let cost = rate.ceil_fee(ALONE_WEIGHT).unwrap_or(Sat::MAX);
-        let least = cost.saturating_add(dust_limit(channel.output().script()));
-        Ok(least.saturating_add(Sat::new(1)?).to_msat())
     }
 }

@@ -3,15 +3,17 @@
 //! ```text
 //!   seed --> Rates, terms --> open (zero-conf or deep) --> 20..=60 steps --> calm --> the end
 //!                                                          |   ^
-//!                 pay, tick, settle, replace, close, ..    |   '-- oracles after every step
-//!                 cut, reboot, full, rot, reorg, stall, .. '-- duties of the two owners
+//!   pay, tick, settle, batch, replace, top up, close,      |   '-- oracles after every step
+//!   open, replace a funding, change the tariff, ..         |
+//!   cut, reboot, full, rot, reorg, stall, ..               '-- duties of the two owners
 //! ```
 //!
 //! The machines are the real node, store and signer; the weather, the disks and the chain are the
 //! world's. What leaves a machine is seen by an observer, so that the oracles hold the machines
 //! against what was really signed and really acknowledged, not against what they remember. After
 //! the faults stop, a payment must go through where the channel allows one, and every channel must
-//! end on the chain within a bounded number of blocks; then each outpoint's account is made up.
+//! end on the chain within a bounded number of blocks; then each outpoint's account is made up, and
+//! every buried spend is held against the vouchers that left the payer.
 //!
 //! One run is a function of its seed: the trace is the SHA-256 of everything both sides told.
 //! Used by `millstream soak`, by `tests/sim_pair.rs` and by the fuzz target `pair`.
@@ -25,25 +27,31 @@
 //! assert_eq!(report.trace, pairs.run(7).trace);
 //! ```
 
+mod accounts;
 mod counters;
 mod dice;
 mod duties;
 mod ending;
+mod faults;
+mod lines;
+mod metered;
 mod oracle;
 mod sky;
 mod stage;
+mod standing;
 mod steps;
+mod topup;
 
 pub use counters::{Count, Counters};
 
-use bitcoin::OutPoint;
+use bitcoin::{OutPoint, XOnlyPublicKey};
 
 use crate::chain::regtest::Regtest;
 use crate::node::NodeError;
 use crate::sim::world::{World, WorldError};
 use crate::store::fault::Cut;
-use crate::units::Msat;
-use stage::Pair;
+use crate::units::{Msat, Sat};
+use stage::{Pair, Plan};
 
 /// One run in this many checks scripts by Bitcoin Core's interpreter, where it is built in.
 const CHECKED_EVERY: u64 = 16;
@@ -127,13 +135,57 @@ pub enum Flaw {
         /// What the payee counts.
         paid: Msat,
     },
-    /// The payer signed more than it was told to pay and owed.
-    #[error("{signed} was signed, {allowed} was owed")]
+    /// The payer paid more than it was told to pay and owed.
+    #[error("{signed} was paid, {allowed} was owed")]
     Overpaid {
-        /// Over all outpoints.
+        /// Over all outpoints, or in a session.
         signed: Msat,
-        /// What it was told to pay, what its session owed, and one tick.
+        /// What it was told to pay, and what its sessions owed.
         allowed: Msat,
+    },
+    /// The payer signed less than it had signed before, or had been shown.
+    #[error("{outpoint}: {paid} is signed after {signed}")]
+    Backwards {
+        /// Where.
+        outpoint: OutPoint,
+        /// The largest amount until then.
+        signed: Msat,
+        /// What was signed.
+        paid: Msat,
+    },
+    /// The payer signed vouchers on two fundings of one script.
+    #[error("vouchers on {first} and on {second}")]
+    SecondOutpoint {
+        /// The one.
+        first: OutPoint,
+        /// The other.
+        second: OutPoint,
+    },
+    /// The two sides, or one and the chain, do not mean the same channel.
+    #[error("{outpoint}: both sides speak of another channel")]
+    Disagree {
+        /// Where.
+        outpoint: OutPoint,
+    },
+    /// The payee counted a payment that nothing secures.
+    #[error("{outpoint}: {unsecured} is not secured, {limit} may be")]
+    Unsecured {
+        /// Where.
+        outpoint: OutPoint,
+        /// What depth does not secure.
+        unsecured: Msat,
+        /// The zero-conf limit; nothing on a version-2 funding.
+        limit: Sat,
+    },
+    /// The outputs and the fee of a spend are not what its owners agreed on.
+    #[error("{outpoint}: its spend pays {got}, not {want}")]
+    Unbalanced {
+        /// The first channel that it spends.
+        outpoint: OutPoint,
+        /// What it pays its owner.
+        got: Sat,
+        /// What it should.
+        want: Sat,
     },
     /// The chain took more from the payee than the window allows.
     #[error("{outpoint}: {lost} of what was acknowledged is lost, {allowed} may be")]
@@ -163,6 +215,7 @@ pub enum Flaw {
 pub struct Pairs {
     unchecked: Regtest,
     checked: Option<Regtest>,
+    base: Option<XOnlyPublicKey>,
 }
 
 impl Pairs {
@@ -174,10 +227,11 @@ impl Pairs {
 
     /// Chains that run no scripts.
     pub fn unchecked() -> Self {
-        Self { unchecked: filled(Regtest::unchecked_scripts()), checked: None }
+        let unchecked = filled(Regtest::unchecked_scripts());
+        Self { unchecked, checked: None, base: stage::base_key() }
     }
 
-    /// Runs one pair from its opening to the end of its channels.
+    /// Runs one pair from the opening of its first channel to the end of its last.
     pub fn run(&self, seed: u64) -> Report {
         self.run_told(seed, &mut |_| {})
     }
@@ -185,23 +239,34 @@ impl Pairs {
     /// As [`Self::run`]; `tell` is given each step and what it came to, for whoever looks for a
     /// fault.
     pub fn run_told(&self, seed: u64, tell: &mut dyn FnMut(&dyn core::fmt::Display)) -> Report {
-        self.run_with(seed, None, tell)
+        self.run_plan(Plan::Wide(seed), tell)
+    }
+
+    /// A pair with one channel of the plainest kind; what a seed means here does not change.
+    pub fn run_small(&self, seed: u64) -> Report {
+        self.run_plan(Plan::Small(seed), &mut |_| {})
     }
 
     /// The scenario of `seed` in calm weather, with one power cut and no other fault.
     pub fn run_cut(&self, seed: u64, cut: PowerCut) -> Report {
-        self.run_with(seed, Some(cut), &mut |_| {})
+        self.run_plan(Plan::Cut(seed, cut), &mut |_| {})
     }
 
-    fn run_with(
-        &self,
-        seed: u64,
-        cut: Option<PowerCut>,
-        tell: &mut dyn FnMut(&dyn core::fmt::Display),
-    ) -> Report {
+    /// A pair whose every choice is made by `bytes`, as long as there are any.
+    ///
+    /// First come the terms and the opening (about 20 bytes) and the weather (8 to 20), then steps:
+    /// each begins with a byte that names it, and goes on with its choices. A choice takes as few
+    /// bytes as can name its outcomes. When the bytes are spent, the weather turns calm.
+    pub fn run_bytes(&self, bytes: &[u8], tell: &mut dyn FnMut(&dyn core::fmt::Display)) -> Report {
+        self.run_plan(Plan::Steered(bytes.to_vec()), tell)
+    }
+
+    fn run_plan(&self, plan: Plan, tell: &mut dyn FnMut(&dyn core::fmt::Display)) -> Report {
+        let seed = plan.seed();
         let checks = seed.checked_rem(CHECKED_EVERY) == Some(0);
         let chain = self.checked.as_ref().filter(|_| checks).unwrap_or(&self.unchecked);
-        let mut pair = match Pair::new(chain.clone(), seed, cut) {
+        let base = self.base.ok_or(Flaw::Wedged { what: "the payee's key" });
+        let mut pair = match base.and_then(|base| Pair::new(chain.clone(), plan, base)) {
             Ok(pair) => pair,
             Err(flaw) => return Report::stillborn(seed, flaw),
         };

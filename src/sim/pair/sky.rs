@@ -1,13 +1,16 @@
 //! The weather of one run, and what an all-seeing observer of its link knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::OutPoint;
+use bitcoin::secp256k1::schnorr::Signature;
 
+use super::Flaw;
 use super::counters::{Count, Counters};
 use super::dice::Dice;
 use crate::sim::world::{EndId, Fate, Weather};
+use crate::tx::Voucher;
 use crate::units::{ChannelAlias, Msat};
 use crate::wire::Message;
 
@@ -27,7 +30,18 @@ pub(super) struct Seen {
     signed: BTreeMap<OutPoint, Msat>,
     /// Since the payer's last start; before it, the payee's word counts.
     signed_in_life: BTreeMap<OutPoint, Msat>,
+    vouched_in_life: BTreeSet<OutPoint>,
+    /// Of which the payee's store was lost altogether.
+    lost: BTreeSet<OutPoint>,
     acked: BTreeMap<OutPoint, Msat>,
+    /// Every voucher that left the payer, so that nobody needs the curve to know a true one.
+    vouchers: BTreeSet<(OutPoint, Msat, [u8; 64])>,
+    /// The first vouchers on what top-ups make, which the request does not name.
+    carried: BTreeSet<(Msat, [u8; 64])>,
+    /// The amounts at which the payer proposed to close or to top up.
+    joint: BTreeSet<(OutPoint, Msat)>,
+    /// The first voucher that broke P6, until an oracle takes it.
+    offence: Option<Flaw>,
     pub(super) counters: Counters,
     pub(super) rates: Rates,
 }
@@ -43,9 +57,48 @@ impl Seen {
         self.signed_in_life.get(&outpoint).copied().unwrap_or(Msat::ZERO)
     }
 
+    /// Whether this voucher left the payer, to the last bit of its signature.
+    pub(super) fn has_left(&self, outpoint: OutPoint, voucher: Voucher) -> bool {
+        let Voucher { paid, signature } = voucher;
+        let bytes = signature.serialize();
+        self.vouchers.contains(&(outpoint, paid, bytes)) || self.carried.contains(&(paid, bytes))
+    }
+
+    /// Whether a voucher of exactly `paid` left the payer.
+    pub(super) fn has_stated(&self, outpoint: OutPoint, paid: Msat) -> bool {
+        let from = (outpoint, paid, [0; 64]);
+        let stated = self.vouchers.range(from..).next();
+        stated.is_some_and(|(at, of, _)| (*at, *of) == (outpoint, paid))
+            || self.carried.iter().any(|(carried, _)| *carried == paid)
+    }
+
+    /// The amounts at which the payer proposed to end the outpoint together, largest first.
+    pub(super) fn proposed(&self, outpoint: OutPoint) -> impl Iterator<Item = Msat> + '_ {
+        let of = (outpoint, Msat::ZERO)..=(outpoint, Msat::MAX);
+        self.joint.range(of).rev().map(|(_, paid)| *paid)
+    }
+
+    /// Whether the payer has signed a voucher on the outpoint since its last start. What a payee
+    /// presents is not one: the promise holds from then on, and what was signed on another
+    /// outpoint before it is within it.
+    pub(super) fn is_vouched(&self, outpoint: OutPoint) -> bool {
+        self.vouched_in_life.contains(&outpoint)
+    }
+
+    /// The payer goes on from what its payee presented: it must not sign below that any more.
+    pub(super) fn resumes(&mut self, outpoint: OutPoint, signed: Msat) {
+        let floor = self.signed_in_life.entry(outpoint).or_insert(Msat::ZERO);
+        *floor = signed.max(*floor);
+    }
+
+    pub(super) const fn take_offence(&mut self) -> Option<Flaw> {
+        self.offence.take()
+    }
+
     /// The payer starts anew.
     pub(super) fn new_life(&mut self) {
         self.signed_in_life.clear();
+        self.vouched_in_life.clear();
     }
 
     /// The largest amount that the payee has acknowledged.
@@ -53,14 +106,34 @@ impl Seen {
         self.acked.get(&outpoint).copied().unwrap_or(Msat::ZERO)
     }
 
+    /// The same, of an outpoint that started with `start`; less if its payee lost its record.
+    pub(super) fn acked_from(&self, outpoint: OutPoint, start: Msat) -> Msat {
+        let acked = self.acked.get(&outpoint).copied();
+        acked.map_or(
+            start,
+            |acked| if self.lost.contains(&outpoint) { acked } else { acked.max(start) },
+        )
+    }
+
     /// Forgets the payee's promises above `paid`: its store was lost.
     pub(super) fn forgive(&mut self, outpoint: OutPoint, paid: Msat) {
-        if let Some(acked) = self.acked.get_mut(&outpoint) {
-            *acked = paid.min(*acked);
+        let acked = self.acked.entry(outpoint).or_insert(paid);
+        *acked = paid.min(*acked);
+        if paid == Msat::ZERO {
+            self.lost.insert(outpoint);
         }
     }
 
-    fn signs(&mut self, outpoint: OutPoint, paid: Msat) {
+    fn signs(&mut self, outpoint: OutPoint, paid: Msat, signature: &Signature) {
+        // P6: in one life, and after a restart from the voucher that the payee presented on, never
+        // less than before. The newest state may be signed again, and in another way.
+        let signed = self.signed_in_life(outpoint);
+        let bytes = signature.serialize();
+        self.vouched_in_life.insert(outpoint);
+        if paid < signed {
+            self.offence.get_or_insert(Flaw::Backwards { outpoint, signed, paid });
+        }
+        self.vouchers.insert((outpoint, paid, bytes));
         for signed in [&mut self.signed, &mut self.signed_in_life] {
             let signed = signed.entry(outpoint).or_insert(Msat::ZERO);
             *signed = paid.max(*signed);
@@ -79,7 +152,20 @@ impl Seen {
             }
             Message::Voucher(m) => {
                 if let Some(outpoint) = self.aliases.get(&m.alias).copied() {
-                    self.signs(outpoint, m.paid);
+                    self.signs(outpoint, m.paid, &m.signature);
+                }
+            }
+            Message::TopUpRequest(m) => {
+                if let Some(outpoint) = self.aliases.get(&m.alias).copied() {
+                    self.joint.insert((outpoint, m.paid));
+                }
+                if let Some(first) = m.carried {
+                    self.carried.insert((first.paid, first.signature.serialize()));
+                }
+            }
+            Message::CloseRequest(m) => {
+                if let Some(outpoint) = self.aliases.get(&m.alias).copied() {
+                    self.joint.insert((outpoint, m.paid));
                 }
             }
             Message::Ack(m) => {

@@ -1,28 +1,29 @@
 //! The two machines of a run, their terms, and the opening of their channel.
 
 use core::fmt::{self, Write};
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
-use bitcoin::{Network, OutPoint, ScriptBuf, Transaction};
+use bitcoin::{Network, OutPoint, ScriptBuf, XOnlyPublicKey};
 
 use super::counters::{Count, Counters};
 use super::dice::Dice;
+use super::lines::Line;
+use super::metered::{Metered, tariff};
 use super::sky::{Observer, Rates, Sky};
+use super::standing::Standing;
+use super::topup::TopUp;
 use super::{Failure, Flaw, PowerCut, Report};
 use crate::chain::regtest::Regtest;
 use crate::keys::{Context, Seed};
-use crate::meter::tariff::{Measure, Tariff};
 use crate::node::{Command, Event, LinkId, NodeError};
 use crate::sim::world::{EndId, Machine, World, WorldError};
 use crate::store::StoreError;
-use crate::stream::payee::PayeeRecord;
-use crate::stream::payer::Opening;
-use crate::stream::{SpendKind, Terms};
-use crate::tx::{ChangeScript, Channel, Delay};
+use crate::stream::Terms;
+use crate::tx::{Channel, Delay, JointSpend};
 use crate::units::{
-    Blocks, FeeRate, KeyIndex, Msat, Price, Sat, Seconds, SessionId, UnitError, UtcSeconds,
+    Blocks, FeeRate, KeyIndex, Msat, Sat, Seconds, SessionId, UnitError, UtcSeconds,
 };
 
 /// 12: each restart of a machine within one step ends with a fault removed, and few are planned.
@@ -31,10 +32,41 @@ const RESTARTS_MAX: usize = 12;
 pub(super) const BY_HAND: u64 = 1;
 /// What a tick delivers at most, in watt-seconds.
 pub(super) const QUANTITY_MOST: u64 = 20_000;
-/// What it costs then, in msat, rounded up.
-pub(super) const TICK_MOST: u64 = 250_001;
-const PAYER_SEED: [u8; 32] = [1; 32];
+pub(super) const PAYER_SEED: [u8; 32] = [1; 32];
 const PAYEE_SEED: [u8; 32] = [2; 32];
+
+/// 200 steps of a fuzzer's bytes.
+const STEERED_MAX: u64 = 200;
+
+/// What a run is a function of.
+#[derive(Debug, Clone)]
+pub(super) enum Plan {
+    /// One channel, in version 3, whose change is its own script, under one tariff. It stays as it
+    /// is, so that the seeds at which it once failed keep their meaning.
+    Small(u64),
+    /// Several channels of every kind, top-ups, batches, prices.
+    Wide(u64),
+    /// The same in calm weather, with one power cut and no other fault.
+    Cut(u64, PowerCut),
+    /// The same, with every choice made by bytes as long as there are any.
+    Steered(Vec<u8>),
+}
+
+impl Plan {
+    pub(super) const fn seed(&self) -> u64 {
+        match self {
+            Self::Small(seed) | Self::Wide(seed) | Self::Cut(seed, _) => *seed,
+            Self::Steered(_) => 0,
+        }
+    }
+
+    const fn cut(&self) -> Option<PowerCut> {
+        match self {
+            Self::Cut(_, cut) => Some(*cut),
+            _ => None,
+        }
+    }
+}
 
 /// A running pair with everything that its oracles know.
 #[derive(Debug)]
@@ -49,7 +81,18 @@ pub(super) struct Pair {
     pub(super) dice: Dice,
     pub(super) terms: Terms,
     pub(super) delay: Delay,
-    pub(super) funding: Option<Transaction>,
+    /// The payer's channels, and which of them is used at the moment.
+    pub(super) lines: Vec<Line>,
+    pub(super) focus: usize,
+    /// The next key index of the payer.
+    pub(super) index: u32,
+    /// A key-path script of the payer's own.
+    pub(super) wallet: ScriptBuf,
+    /// Where the payee has each channel's money go; a point multiplication each.
+    pub(super) payout: BTreeMap<XOnlyPublicKey, ScriptBuf>,
+    pub(super) pending_top_up: Option<TopUp>,
+    /// What the payee has signed, as the payer was told.
+    pub(super) agreed: Option<(OutPoint, Box<JointSpend>)>,
     /// Every channel that either side ever knew.
     pub(super) channels: BTreeMap<OutPoint, Channel>,
     pub(super) started: BTreeMap<OutPoint, Msat>,
@@ -60,69 +103,11 @@ pub(super) struct Pair {
     pub(super) rate_most: FeeRate,
     /// How often a full disk stays full.
     pub(super) full_for: u64,
-    pub(super) counted: BTreeSet<(OutPoint, Count)>,
     pub(super) step: usize,
     pub(super) refusal: Option<NodeError>,
     pub(super) lost: Msat,
-    /// The payee's records that were found sound; what has not changed is not verified again.
-    pub(super) sound: BTreeMap<OutPoint, PayeeRecord>,
-    cut: Option<PowerCut>,
+    plan: Plan,
     trace: Trace,
-}
-
-/// The session of the moment, and what all of them came to.
-#[derive(Debug)]
-pub(super) struct Metered {
-    pub(super) now: Option<SessionId>,
-    pub(super) all: Vec<SessionId>,
-    pub(super) next: u64,
-    /// What the seller has delivered in this session.
-    pub(super) total: u64,
-    pub(super) credit: Msat,
-    /// Delivered in all sessions, at the tariff's price.
-    pub(super) owed: Msat,
-    pub(super) tick_most: Msat,
-}
-
-/// Both machines in a few lines, for whoever looks for a fault.
-pub(super) struct Standing<'a>(pub(super) &'a Pair);
-
-impl fmt::Display for Standing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pair = self.0;
-        let tip = pair.world.chain().with(|chain| chain.tip().height);
-        writeln!(f, "  tip {tip}, link {:?}, refused {:?}", pair.link, pair.refusal)?;
-        for end in [pair.payer, pair.payee].into_iter().filter_map(|end| pair.world.end(end)) {
-            for payer in end.node().payers() {
-                let (at, signed, phase) = (payer.outpoint(), payer.signed(), payer.phase());
-                let status = pair.world.chain().with(|chain| chain.output(at).is_some());
-                writeln!(
-                    f,
-                    "  payer {at}: {signed} {phase:?} until {:?}, on chain {status}",
-                    payer.deadline()
-                )?;
-            }
-            for payee in end.node().payees() {
-                let (at, paid, phase) = (payee.outpoint(), payee.paid(), payee.phase());
-                writeln!(f, "  payee {at}: {paid} {phase:?}")?;
-            }
-            if let Some(session) = &pair.metered.now {
-                let meter = end.node().session(*session).map(crate::meter::Session::record);
-                writeln!(f, "  session {meter:?}")?;
-            }
-            for refusal in end.refusals().collect::<Vec<_>>().into_iter().rev().take(2) {
-                writeln!(f, "  {} refused {refusal:?}", end.name())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Metered {
-    const fn none() -> Self {
-        let (credit, owed, tick_most) = (Msat::ZERO, Msat::ZERO, Msat::ZERO);
-        Self { now: None, all: Vec::new(), next: 100, total: 0, credit, owed, tick_most }
-    }
 }
 
 /// Feeds text to SHA-256.
@@ -154,20 +139,18 @@ impl From<UnitError> for Flaw {
     }
 }
 
-/// 12.5 msat a watt-second.
-pub(super) fn tariff() -> Result<Tariff, Flaw> {
-    let price = Price::new(Msat::new(45_000_000)?, 3_600_000)?;
-    Tariff::flat(Measure::WattSecond, price).map_err(|error| NodeError::from(error).into())
-}
-
 impl Pair {
     /// Two machines without a channel, on a chain of their own.
-    pub(super) fn new(chain: Regtest, seed: u64, cut: Option<PowerCut>) -> Result<Self, Flaw> {
-        let mut dice = Dice::new(seed, 0);
+    pub(super) fn new(chain: Regtest, plan: Plan, base: XOnlyPublicKey) -> Result<Self, Flaw> {
+        let seed = plan.seed();
+        let mut dice = match &plan {
+            Plan::Steered(bytes) => Dice::of_bytes(bytes),
+            _ => Dice::new(seed, 0),
+        };
         let observer = Observer::default();
         let sky = Sky { dice: Dice::new(seed, 1), observer: observer.clone() };
         let mut world = World::on_filled(chain);
-        let (terms, delay) = terms(&mut dice)?;
+        let (terms, delay) = terms(&mut dice, base)?;
         let mut payer = Machine::payer("payer", PAYER_SEED);
         let mut payee = Machine::payee("payee", PAYEE_SEED, terms.clone());
         payer.config.pay_step = Msat::new(dice.below(2).saturating_mul(100_000))?;
@@ -176,6 +159,7 @@ impl Pair {
         }
         let payer = world.add(payer)?;
         let payee = world.add(payee)?;
+        let wallet = wallet(world.end(payer).ok_or(WorldError::NoSuchEnd)?.node().context())?;
         world.set_weather(Box::new(sky));
         let trace = Trace::default();
         Ok(Self {
@@ -189,19 +173,23 @@ impl Pair {
             dice,
             terms,
             delay,
-            funding: None,
+            lines: Vec::new(),
+            focus: 0,
+            index: 0,
+            wallet,
+            payout: BTreeMap::new(),
+            pending_top_up: None,
+            agreed: None,
             channels: BTreeMap::new(),
             started: BTreeMap::new(),
             metered: Metered::none(),
             told: Msat::ZERO,
             rate_most: FeeRate::new(1_000)?,
             full_for: 0,
-            counted: BTreeSet::new(),
             step: 0,
             refusal: None,
             lost: Msat::ZERO,
-            sound: BTreeMap::new(),
-            cut,
+            plan,
             trace,
         })
     }
@@ -211,17 +199,22 @@ impl Pair {
         &mut self,
         tell: &mut dyn FnMut(&dyn core::fmt::Display),
     ) -> Result<(), Flaw> {
-        let cut = self.cut;
+        let cut = self.plan.cut();
         if let Some(PowerCut { payer, commit, side }) = cut {
             let end = if payer { self.payer } else { self.payee };
             self.world.end_mut(end)?.store_mut().cut_at(commit, side);
         }
+        self.give_budget()?;
+        self.link = Some(self.world.connect(self.payer, self.payee)?);
         self.open()?;
         if cut.is_none() {
             self.draw_rates();
         }
-        let steps = self.dice.within(20, 60);
+        let steps = if self.is_steered() { STEERED_MAX } else { self.dice.within(20, 60) };
         for _ in 0..steps {
+            if self.is_steered() && self.dice.is_spent() {
+                break;
+            }
             self.step = self.step.saturating_add(1);
             self.one_step(cut.is_none(), tell)?;
             self.do_duties()?;
@@ -232,6 +225,16 @@ impl Pair {
         self.come_to_rest(tell)
     }
 
+    /// Whether this run has several channels, of every kind.
+    pub(super) const fn is_wide(&self) -> bool {
+        !matches!(self.plan, Plan::Small(_))
+    }
+
+    /// Whether a fuzzer's bytes choose.
+    pub(super) const fn is_steered(&self) -> bool {
+        matches!(self.plan, Plan::Steered(_))
+    }
+
     pub(super) fn report(self, failure: Option<Failure>) -> Report {
         let mut counters = self.counters;
         counters.add(&self.observer.seen().counters);
@@ -239,51 +242,6 @@ impl Pair {
         let commits = [self.payer, self.payee]
             .map(|end| self.world.end(end).map_or(0, |end| end.store().commits()));
         Report { seed: self.seed, counters, trace, commits, lost: self.lost, failure }
-    }
-
-    /// Funds a channel from the published terms and shows it; in half of the runs it is used at
-    /// once, in the others it is buried first.
-    fn open(&mut self) -> Result<(), Flaw> {
-        self.give_budget()?;
-        self.link = Some(self.world.connect(self.payer, self.payee)?);
-        let opening = self.opening()?;
-        let (script, capacity) = (opening.script().clone(), opening.capacity());
-        let (funding, outpoint) = self.world.funding(script, capacity)?;
-        self.funding = Some(funding.clone());
-        let (_, backup, _) = opening.funded(outpoint);
-        let key = Seed::new(PAYER_SEED).backup_key(Network::Regtest);
-        // A power cut at its commit takes the channel back; its owner tries again.
-        for _ in 0..3 {
-            if self.payer_of(outpoint).is_some() {
-                break;
-            }
-            let command = Command::Fund {
-                link: self.link,
-                opening: Box::new(opening.clone()),
-                funding: funding.clone(),
-                vout: outpoint.vout,
-                backup: backup.seal(&key),
-            };
-            self.world.command(self.payer, command)?;
-            self.settle()?;
-        }
-        if self.dice.chance(500) {
-            self.mine(self.terms.confirmation_depth.to_u32())?;
-        }
-        Ok(())
-    }
-
-    fn opening(&mut self) -> Result<Opening, Flaw> {
-        let capacity = Sat::new(self.dice.within(20_000, 400_000))?;
-        let node = self.world.end(self.payer).ok_or(WorldError::NoSuchEnd)?.node();
-        let index = KeyIndex::new(0)?;
-        let seed = Seed::new(PAYER_SEED);
-        let key = seed.payer_key(node.context(), Network::Regtest, index);
-        let key = key.map_err(|_| Flaw::Wedged { what: "the payer's key" })?.public();
-        let view = node.view(self.world.now().time)?;
-        let (terms, delay, change) = (&self.terms, self.delay, ChangeScript::Own);
-        Opening::new(node.context(), terms, index, key, delay, capacity, change, &view)
-            .map_err(|error| NodeError::from(error).into())
     }
 
     fn draw_rates(&mut self) {
@@ -354,7 +312,7 @@ impl Pair {
             for event in self.world.take_events(end)? {
                 // Hashing never fails.
                 let _ = write!(self.trace, "{} {end:?} {event:?}", self.step);
-                self.note(end, &event);
+                self.note(end, &event)?;
             }
         }
         let ends = [self.payer, self.payee].map(|end| self.world.end(end));
@@ -372,46 +330,36 @@ impl Pair {
         Ok(())
     }
 
-    fn note(&mut self, end: EndId, event: &Event) {
+    fn note(&mut self, end: EndId, event: &Event) -> Result<(), Flaw> {
         let count = match event {
-            Event::Acknowledged { .. } => Count::Acknowledged,
+            Event::Acknowledged { outpoint, .. } => {
+                if self.is_replacing(*outpoint) {
+                    self.counters.count(Count::PaidOnReplacing);
+                }
+                Count::Acknowledged
+            }
             Event::StatementAgreed { .. } => Count::Statement,
             Event::RolledOver { .. } if end == self.payer => Count::RolledOver,
+            Event::TopUpAgreed { outpoint, spend } => {
+                self.agreed = Some((*outpoint, spend.clone()));
+                return Ok(());
+            }
+            Event::Ready { outpoint, signed, .. } if end == self.payer => {
+                self.observer.seen().resumes(*outpoint, *signed);
+                return Ok(());
+            }
             Event::ServiceOn { session } if end == self.payer => {
                 if self.metered.all.contains(session) {
-                    return;
+                    return Ok(());
                 }
                 self.metered.all.push(*session);
                 Count::Session
             }
-            Event::Received { outpoint, .. } => {
-                let shallow = self.payee_of(*outpoint).is_some_and(|payee| {
-                    let tip = self.world.chain().with(|chain| chain.tip().height);
-                    let confirmed =
-                        payee.deadline().map(|at| at.saturating_before(self.delay.to_blocks()));
-                    let depth = confirmed.map(|at| at.depth_at(tip));
-                    depth.is_none_or(|depth| depth < self.terms.confirmation_depth)
-                });
-                if !shallow {
-                    return;
-                }
-                Count::ZeroConf
-            }
-            _ => return,
+            Event::Received { outpoint, paid, .. } => return self.check_received(*outpoint, *paid),
+            _ => return Ok(()),
         };
         self.counters.count(count);
-    }
-
-    /// Counts how each buried spend ended its channel, once.
-    pub(super) fn count_spend(&mut self, outpoint: OutPoint, kind: SpendKind) {
-        let count = match kind {
-            SpendKind::Settlement { .. } => Count::Settled,
-            SpendKind::Joint { .. } => Count::Closed,
-            SpendKind::Refund => Count::Refunded,
-        };
-        if self.counted.insert((outpoint, count)) {
-            self.counters.count(count);
-        }
+        Ok(())
     }
 
     pub(super) fn mine(&mut self, blocks: u32) -> Result<(), Flaw> {
@@ -434,17 +382,25 @@ impl Pair {
         Ok(done)
     }
 
-    /// A key-path script of the payer's own.
     pub(super) fn payers_script(&self) -> ScriptBuf {
-        let key = self.channels.values().next().map(|channel| channel.output().payer());
-        let key = key.map(bitcoin::key::TweakedPublicKey::dangerous_assume_tweaked);
-        key.map(ScriptBuf::new_p2tr_tweaked).unwrap_or_default()
+        self.wallet.clone()
     }
 }
 
-fn terms(dice: &mut Dice) -> Result<(Terms, Delay), Flaw> {
+fn wallet(context: &Context) -> Result<ScriptBuf, Flaw> {
+    let key = Seed::new(PAYER_SEED).payer_key(context, Network::Regtest, KeyIndex::new(0)?);
+    let key = key.map_err(|_| Flaw::Wedged { what: "the payer's key" })?.public();
+    let key = bitcoin::key::TweakedPublicKey::dangerous_assume_tweaked(key);
+    Ok(ScriptBuf::new_p2tr_tweaked(key))
+}
+
+/// What every payee of the simulation prints in its terms.
+pub(super) fn base_key() -> Option<XOnlyPublicKey> {
     let base = Seed::new(PAYEE_SEED).base_key(&Context::new(), Network::Regtest);
-    let base = base.map_err(|_| Flaw::Wedged { what: "the payee's key" })?.public();
+    base.ok().map(|base| base.public())
+}
+
+fn terms(dice: &mut Dice, base: XOnlyPublicKey) -> Result<(Terms, Delay), Flaw> {
     let mut terms = Terms::new(Network::Regtest, base).map_err(NodeError::from)?;
     let depth = dice.within(2, 3);
     // A settlement that starts at the last call has time for a stall, a spike and a reorg.
@@ -460,7 +416,7 @@ fn terms(dice: &mut Dice) -> Result<(Terms, Delay), Flaw> {
         1 => Sat::new(2_000)?,
         _ => Sat::new(30_000)?,
     };
-    terms.tariff = tariff()?.hash().0;
+    terms.tariff = tariff(0)?.hash().0;
     terms.credit = Msat::new(5_000_000)?;
     terms.prepay = Msat::ZERO;
     terms.expiry = UtcSeconds::new(u64::MAX)?;

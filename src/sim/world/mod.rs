@@ -17,7 +17,7 @@ mod link;
 
 use std::collections::BTreeMap;
 
-use bitcoin::{OutPoint, ScriptBuf, Transaction};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, Witness};
 
 pub use endpoint::{Endpoint, Machine};
 pub use link::{Clear, Fate, Link, Sent, Weather};
@@ -26,6 +26,7 @@ use crate::chain::regtest::{Regtest, RegtestError, Shared};
 use crate::keys::Entropy;
 use crate::node::{Command, Event, Input, LinkId, NodeError, Now};
 use crate::store::StoreError;
+use crate::tx::FeeInput;
 use crate::units::{Blame, Blocks, Sat, Seconds, UtcSeconds};
 use faucet::Faucet;
 
@@ -300,9 +301,7 @@ impl World {
         script: ScriptBuf,
         value: Sat,
     ) -> Result<(Transaction, OutPoint), WorldError> {
-        let (tx, outpoints) = self.fundings(vec![(script, value)])?;
-        let outpoint = outpoints.first().copied().ok_or(WorldError::Dry)?;
-        Ok((tx, outpoint))
+        first(self.faucet.pay(vec![(script, value)]))
     }
 
     /// A version-3 transaction that pays each of `outputs` out of one coin of the faucet: up to 200
@@ -315,6 +314,59 @@ impl World {
         outputs: Vec<(ScriptBuf, Sat)>,
     ) -> Result<(Transaction, Vec<OutPoint>), WorldError> {
         self.faucet.pay(outputs).ok_or(WorldError::Dry)
+    }
+
+    /// As [`Self::funding`], in version 2: until it confirms, no settlement of it is relayed.
+    ///
+    /// # Errors
+    /// [`WorldError::Dry`].
+    pub fn funding_v2(
+        &mut self,
+        script: ScriptBuf,
+        value: Sat,
+    ) -> Result<(Transaction, OutPoint), WorldError> {
+        first(self.faucet.pay_as(bitcoin::transaction::Version::TWO, vec![(script, value)]))
+    }
+
+    /// Another funding out of the coin that `tx` spends, at a fee that replaces `tx` in mempools.
+    ///
+    /// # Errors
+    /// [`WorldError::Dry`] if `tx` is none of the faucet's.
+    pub fn replacing_funding(
+        &self,
+        tx: &Transaction,
+        script: ScriptBuf,
+        value: Sat,
+    ) -> Result<(Transaction, OutPoint), WorldError> {
+        first(Faucet::replace(tx, vec![(script, value)]))
+    }
+
+    /// A transaction that makes a coin of `value` for a top-up, and that coin.
+    ///
+    /// # Errors
+    /// [`WorldError::Dry`].
+    pub fn coin(&mut self, value: Sat) -> Result<(Transaction, FeeInput), WorldError> {
+        let script = crate::chain::regtest::coinbase(crate::units::Height::MIN)
+            .output
+            .first()
+            .map(|output| output.script_pubkey.clone())
+            .ok_or(WorldError::Dry)?;
+        let (tx, outpoint) = first(self.faucet.pay(vec![(script, value)]))?;
+        let output = tx.output.first().cloned().ok_or(WorldError::Dry)?;
+        let coin = FeeInput::new(outpoint, output).map_err(|_| WorldError::Dry)?;
+        Ok((tx, coin))
+    }
+
+    /// The witnesses of the coins of [`Self::coin`] in a transaction, in the order of its inputs.
+    ///
+    /// # Errors
+    /// [`WorldError::Dry`] if it cannot be signed.
+    pub fn sign_coins(
+        &self,
+        tx: &Transaction,
+        spent: &[TxOut],
+    ) -> Result<Vec<Witness>, WorldError> {
+        Faucet::sign(tx, spent).ok_or(WorldError::Dry)
     }
 
     /// What was sent so far over all links, by the messages' names.
@@ -331,10 +383,7 @@ impl World {
         script: bitcoin::ScriptBuf,
         value: crate::units::Sat,
     ) -> Result<(Transaction, OutPoint), WorldError> {
-        let again = self.faucet.pay_again(vec![(script, value)]);
-        let (tx, outpoints) = again.ok_or(WorldError::Dry)?;
-        let outpoint = outpoints.first().copied().ok_or(WorldError::Dry)?;
-        Ok((tx, outpoint))
+        first(self.faucet.pay_again(vec![(script, value)]))
     }
 
     /// The time and the auxiliary randomness of an input: zeros, so that runs repeat.
@@ -378,4 +427,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn first(
+    paid: Option<(Transaction, Vec<OutPoint>)>,
+) -> Result<(Transaction, OutPoint), WorldError> {
+    let (tx, outpoints) = paid.ok_or(WorldError::Dry)?;
+    let outpoint = outpoints.first().copied().ok_or(WorldError::Dry)?;
+    Ok((tx, outpoint))
 }
