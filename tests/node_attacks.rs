@@ -245,14 +245,16 @@ fn channel_pays_one_session_at_a_time() {
     street.offer(street.link, 8);
     street.world.settle_down().unwrap();
     assert!(street.accept(8).is_err());
-    // Nor does the seller take another one, whatever the buyer thinks.
+    // If the payer says that it takes another one, the seller ends the first.
     let start = SessionStart {
         session: id(8),
         alias: alias(0),
         tariff_hash: tariff().hash().0,
         time: street.time(),
     };
-    assert!(is_refused(street.inject(street.station, street.link, start)));
+    street.inject(street.station, street.link, start).unwrap();
+    assert_eq!(street.state(street.station, 7), State::Ended);
+    assert_eq!(street.state(street.station, 8), State::Active);
 }
 
 #[test]

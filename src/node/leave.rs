@@ -9,7 +9,7 @@ use super::lineage::Side;
 use super::link::coins_to_wire;
 use super::payee::SUCCESSORS_MAX;
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot};
-use crate::signer::{Past, Signer};
+use crate::signer::Signer;
 use crate::stream::StreamError;
 use crate::stream::payee::PayeePhase;
 use crate::stream::payer::{PayerPhase, TopUpStep};
@@ -238,9 +238,6 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let view = self.view(now.time)?;
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        // A refund needs no resuming; the signer only has to know the key, also after a restart
-        // with a settlement in the mempool. Who it knows already stays as it is.
-        slot.machine.register(&mut self.signer, Past::Unknown { from: None })?;
         let step = slot.machine.refund(&mut self.signer, script, rate, &view, &now.aux)?;
         self.send_to_chain(step.transaction().clone())
     }

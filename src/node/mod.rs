@@ -31,6 +31,8 @@ mod payee;
 mod payer;
 mod rebroadcast;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -81,6 +81,10 @@ impl<S: Signer> Node<S> {
         if !self.payers.contains_key(&outpoint) {
             let (record, _, _) = opening.funded(outpoint);
             let machine = self.new_payer(record)?;
+            // An opening that another seed made: nobody here could ever refund it.
+            if *machine.channel().output().script() != *opening.script() {
+                return Err(NodeError::WrongFunding { vout });
+            }
             machine.register(&mut self.signer, Past::New)?;
             // P4: the refund leaf's only copy is durable before there is anything to refund.
             self.effects.put(Self::backup_key(outpoint)?, backup)?;

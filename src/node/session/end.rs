@@ -8,7 +8,7 @@ use bitcoin::secp256k1::schnorr::Signature;
 
 use super::super::effects::Event;
 use super::super::{LinkId, Node, NodeError, Now};
-use crate::meter::{Input, State, Statement};
+use crate::meter::{Input, MeterError, State, Statement};
 use crate::signer::{Attest, PeerId, Request, Signer};
 use crate::units::{Msat, SessionId, UtcSeconds};
 use crate::wire::{self, Bytes, SessionEnd};
@@ -112,6 +112,10 @@ impl<S: Signer> Node<S> {
         let outpoint = outpoints.into_iter().find(|outpoint| stated(*outpoint));
         let OutPoint { txid, vout } = outpoint.unwrap_or(place.outpoint);
         let checked = slot.meter.check_statement(&statement, txid.to_byte_array(), vout);
+        // Before the end there is nothing that it could be held against.
+        if let Err(why @ MeterError::WrongState { .. }) = checked {
+            return Err(why.into());
+        }
         // Signed is said: asking again brings no other answer.
         self.session_mut(session)?.repeat = None;
         if let Err(why) = checked {

@@ -171,7 +171,8 @@ impl Payer {
         Ok(signer.sign(&Request::TopUp { spend }, view.now, aux)?)
     }
 
-    /// Takes the coin back to `script` at `rate`, from one block before the deadline on.
+    /// Takes the coin back to `script` at `rate`, from one block before the deadline on. Registers
+    /// the channel with a signer that does not know it.
     ///
     /// # Errors
     /// [`StreamError::TooEarly`], [`StreamError::WrongPhase`] while unconfirmed or when spent,
@@ -203,6 +204,9 @@ impl Payer {
         let output = self.channel.output().clone();
         let capacity = self.channel.capacity();
         let refund = Refund::at_rate(self.outpoint(), capacity, output, script, rate)?;
+        // It needs no resuming; the signer only has to know the key, also after a restart with a
+        // settlement in the mempool. What it knows already stays as it is.
+        self.register(signer, Past::Unknown { from: None })?;
         let signature = signer.sign(&Request::Refund { refund: &refund }, view.now, aux)?;
         Ok(RefundStep { tx: refund.finish(&signature)? })
     }

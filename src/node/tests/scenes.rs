@@ -1,0 +1,219 @@
+//! Every state in which a channel and a session can be at a node, and the way to it.
+
+use super::*;
+use crate::tx::seen::Spend;
+use crate::tx::{FeeInput, payee_script};
+use crate::units::FeeRate;
+
+/// One state of both sides. What comes later contains what came before, unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scene {
+    /// No connection, no channel.
+    Apart,
+    /// Connected.
+    Linked,
+    /// The payer has shown its channel; the chain has not answered.
+    Shown,
+    /// The channel is open, without a session.
+    Open,
+    /// The seller offers session 7.
+    Offered,
+    /// The buyer has taken it; its start was lost.
+    Taken,
+    /// Session 7 is served, and paid up to one reading.
+    Running,
+    /// Another reading, which the buyer has not heard of.
+    Owing,
+    /// Unheard readings above the credit.
+    Paused,
+    /// Running, and the line is cut.
+    Parted,
+    /// Running, then both restarted and connected anew; nothing is said yet.
+    Restarted,
+    /// Owing, and both have ended it without hearing each other.
+    Ending,
+    /// Running, ended, paid and stated.
+    Settled,
+    /// Settled, and forgotten by both.
+    Forgotten,
+    /// Settled; the buyer has signed a close that the seller has not answered.
+    Leaving,
+    /// Running; a top-up is signed by the seller, and waits for the coins.
+    ToppingUp,
+    /// Running; the seller's settlement is in the mempool.
+    RollingOver,
+    /// Running; the settlement is buried, the channel goes on at its successor.
+    RolledOver,
+    /// Settled; the settlement is undone by a reorg.
+    Undone,
+}
+
+impl Scene {
+    pub(super) const ALL: [Self; 19] = [
+        Self::Apart,
+        Self::Linked,
+        Self::Shown,
+        Self::Open,
+        Self::Offered,
+        Self::Taken,
+        Self::Running,
+        Self::Owing,
+        Self::Paused,
+        Self::Parted,
+        Self::Restarted,
+        Self::Ending,
+        Self::Settled,
+        Self::Forgotten,
+        Self::Leaving,
+        Self::ToppingUp,
+        Self::RollingOver,
+        Self::RolledOver,
+        Self::Undone,
+    ];
+
+    /// The scene that this one is made from, and nothing that leaves is left behind.
+    const fn before(self) -> Option<Self> {
+        match self {
+            Self::Apart => None,
+            Self::Linked => Some(Self::Apart),
+            Self::Shown => Some(Self::Linked),
+            Self::Open => Some(Self::Shown),
+            Self::Offered => Some(Self::Open),
+            Self::Taken | Self::Running => Some(Self::Offered),
+            Self::Owing
+            | Self::Parted
+            | Self::Restarted
+            | Self::Settled
+            | Self::ToppingUp
+            | Self::RollingOver => Some(Self::Running),
+            Self::Paused | Self::Ending => Some(Self::Owing),
+            Self::Forgotten | Self::Leaving => Some(Self::Settled),
+            Self::RolledOver | Self::Undone => Some(Self::RollingOver),
+        }
+    }
+
+    pub(super) fn build(self) -> Stage {
+        let mut stage = self.before().map_or_else(Stage::new, Self::build);
+        self.play(&mut stage);
+        stage.lose_all();
+        stage
+    }
+
+    fn play(self, stage: &mut Stage) {
+        let outpoint = stage.outpoint;
+        match self {
+            Self::Apart => {}
+            Self::Linked => stage.connect(),
+            Self::Shown => {
+                stage.run(BUYER, stage.fund(Some(LINK)));
+                let left = stage.flush(BUYER);
+                for (link, message) in left.sends {
+                    stage.handle(SELLER, Input::Received(link, message)).unwrap();
+                }
+            }
+            Self::Open => {
+                let status = stage.status();
+                stage.show(outpoint, &status);
+                stage.settle_down();
+            }
+            Self::Offered => {
+                stage.run(SELLER, offer(7));
+                stage.settle_down();
+            }
+            Self::Taken => stage.run(BUYER, accept(7, outpoint)),
+            Self::Running => {
+                stage.run(BUYER, accept(7, outpoint));
+                stage.settle_down();
+                stage.meter();
+                stage.settle_down();
+            }
+            Self::Owing => stage.meter(),
+            Self::Paused => (0..4).for_each(|_| stage.meter()),
+            Self::Parted => {
+                for side in [BUYER, SELLER] {
+                    stage.handle(side, Input::Disconnected(LINK)).unwrap();
+                }
+            }
+            Self::Restarted => {
+                stage.reboot();
+                stage.connect();
+            }
+            Self::Ending => {
+                stage.run(BUYER, Command::EndSession(id(7)));
+                stage.run(SELLER, Command::EndSession(id(7)));
+            }
+            Self::Settled => {
+                stage.run(BUYER, Command::EndSession(id(7)));
+                stage.settle_down();
+            }
+            Self::Forgotten => {
+                stage.run(BUYER, Command::ForgetSession(id(7)));
+                stage.run(SELLER, Command::ForgetSession(id(7)));
+            }
+            Self::Leaving => stage.run(BUYER, close(outpoint)),
+            Self::ToppingUp => {
+                stage.run(BUYER, top_up(outpoint));
+                stage.settle_down();
+            }
+            Self::RollingOver => {
+                stage.run(SELLER, settle(outpoint));
+                let tx = stage.flush(SELLER).broadcasts.remove(0).remove(0);
+                stage.spend(&tx, None);
+                stage.settle_down();
+            }
+            Self::RolledOver => {
+                let spend = stage.chain[&outpoint].spent.clone().unwrap();
+                stage.spend(&spend.tx, Some(DEEP - 3));
+                stage.settle_down();
+            }
+            Self::Undone => {
+                let status = stage.status();
+                stage.show(outpoint, &status);
+                stage.settle_down();
+            }
+        }
+    }
+}
+
+impl Stage {
+    fn connect(&mut self) {
+        for side in [BUYER, SELLER] {
+            self.handle(side, Input::Connected(LINK)).unwrap();
+        }
+    }
+
+    /// The chain shows a spend of the channel, and the first output of it if it is the channel's.
+    fn spend(&mut self, tx: &Transaction, confirmed: Option<u32>) {
+        let confirmed = confirmed.map(height);
+        let spent = Some(Spend { tx: tx.clone(), confirmed });
+        let outpoint = self.outpoint;
+        let next = OutPoint { txid: tx.compute_txid(), vout: 0 };
+        let output = &tx.output[0];
+        let status = OutputStatus {
+            value: sat(output.value.to_sat()),
+            script: output.script_pubkey.clone(),
+            confirmed,
+            ..self.status()
+        };
+        self.chain.insert(next, status.clone());
+        let old = OutputStatus { spent, ..self.status() };
+        self.show(outpoint, &old);
+        self.show(next, &status);
+    }
+}
+
+pub(super) fn close(outpoint: OutPoint) -> Command {
+    Command::Close { outpoint, script: wallet(8), fee: sat(300) }
+}
+
+pub(super) fn top_up(outpoint: OutPoint) -> Command {
+    let output = TxOut { value: Amount::from_sat(501_000), script_pubkey: wallet(7) };
+    let coin = OutPoint { txid: Txid::from_byte_array([0xcc; 32]), vout: 1 };
+    let inputs = Vec::from([FeeInput::new(coin, output).unwrap()]);
+    Command::TopUp { outpoint, inputs, capacity: sat(1_500_000), carries: Some(id(7)) }
+}
+
+pub(super) fn settle(outpoint: OutPoint) -> Command {
+    let script = payee_script(&Context::new(), base()).unwrap();
+    Command::Settle { outpoints: Vec::from([outpoint]), script, rate: FeeRate::new(1_000).unwrap() }
+}
