@@ -7,12 +7,12 @@ mod street;
 
 use bitcoin::OutPoint;
 use bitcoin::hashes::Hash;
-use millstream::node::{Command, Input, NodeError};
+use millstream::node::{Command, Event, Input, NodeError};
 use millstream::sim::world::{Clear, EndId, Fate, Weather, WorldError};
 use millstream::stream::StreamError;
 use millstream::stream::payer::Ending;
-use millstream::tx::{ChangeScript, WalletScript};
-use millstream::units::{FeeRate, Msat, Seconds};
+use millstream::tx::{ChangeScript, FeeInput, WalletScript};
+use millstream::units::{FeeRate, Msat, Sat, Seconds};
 use millstream::wire::{Message, Refusal, Refused, Resume};
 use street::{Street, blocks, id, msat, sat};
 
@@ -140,6 +140,71 @@ fn funding_that_cannot_confirm_is_abandoned_with_the_top_up_that_was_agreed_on_i
     assert_eq!(payers(&street), 0);
     mine(&mut street, 1);
     assert_eq!(street.records(street.car, &UNCONFIRMED), 0);
+}
+
+/// Tops the newest outpoint up with a coin of the world, and goes on where that leads.
+fn top_up(street: &mut Street, coin: FeeInput, more: Sat) {
+    let outpoint = street.outpoint;
+    let node = street.world.end(street.car).unwrap().node();
+    let capacity = node.payer(outpoint).unwrap().channel().capacity().add(more).unwrap();
+    let (inputs, carries) = (vec![coin], Some(id(7)));
+    let top_up = Command::TopUp { outpoint, inputs, capacity, carries };
+    street.world.command(street.car, top_up).unwrap();
+    street.world.settle_down().unwrap();
+    let events = street.world.take_events(street.car).unwrap();
+    let agreed = events.into_iter().find_map(|event| match event {
+        Event::TopUpAgreed { spend, .. } => Some(spend),
+        _ => None,
+    });
+    let spend = agreed.unwrap_or_else(|| panic!("{:?}", street.refusals()));
+    let witnesses = street.world.sign_coins(spend.transaction(), spend.spent()).unwrap();
+    street.world.command(street.car, Command::FinishTopUp { outpoint, witnesses }).unwrap();
+    street.world.settle_down().unwrap();
+    street.outpoint = OutPoint { txid: spend.transaction().compute_txid(), vout: 0 };
+    assert_eq!(street.newest(), street.outpoint);
+}
+
+#[test]
+fn session_is_paid_once_when_a_topped_up_channel_is_buried_before_its_parent() {
+    let mut child_first = 0;
+    for nth in 0..6 {
+        let mut street = Street::in_session();
+        let coins: Vec<_> = (0..2)
+            .map(|_| {
+                let (tx, coin) = street.world.coin(sat(101_000)).unwrap();
+                street.world.chain().with(|chain| chain.submit(&tx)).unwrap();
+                coin
+            })
+            .collect();
+        mine(&mut street, 1);
+        let more = sat(100_000 + nth);
+        let mut coins = coins.into_iter();
+        top_up(&mut street, coins.next().unwrap(), more);
+        let middle = street.outpoint;
+        mine(&mut street, 1);
+        street.tick();
+        top_up(&mut street, coins.next().unwrap(), more);
+        // Both top-ups are out of their blocks, and then buried in one look.
+        street
+            .world
+            .chain()
+            .with(|chain| chain.reorg(blocks(1), &[Vec::new(), Vec::new()]))
+            .unwrap();
+        street.world.settle_down().unwrap();
+        street.tick();
+        mine(&mut street, 3);
+        child_first += u32::from(middle < street.first);
+        let signed = street.signed();
+        for _ in 0..3 {
+            street.tick();
+        }
+        assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
+        // 100,000 Ws at 12.5 msat, three times.
+        assert_eq!(street.signed().saturating_sub(signed), msat(3_750_000));
+        let node = street.world.end(street.car).unwrap().node();
+        assert_eq!(node.payers().count(), 1);
+    }
+    assert!(child_first > 0, "no channel was looked at before its parent");
 }
 
 fn write_off(street: &mut Street) -> Result<(), WorldError> {

@@ -135,7 +135,8 @@ impl<S: Signer> Node<S> {
             return Ok(());
         }
         let record = noticed.record();
-        let stated = match slot.machine.phase() {
+        let before = slot.machine.phase();
+        let stated = match before {
             PayerPhase::Leaving { stated } => stated,
             _ => slot.machine.signed(),
         };
@@ -154,7 +155,8 @@ impl<S: Signer> Node<S> {
                         SpendKind::Settlement { paid, .. } => paid,
                         _ => stated,
                     };
-                    self.continue_payer(now, outpoint, stated, noticed.successor())?;
+                    let told = matches!(before, PayerPhase::Spent { by: was, .. } if was == by);
+                    self.continue_payer(now, outpoint, stated, told, noticed.successor())?;
                 }
                 PayerNews::SettledAboveSigned { paid, signed } => {
                     self.effects.tell(Event::SettledAboveSigned { outpoint, paid, signed });
@@ -175,6 +177,7 @@ impl<S: Signer> Node<S> {
         now: &Now,
         from: OutPoint,
         stated: Msat,
+        told: bool,
         successor: Option<&PayerRecord>,
     ) -> Result<(), NodeError> {
         let Some(successor) = successor.cloned() else { return Ok(()) };
@@ -182,6 +185,11 @@ impl<S: Signer> Node<S> {
         if let Some(known) = self.payers.get(&to) {
             let start = known.machine.start();
             return self.move_sessions(from, to, stated, start);
+        }
+        // P2: what the same spend made before and is known no more has come to its own end, and its
+        // sessions have gone on. Taken up anew it would know of no payment, and they paid again.
+        if told {
+            return Ok(());
         }
         let (capacity, start) = (successor.capacity(), successor.start());
         self.adopt_payer(successor, Some(from))?;
