@@ -51,6 +51,33 @@ fn payer_pays_on_in_one_channel_after_both_processes_restart() {
 }
 
 #[test]
+fn new_channel_says_once_what_it_waits_for_and_no_error() {
+    let dirs = Dirs::new();
+    let shop = Shop::open(&dirs.at("house"));
+    let base = ["pay", "--to", &shop.address, "--chain", &shop.chain];
+    let car = dirs.at("car");
+    let paid = millstream(&[&base[..], &["--dir", path(&car), "--amount", "9"]].concat());
+    let stderr = text(&paid.stderr);
+    assert!(paid.status.success(), "{stderr}");
+    let command = format!("millstream mine --chain {} 3", shop.chain);
+    let waits = stderr.lines().filter(|line| line.contains("waiting for the funding")).count();
+    assert!(waits == 1 && stderr.contains(&command), "{stderr}");
+    assert!(!stderr.contains("refused"), "{stderr}");
+    assert!(stderr.contains("stays open"), "{stderr}");
+}
+
+#[cfg(unix)]
+#[test]
+fn payment_that_goes_wrong_on_the_way_ends_with_another_code_than_a_refused_input() {
+    let dirs = Dirs::new();
+    let mut shop = Shop::open(&dirs.at("house"));
+    let mut child = shop.paying(&dirs.at("car"), &["--session-seconds", "60"]);
+    shop.until("received");
+    shop.close();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn inspect_shows_where_a_channel_comes_from_and_the_keys_that_it_does_not_know() {
     use millstream::db::RedbStore;
     use millstream::store::{Batch, Durability, Key, Store, envelope};
@@ -190,7 +217,13 @@ fn port_in_use_is_named() {
         let house = dirs.at(&n.to_string());
         let args = ["serve", "--listen", listen, "--chain", chain, "--dir", path(&house)];
         let refused = bad(&args);
-        assert_eq!(refused, format!("{taken} is in use by another program"));
+        let option = ["--listen", "--chain"][n];
+        let words = format!(
+            "{taken} is in use by another program; end that one, or give {option} another port, \
+             0 for any free one"
+        );
+        assert_eq!(refused, words);
+        assert!(!house.exists(), "a start that fails leaves nothing behind");
     }
 }
 

@@ -157,7 +157,7 @@ impl<S: Signer> Owner<S> {
     /// When the node wants to be woken.
     fn wake(&self) -> Option<Instant> {
         let wake = self.parts.node.wake()?;
-        Instant::now().checked_add(Clock::until(wake.at))
+        Instant::now().checked_add(self.clock.until(wake.at))
     }
 
     /// Whether to stop: asked to, or nobody could ask anything any more.

@@ -207,6 +207,18 @@ impl Machine {
                 _ => None,
             })
             .await;
+        let outpoint = self.fund(link, terms, chain).await;
+        self.until_event(|event| matches!(event, Event::Ready { .. })).await;
+        chain.mine(3);
+        for machine in [self, payee] {
+            let confirmed = |event: &Event| matches!(event, Event::Confirmed { .. });
+            machine.until_event(confirmed).await;
+        }
+        outpoint
+    }
+
+    /// Funds a channel by `terms` and shows it to whoever is at the other end of `link`.
+    pub(crate) async fn fund(&self, link: LinkId, terms: Terms, chain: &mut Chain) -> OutPoint {
         let (opening, backup_key) =
             self.driver.look(move |node| opening(node, &terms)).await.unwrap();
         let funding = chain.fund(opening.script().clone(), opening.capacity());
@@ -215,12 +227,6 @@ impl Machine {
         let (link, opening) = (Some(link), Box::new(opening));
         let fund = Command::Fund { link, opening, funding, vout: 0, backup };
         self.driver.command(fund).await.unwrap();
-        self.until_event(|event| matches!(event, Event::Ready { .. })).await;
-        chain.mine(3);
-        for machine in [self, payee] {
-            let confirmed = |event: &Event| matches!(event, Event::Confirmed { .. });
-            machine.until_event(confirmed).await;
-        }
         outpoint
     }
 

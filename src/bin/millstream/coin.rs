@@ -35,7 +35,7 @@ pub(crate) struct CoinArgs {
     #[arg(long, conflicts_with = "backup")]
     text: Option<String>,
     /// Where the simulated chain is offered, as serve prints it
-    #[arg(long)]
+    #[arg(long, default_value = "127.0.0.1:9737")]
     pub(crate) chain: SocketAddr,
 }
 

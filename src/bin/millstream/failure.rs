@@ -108,3 +108,42 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Unit(#[from] UnitError),
 }
+
+impl Failure {
+    /// What to do about it, where the sentence does not say so.
+    pub(crate) const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Rt(RtError::PortInUse { .. }) => {
+                Some("end that one, or give --listen another port, 0 for any free one")
+            }
+            Self::Remote(RemoteError::PortInUse { .. }) => {
+                Some("end that one, or give --chain another port, 0 for any free one")
+            }
+            Self::Db(DbError::Locked { .. }) => Some("end that one first, or give another --dir"),
+            Self::SeedFile(SeedFileError::OthersCanRead { .. }) => {
+                Some("chmod 600 it if nobody else has read it, else begin with another --dir")
+            }
+            Self::Rt(RtError::Connect { .. }) | Self::Remote(RemoteError::Unreachable { .. }) => {
+                Some("is serve running, and are these the addresses that it printed?")
+            }
+            Self::TooSlow { .. } => {
+                Some("what was signed is kept: the same command again takes it up")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether what the command was given is refused; else it went wrong on the way.
+    pub(crate) const fn is_input(&self) -> bool {
+        !matches!(
+            self,
+            Self::LinkDown { .. }
+                | Self::TooSlow { .. }
+                | Self::NotPaid { .. }
+                | Self::Refused { .. }
+                | Self::Runtime(_)
+                | Self::NoEntropy
+                | Self::Rt(RtError::Ended | RtError::NoEntropy | RtError::NoThread(_))
+        )
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! A subcommand is a variant of [`Command`] with its arguments, which `run` does or says why not.
 //! What a command prints for programs goes to the standard output, all else to the error output.
-//! It ends with 0 if it did what it was asked, with 2 for an input that it refuses, with 1 else.
+//! It ends with 0 if it did what it was asked, with 2 if it refuses what it was given, with 1 if
+//! that was right and something went wrong on the way.
 
 mod backup;
 mod bench;
@@ -24,9 +25,18 @@ use clap::{Parser, Subcommand};
 
 use failure::Failure;
 
+/// What stands below the list of commands.
+const AFTER_HELP: &str = "\
+In two terminals:
+  millstream serve --dir house                           prints its addresses; Ctrl-C stops it
+  millstream pay --dir car --amount 1000 --times 50      pays it 50 sat
+
+1 sat is 1000 msat. The chain is simulated, its coins are worth nothing.
+Exit codes: 0 done, 1 it went wrong on the way, 2 refused for what it was given.";
+
 /// Payment channels for machines, on Bitcoin.
 #[derive(Debug, Parser)]
-#[command(name = "millstream", version, propagate_version = true)]
+#[command(name = "millstream", version, propagate_version = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -75,8 +85,14 @@ fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("millstream: {error}");
-            if error.is::<Failure>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            let failure = error.downcast_ref::<Failure>();
+            let hint = failure.and_then(Failure::hint).map(|hint| format!("; {hint}"));
+            eprintln!("millstream: {error}{}", hint.unwrap_or_default());
+            if failure.is_some_and(Failure::is_input) {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

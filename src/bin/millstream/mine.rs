@@ -11,7 +11,7 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where the simulated chain is offered, as serve prints it
-    #[arg(long)]
+    #[arg(long, default_value = "127.0.0.1:9737")]
     chain: SocketAddr,
     /// How many blocks, at most 2016
     blocks: u32,

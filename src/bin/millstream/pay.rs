@@ -59,19 +59,19 @@ pub(crate) struct Args {
     /// After how many blocks a new channel can be refunded
     #[arg(long, default_value_t = 144)]
     delay: u16,
-    /// One payment, in msat
+    /// One payment, in msat: thousandths of a satoshi
     #[arg(long, required_unless_present = "session_seconds")]
     amount: Option<u64>,
     /// How many of them
     #[arg(long, default_value_t = 1, requires = "amount")]
     times: u32,
-    /// Take the offered session for so long, instead
+    /// Take the offered metered session for so many seconds, instead
     #[arg(long, conflicts_with = "amount")]
     session_seconds: Option<u64>,
     /// The most that this call may pay, in msat; else the payments' sum, or the channel
     #[arg(long)]
     budget: Option<u64>,
-    /// What the own meter counts in a session; it must not be below what is delivered
+    /// The watts that the own meter counts in a session: not less than serve delivers
     #[arg(long, default_value_t = 11_000)]
     watts: u64,
     /// Close the channel in the end; else it stays open for the next call
@@ -170,6 +170,9 @@ impl Paying<'_> {
             self.driver.command(Command::Close { outpoint, script, fee }).await?;
             self.talk.until("the close on the chain", |talk| talk.spent).await?;
             println!("channel {outpoint} closing");
+            eprintln!("the next block gives each side its part");
+        } else {
+            eprintln!("the channel stays open: the next call pays on in it, --close ends it");
         }
         Ok(())
     }
@@ -242,6 +245,7 @@ impl Paying<'_> {
         let want = terms.confirmation_depth;
         let bar = bar(u64::from(want.to_u32()), "blocks above the channel");
         let until = Instant::now() + Duration::from_secs(self.args.patience);
+        let mut said = false;
         loop {
             let now = machine::now()?.time;
             let depth = move |node: &mut Node<MemorySigner>| {
@@ -254,6 +258,13 @@ impl Paying<'_> {
             if depth >= want {
                 bar.finish_and_clear();
                 return Ok(());
+            }
+            if !std::mem::replace(&mut said, true) {
+                let (chain, blocks) = (self.args.chain, want.to_u32());
+                eprintln!(
+                    "waiting for the funding to confirm, {blocks} blocks deep: serve mines them, \
+                     or at once `millstream mine --chain {chain} {blocks}`",
+                );
             }
             if Instant::now() > until {
                 let seconds = self.args.patience;

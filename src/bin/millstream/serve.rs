@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::{Network, OutPoint, XOnlyPublicKey};
-use millstream::chain::remote::{ChainHost, ChainServer};
+use millstream::chain::remote::{ChainHost, ChainServer, RemoteError};
 use millstream::keys::{Context, Seed};
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{Role, State, Window};
 use millstream::node::{Command, Event, LinkId, Node};
-use millstream::rt::{Driver, Options, Told};
+use millstream::rt::{Driver, Options, RtError, Told};
 use millstream::signer::MemorySigner;
 use millstream::stream::Terms;
 use millstream::stream::payee::{SettleAdvice, SettlePolicy};
@@ -55,13 +55,13 @@ pub(crate) struct Args {
     /// Milliseconds between blocks of the simulated chain; 0: only when somebody asks for one
     #[arg(long, default_value_t = 2_000)]
     block_ms: u64,
-    /// What the demo delivers
+    /// What the demo delivers, in watts
     #[arg(long, default_value_t = 11_000)]
     watts: u64,
-    /// What it costs; the default is dear, so that a minute is worth looking at
+    /// What it costs, in msat a kilowatt-hour; dear, so that a minute is worth looking at
     #[arg(long, default_value_t = 4_500_000)]
     msat_per_kwh: u64,
-    /// Unpaid service that is given, in msat
+    /// Unpaid service that is given before it pauses, in msat
     #[arg(long, default_value_t = 100_000)]
     credit_msat: u64,
     #[command(flatten)]
@@ -78,9 +78,18 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let network = args.network.with_chain()?;
     // Before the first line is printed: whoever reads it may end this process at once.
     let stop = Stop::listen()?;
+    // A folder that is not there is not made for a start that fails; and of one that a process has
+    // open already, that is the reason to give.
+    let fresh = !args.dir.exists();
+    if fresh {
+        args.free_ports()?;
+    }
     let seed = machine::seed_or_new(&args.dir)?;
     // First, so that a second process on this folder stops before it touches anything.
     let store = machine::store(&args.dir)?;
+    if !fresh {
+        args.free_ports()?;
+    }
     let tariff = args.tariff()?;
     let terms = args.terms(&seed, network, &tariff)?;
     let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
@@ -93,11 +102,19 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         println!("listening {address}");
     }
     println!("chain {}", chain.address());
+    if let Some(address) = driver.address() {
+        eprintln!(
+            "pay it from another terminal: millstream pay --dir car --to {address} --chain {} \
+             --amount 1000 --times 50\nstop it with Ctrl-C",
+            chain.address()
+        );
+    }
     let vanished = Vanished::new(args.patience);
     let driven = driver.clone();
     let shop = Shop { args, driver: driven, tariff, host, metered: BTreeMap::new(), vanished };
     let served = shop.open(stop).await;
     driver.stop().await?;
+    eprintln!("stopped; the next start with --dir {} goes on from here", args.dir.display());
     served
 }
 
@@ -117,6 +134,22 @@ impl Args {
         terms.credit = Msat::new(self.credit_msat)?;
         terms.check()?;
         Ok(terms)
+    }
+
+    /// Both ports can be had: asked before anything is written.
+    fn free_ports(&self) -> Result<(), Failure> {
+        let taken = |address: SocketAddr| {
+            let bound = std::net::TcpListener::bind(address);
+            bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+        };
+        // An address beyond loopback is refused below, by its own sentence.
+        if taken(self.listen) {
+            return Err(RtError::PortInUse { address: self.listen }.into());
+        }
+        if taken(self.chain) {
+            return Err(RemoteError::PortInUse { address: self.chain }.into());
+        }
+        Ok(())
     }
 
     fn options(&self, network: Network) -> Options {
@@ -289,15 +322,22 @@ fn show(event: &Event) {
             println!("received {gained} on {outpoint}, in all {paid}");
         }
         Event::ServiceOn { session } => println!("service on, session {session}"),
-        Event::ServiceOff { session, debt } => println!("service off, session {session}: {debt}"),
-        Event::SessionEnded { session, owed } => println!("ended, session {session}: {owed}"),
+        Event::ServiceOff { session, debt } => {
+            println!("service off, session {session}: {debt} unpaid")
+        }
+        Event::SessionEnded { session, owed } => {
+            println!("ended, session {session}: {owed} in all")
+        }
         Event::Confirmed { outpoint, deadline } => {
-            println!("confirmed {outpoint}, deadline {deadline}");
+            println!("confirmed {outpoint}, deadline height {deadline}");
         }
         Event::RolledOver { from, to, capacity } => {
             println!("rolled over {from} to {to}, {capacity}");
         }
-        Event::Spent { outpoint, by, .. } => println!("spent {outpoint} by {by}"),
+        Event::Spent { outpoint, by, at, .. } => match at {
+            Some(height) => println!("spent {outpoint} by {by}, at height {height}"),
+            None => println!("spent {outpoint} by {by}, not confirmed yet"),
+        },
         Event::Closed { outpoint } => println!("closed {outpoint}"),
         _ => {}
     }

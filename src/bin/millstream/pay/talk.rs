@@ -9,6 +9,7 @@ use millstream::node::{Event, LinkId};
 use millstream::rt::{News, Told};
 use millstream::stream::Terms;
 use millstream::units::{Msat, SessionId};
+use millstream::wire::Refusal;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -28,6 +29,8 @@ pub(super) struct Talk {
     pub(super) service: Option<()>,
     pub(super) agreed: Option<Statement>,
     pub(super) spent: Option<()>,
+    /// Whether it was said that the payee does not see the funding yet.
+    said: bool,
     ended: Option<String>,
 }
 
@@ -46,6 +49,7 @@ impl Talk {
             service: None,
             agreed: None,
             spent: None,
+            said: false,
             ended: None,
         }
     }
@@ -108,7 +112,15 @@ impl Talk {
             Event::TermsReceived { terms, .. } => self.terms = Some(terms),
             Event::Ready { behind, .. } => self.ready = Some(behind),
             Event::Refused { code, .. } => {
-                eprintln!("the payee refused: {code:?}");
+                match code {
+                    // Its look at the chain is a little behind ours: what it refused is sent again.
+                    Refusal::NotConfirmed | Refusal::UnknownChannel => {
+                        if !std::mem::replace(&mut self.said, true) {
+                            eprintln!("waiting for the payee to see the funding confirm");
+                        }
+                    }
+                    _ => eprintln!("the payee refused: {code:?}"),
+                }
                 self.refused = Some(format!("{code:?}"));
             }
             Event::Acknowledged { paid, .. } => self.acked = self.acked.max(paid),
