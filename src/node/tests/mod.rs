@@ -120,9 +120,6 @@ struct Stage {
     total: u64,
 }
 
-/// What one side let out in one flush.
-type Left = Outbox;
-
 impl Stage {
     fn new() -> Self {
         let time = UtcSeconds::new(1_800_000_000).unwrap();
@@ -163,8 +160,15 @@ impl Stage {
         self.handle(side, Input::Do(command)).unwrap();
     }
 
+    /// Both sides do the same with session 7, and hear nothing of each other.
+    fn run_both(&mut self, command: fn(SessionId) -> Command) {
+        for side in [BUYER, SELLER] {
+            self.run(side, command(id(7)));
+        }
+    }
+
     /// What a side lets out; its look-ups stay unanswered.
-    fn flush(&mut self, side: usize) -> Left {
+    fn flush(&mut self, side: usize) -> Outbox {
         self.nodes[side].flush(&self.now, &mut self.stores[side]).unwrap()
     }
 

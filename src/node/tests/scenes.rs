@@ -138,18 +138,12 @@ impl Scene {
                 stage.reboot();
                 stage.connect();
             }
-            Self::Ending => {
-                stage.run(BUYER, Command::EndSession(id(7)));
-                stage.run(SELLER, Command::EndSession(id(7)));
-            }
+            Self::Ending => stage.run_both(Command::EndSession),
             Self::Settled => {
                 stage.run(BUYER, Command::EndSession(id(7)));
                 stage.settle_down();
             }
-            Self::Forgotten => {
-                stage.run(BUYER, Command::ForgetSession(id(7)));
-                stage.run(SELLER, Command::ForgetSession(id(7)));
-            }
+            Self::Forgotten => stage.run_both(Command::ForgetSession),
             Self::Leaving => stage.run(BUYER, close(outpoint)),
             Self::ToppingUp => {
                 stage.run(BUYER, top_up(outpoint));
