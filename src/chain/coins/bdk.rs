@@ -76,9 +76,8 @@ impl WalletCoins {
             made.insert(txid);
             tx_update.anchors.insert((ConfirmationBlockTime { block_id, confirmation_time }, txid));
             tx_update.txs.push(Arc::new(tx.clone()));
-            for input in &tx.input {
-                self.reserved.remove(&input.previous_output);
-            }
+            // They stay so when a reorganisation takes the block away: the transaction waits again.
+            self.reserved.extend(self.own_inputs(tx));
         }
         // An equal height with another hash takes the old branch off the wallet's chain.
         let chain = Some(self.wallet.latest_checkpoint().insert(block_id));
@@ -87,11 +86,16 @@ impl WalletCoins {
         Ok(())
     }
 
+    /// What a transaction spends of the wallet.
+    fn own_inputs(&self, tx: &Transaction) -> Vec<OutPoint> {
+        let spends = tx.input.iter().map(|input| input.previous_output);
+        spends.filter(|spent| self.wallet.spk_index().txout(*spent).is_some()).collect()
+    }
+
     /// Whether a transaction pays to or spends from the wallet.
     fn concerns(&self, tx: &Transaction) -> bool {
-        let ours = |outpoint: &OutPoint| self.wallet.spk_index().txout(*outpoint).is_some();
         tx.output.iter().any(|output| self.wallet.is_mine(output.script_pubkey.clone()))
-            || tx.input.iter().any(|input| ours(&input.previous_output))
+            || !self.own_inputs(tx).is_empty()
             || self.wallet.get_tx(tx.compute_txid()).is_some()
     }
 }
@@ -105,8 +109,9 @@ impl Coins for WalletCoins {
             .ordering(TxOrdering::Untouched)
             .version(payment.version)
             .fee_rate(per_kwu(payment.rate))
-            .exclude_unconfirmed()
+            // It replaces the builder's list, to which the next line adds.
             .unspendable(reserved)
+            .exclude_unconfirmed()
             .add_recipient(payment.script.clone(), Amount::from_sat(payment.amount.to_sat()));
         let psbt = builder.finish().map_err(|error| CoinsError::Build(Box::new(error)))?;
         self.reserved.extend(psbt.unsigned_tx.input.iter().map(|input| input.previous_output));
@@ -160,6 +165,7 @@ impl Coins for WalletCoins {
             ChainEvent::BlockDisconnected { .. } => Ok(()),
             ChainEvent::TxSeen { tx } => {
                 if self.concerns(tx) {
+                    self.reserved.extend(self.own_inputs(tx));
                     self.wallet.apply_unconfirmed_txs([(Arc::new(tx.clone()), self.last)]);
                 }
                 Ok(())
@@ -171,6 +177,15 @@ impl Coins for WalletCoins {
         for outpoint in outpoints {
             self.reserved.remove(outpoint);
         }
+        // The wallet holds on to what it saw in a mempool until it is told that it left.
+        let came_to_nothing = |tx: &Transaction| {
+            tx.input.iter().any(|input| outpoints.contains(&input.previous_output))
+        };
+        let waiting = self.wallet.transactions().filter(|tx| {
+            tx.chain_position.is_unconfirmed() && came_to_nothing(&tx.tx_node.tx)
+        });
+        let gone: Vec<(Txid, u64)> = waiting.map(|tx| (tx.tx_node.txid, self.last)).collect();
+        self.wallet.apply_evicted_txs(gone);
     }
 
     fn balance(&self) -> Sat {

@@ -96,7 +96,8 @@ impl MemoryCoins {
             for input in &tx.input {
                 if let Some(coin) = self.coins.get_mut(&input.previous_output) {
                     coin.spent = Some(height);
-                    self.reserved.remove(&input.previous_output);
+                    // Stays so when a reorganisation takes the block away: it waits again.
+                    self.reserved.insert(input.previous_output);
                 }
             }
             let txid = tx.compute_txid();

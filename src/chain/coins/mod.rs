@@ -7,7 +7,9 @@
 //! ```
 //!
 //! Everything that is to be signed travels as a PSBT, so that a hardware or foreign wallet fits in.
-//! What a PSBT or a settlement uses is reserved until it is spent on chain or released.
+//! What a PSBT, a settlement or a transaction of the chain uses is reserved until it is released:
+//! a spend that a reorganisation undoes waits in the mempool again, and must not be replaced by the
+//! next one.
 //!
 //! Used by the drivers in `rt` and `sim`, the examples and the command line.
 
@@ -72,7 +74,8 @@ pub trait Coins {
     /// None in memory; those of the wallet behind it.
     fn apply(&mut self, event: &ChainEvent) -> Result<(), CoinsError>;
 
-    /// Makes reserved coins free again, after what used them came to nothing.
+    /// Makes reserved coins free again, after what used them came to nothing: it was never sent, was
+    /// evicted, or conflicts with what confirmed. Coins that are spent on chain stay spent.
     fn release(&mut self, outpoints: &[OutPoint]);
 
     /// What is confirmed, mature and not in use.

@@ -155,6 +155,50 @@ fn reorganised_coins_are_gone_until_they_confirm_again(coins: impl Coins) {
     assert_eq!(world.coins.balance(), sat(400_000));
 }
 
+fn funding(world: &mut World<impl Coins>) -> Transaction {
+    let payment = Payment::new(channel_script(), sat(30_000), rate(2_500));
+    let mut psbt = world.coins.fund(&payment).unwrap();
+    world.coins.sign(&mut psbt).unwrap();
+    final_tx(psbt)
+}
+
+fn coins_of_a_reorganised_funding_are_not_used_again(coins: impl Coins) {
+    let mut world = World::new(coins);
+    let first = funding(&mut world);
+    world.chain.submit(&first).unwrap();
+    world.mine(1);
+    world.chain.reorg(blocks(1), &[vec![], vec![]]).unwrap();
+    world.follow();
+    assert_eq!(world.coins.balance(), sat(300_000), "its change is not confirmed any more");
+    for _ in 0..3 {
+        let next = funding(&mut world);
+        let shares = next.input.iter().any(|input| {
+            input.previous_output.txid == first.compute_txid()
+                || first.input.iter().any(|old| old.previous_output == input.previous_output)
+        });
+        assert!(!shares, "the next funding replaces the first or is its child");
+        world.chain.submit(&next).unwrap();
+    }
+    world.mine(1);
+    let at = OutPoint { txid: first.compute_txid(), vout: 0 };
+    assert!(world.chain.output(at).unwrap().confirmed.is_some(), "the channel is still funded");
+}
+
+fn coins_of_a_transaction_that_left_the_mempool_are_released(coins: impl Coins) {
+    let mut world = World::new(coins);
+    let tx = funding(&mut world);
+    world.coins.apply(&ChainEvent::TxSeen { tx: tx.clone() }).unwrap();
+    assert_eq!(world.coins.balance(), sat(300_000));
+    let spent: Vec<OutPoint> = tx.input.iter().map(|input| input.previous_output).collect();
+    world.coins.release(&spent);
+    assert_eq!(world.coins.balance(), sat(400_000));
+    let again = funding(&mut world);
+    world.chain.submit(&again).unwrap();
+    world.mine(1);
+    world.coins.release(&spent);
+    assert!(world.coins.balance() < sat(400_000), "what is spent on chain stays spent");
+}
+
 fn too_large_payment_and_dust_are_refused(coins: impl Coins) {
     let mut world = World::new(coins);
     for amount in [0, 329, 400_000] {
@@ -183,6 +227,8 @@ for_both!(
     reserved_coins_are_not_used_twice_until_released,
     fee_input_is_signed_and_foreign_input_left_alone,
     reorganised_coins_are_gone_until_they_confirm_again,
+    coins_of_a_reorganised_funding_are_not_used_again,
+    coins_of_a_transaction_that_left_the_mempool_are_released,
     too_large_payment_and_dust_are_refused,
 );
 
