@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, ScriptBuf, Txid};
@@ -121,6 +122,41 @@ fn line_that_never_ends_fills_no_memory_of_the_client() {
     assert_eq!(chain.tip().unwrap_err(), ChainError::Unavailable);
     drop(chain);
     host.join().unwrap();
+}
+
+#[test]
+fn answer_that_drips_is_given_up_as_a_whole() {
+    let listener = TcpListener::bind(SocketAddr::from(LOOPBACK)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let host = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        lines.next().unwrap().unwrap();
+        stream.write_all(&line(&tip())).unwrap();
+        lines.next().unwrap().unwrap();
+        // Each byte is in time, the line never.
+        while stream.write_all(b"7").is_ok() {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    let chain = RemoteChain::connect(address).unwrap();
+    let asked = Instant::now();
+    assert_eq!(chain.tip().unwrap_err(), ChainError::Unavailable);
+    let waited = asked.elapsed();
+    assert!((9..15).contains(&waited.as_secs()), "{waited:?} for one answer");
+    drop(chain);
+    host.join().unwrap();
+}
+
+#[test]
+fn broadcast_is_taken_only_if_the_host_says_so() {
+    for lie in ["none", "", "okay", "ok ok", "refused because", "refused"] {
+        let (address, host) = liar(1, line(&tip()), line(lie));
+        let mut chain = RemoteChain::connect(address).unwrap();
+        assert_eq!(chain.broadcast(&[]).unwrap_err(), ChainError::Unavailable, "{lie:?}");
+        drop(chain);
+        host.join().unwrap();
+    }
 }
 
 #[test]

@@ -25,6 +25,9 @@ const REFUSED_MAX: u32 = 64;
 const ROUNDS_MAX: usize = 64;
 /// Events of the chain that are taken at one poll; the rest waits for the next.
 const CHAIN_EVENTS_MAX: usize = 10_000;
+/// Look-ups without an answer in one poll: a source that stalls is not waited for once an outpoint,
+/// and one outpoint that it does not answer holds up no other.
+const SILENT_LOOK_UPS_MAX: usize = 3;
 
 /// What links tell the owner.
 #[derive(Debug)]
@@ -275,15 +278,21 @@ impl<S: Signer> Owner<S> {
     }
 
     fn look_up(&mut self, outpoints: impl IntoIterator<Item = OutPoint>) -> Result<(), RtError> {
-        for outpoint in outpoints {
-            match self.parts.chain.output(outpoint) {
-                Ok(status) => self.handle(None, Input::Output(outpoint, status))?,
-                // Asked again at the next poll. The node bounds how many it asks for.
-                Err(_) => {
-                    self.unanswered.insert(outpoint);
-                }
+        let mut outpoints = outpoints.into_iter();
+        let mut failed: usize = 0;
+        for outpoint in outpoints.by_ref() {
+            if let Ok(status) = self.parts.chain.output(outpoint) {
+                self.handle(None, Input::Output(outpoint, status))?;
+                continue;
+            }
+            // Asked again at the next poll. The node bounds how many it asks for.
+            self.unanswered.insert(outpoint);
+            failed = failed.saturating_add(1);
+            if failed >= SILENT_LOOK_UPS_MAX {
+                break;
             }
         }
+        self.unanswered.extend(outpoints);
         Ok(())
     }
 

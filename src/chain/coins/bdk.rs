@@ -181,9 +181,10 @@ impl Coins for WalletCoins {
         let came_to_nothing = |tx: &Transaction| {
             tx.input.iter().any(|input| outpoints.contains(&input.previous_output))
         };
-        let waiting = self.wallet.transactions().filter(|tx| {
-            tx.chain_position.is_unconfirmed() && came_to_nothing(&tx.tx_node.tx)
-        });
+        let waiting = self
+            .wallet
+            .transactions()
+            .filter(|tx| tx.chain_position.is_unconfirmed() && came_to_nothing(&tx.tx_node.tx));
         let gone: Vec<(Txid, u64)> = waiting.map(|tx| (tx.tx_node.txid, self.last)).collect();
         self.wallet.apply_evicted_txs(gone);
     }

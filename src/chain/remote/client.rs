@@ -1,19 +1,19 @@
 //! The other end: a chain source whose chain is in another process.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin::{OutPoint, Script, ScriptBuf, Transaction};
 
 use super::RemoteError;
-use super::protocol::{LINE_MAX, Request, Words, is_none, refused};
+use super::protocol::{LINE_MAX, Request, Words, is_none, is_ok, refused};
 use crate::chain::{ChainError, ChainSource};
 use crate::tx::seen::{ChainEvent, OutputStatus, Tip};
 use crate::units::{Blocks, FeeRate, Height, Sat};
 
-/// On one machine an answer takes microseconds; mining two weeks of blocks, a second.
+/// For a whole answer. On one machine it takes microseconds; mining two weeks of blocks, a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A simulated chain that another process of this machine offers.
@@ -83,10 +83,8 @@ impl RemoteChain {
         }
     }
 
-    fn dial(&self) -> std::io::Result<BufReader<TcpStream>> {
+    fn dial(&self) -> io::Result<BufReader<TcpStream>> {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(BufReader::new(stream))
     }
@@ -105,14 +103,45 @@ impl RemoteChain {
     }
 }
 
-fn exchange(link: &mut BufReader<TcpStream>, request: &Request) -> std::io::Result<String> {
+fn exchange(link: &mut BufReader<TcpStream>, request: &Request) -> io::Result<String> {
+    let deadline = Deadline::after(PATIENCE);
     let line = request.to_line() + "\n";
-    link.get_mut().write_all(line.as_bytes())?;
-    let mut answer = String::new();
-    link.by_ref().take(LINE_MAX).read_line(&mut answer)?;
-    match answer.strip_suffix('\n') {
-        Some(answer) => Ok(answer.to_owned()),
-        None => Err(std::io::ErrorKind::UnexpectedEof.into()),
+    let mut rest = line.as_bytes();
+    while !rest.is_empty() {
+        link.get_ref().set_write_timeout(Some(deadline.left()?))?;
+        let written = link.get_mut().write(rest)?;
+        rest = rest.get(written..).filter(|_| written > 0).ok_or(io::ErrorKind::WriteZero)?;
+    }
+    let mut answer = Vec::new();
+    loop {
+        link.get_ref().set_read_timeout(Some(deadline.left()?))?;
+        let some = link.fill_buf()?;
+        let end = some.iter().position(|byte| *byte == b'\n');
+        let taken = end.unwrap_or(some.len());
+        answer.extend_from_slice(some.get(..taken).unwrap_or_default());
+        if some.is_empty() || u64::try_from(answer.len()).map_or(true, |len| len >= LINE_MAX) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        link.consume(taken.saturating_add(usize::from(end.is_some())));
+        if end.is_some() {
+            return String::from_utf8(answer).map_err(|_| io::ErrorKind::InvalidData.into());
+        }
+    }
+}
+
+/// When a whole exchange must be over, however its bytes drip.
+struct Deadline(Instant, Duration);
+
+impl Deadline {
+    fn after(patience: Duration) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "it waits for another process")]
+        Self(Instant::now(), patience)
+    }
+
+    /// What is left; never zero, which a socket takes for for ever.
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.1.saturating_sub(self.0.elapsed());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 }
 
@@ -130,7 +159,8 @@ impl ChainSource for RemoteChain {
     }
 
     fn broadcast(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
-        self.ask(&Request::Broadcast(package.to_vec())).map(|_| ())
+        let line = self.ask(&Request::Broadcast(package.to_vec()))?;
+        self.read(&line, |words| is_ok(words).then_some(()))
     }
 
     fn tip(&self) -> Result<Tip, ChainError> {

@@ -1,15 +1,13 @@
 //! The chain that is offered, the coins that fund channels on it, and the file that keeps it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::{ScriptBuf, Transaction};
 
 use super::RemoteError;
+use super::file::BlockFile;
 use crate::chain::regtest::{Regtest, Shared, Source, miner_coins};
 use crate::chain::{ChainSource, Coins, CoinsError, MemoryCoins, Payment};
 use crate::tx::seen::Tip;
@@ -25,8 +23,7 @@ const FUNDING_RATE: u64 = 2_000;
 pub struct ChainHost {
     chain: Shared,
     purse: Mutex<Purse>,
-    file: Option<Mutex<File>>,
-    path: PathBuf,
+    file: Option<Mutex<BlockFile>>,
 }
 
 #[derive(Debug)]
@@ -41,7 +38,7 @@ impl ChainHost {
     /// # Errors
     /// [`RemoteError::Coins`], in theory.
     pub fn new(chain: Regtest) -> Result<Self, RemoteError> {
-        Self::with(chain, None, PathBuf::new())
+        Self::with(chain, None)
     }
 
     /// Starts the chain whose blocks are in the file at `path`, or a new one: with mature coins,
@@ -51,18 +48,13 @@ impl ChainHost {
     /// [`RemoteError::File`], [`RemoteError::BadBlock`], [`RemoteError::Chain`] without the feature
     /// `consensus`.
     pub fn kept_in(path: &Path) -> Result<Self, RemoteError> {
-        let failed = |source| RemoteError::File { path: path.to_path_buf(), source };
         let mut chain = Regtest::new()?;
-        let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).open(path).map_err(failed)?;
         let mut count = 0;
-        for (line, text) in (1..).zip(BufReader::new(&file).lines()) {
-            let bad = || RemoteError::BadBlock { path: path.to_path_buf(), line };
-            let (time, txs) = parse(&text.map_err(failed)?).ok_or_else(bad)?;
-            chain.connect_at(&txs, time).map_err(|_| bad())?;
-            count = line;
-        }
-        let host = Self::with(chain, Some(Mutex::new(file)), path.to_path_buf())?;
+        let file = BlockFile::open(path, |time, txs| {
+            count += 1;
+            chain.connect_at(txs, time).is_ok()
+        })?;
+        let host = Self::with(chain, Some(Mutex::new(file)))?;
         if count == 0 {
             host.first_blocks()?;
         }
@@ -107,10 +99,10 @@ impl ChainHost {
         &self.chain
     }
 
-    fn with(chain: Regtest, file: Option<Mutex<File>>, path: PathBuf) -> Result<Self, RemoteError> {
+    fn with(chain: Regtest, file: Option<Mutex<BlockFile>>) -> Result<Self, RemoteError> {
         let chain = chain.share();
         let purse = Mutex::new(Purse { coins: miner_coins()?, events: chain.source() });
-        Ok(Self { chain, purse, file, path })
+        Ok(Self { chain, purse, file })
     }
 
     fn first_blocks(&self) -> Result<(), RemoteError> {
@@ -125,30 +117,20 @@ impl ChainHost {
     fn mine_at(&self, time: UtcSeconds) -> Result<Tip, RemoteError> {
         // Held throughout, so that the file has the blocks in their order.
         let mut file = self.file.as_ref().map(lock);
-        let (tip, line) = self.chain.with(|chain| {
+        if let Some(file) = &mut file {
+            file.write()?;
+        }
+        let (tip, txs) = self.chain.with(|chain| {
             let tip = chain.mine_at(time).map_err(RemoteError::Refused)?;
-            let block = chain.block(tip.height).map(|block| block.txdata.as_slice());
-            Ok::<_, RemoteError>((tip, line(time, block.unwrap_or_default())))
+            let txs = chain.block(tip.height).map(|block| block.txdata.clone());
+            Ok::<_, RemoteError>((tip, txs.unwrap_or_default()))
         })?;
         if let Some(file) = &mut file {
-            let failed = |source| RemoteError::File { path: self.path.clone(), source };
-            file.write_all(line.as_bytes()).map_err(failed)?;
+            file.push(time, &txs);
+            file.write()?;
         }
         Ok(tip)
     }
-}
-
-/// A block as a line: its time, and its transactions without the coinbase.
-fn line(time: UtcSeconds, txs: &[Transaction]) -> String {
-    let words = txs.iter().skip(1).map(serialize_hex);
-    words.fold(time.to_u64().to_string(), |line, tx| line + " " + &tx) + "\n"
-}
-
-fn parse(line: &str) -> Option<(UtcSeconds, Vec<Transaction>)> {
-    let mut words = line.split_whitespace();
-    let time = UtcSeconds::new(words.next()?.parse().ok()?).ok()?;
-    let txs = words.map(|hex| deserialize_hex(hex).ok()).collect::<Option<_>>()?;
-    Some((time, txs))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

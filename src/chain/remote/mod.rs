@@ -27,6 +27,7 @@
 //! Rank 6, feature `sim`. Used by the command line and its tests.
 
 mod client;
+mod file;
 mod host;
 mod protocol;
 mod server;

@@ -139,6 +139,14 @@ fn transactions<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Vec<Tra
     words.map(|hex| deserialize_hex(hex).ok()).collect()
 }
 
+/// What is said of transactions that the mempool took.
+pub(super) const OK: &str = "ok";
+
+/// Whether the answer is that, and nothing more.
+pub(super) fn is_ok(words: &mut Words<'_>) -> bool {
+    words.word() == Some(OK) && words.word().is_none()
+}
+
 /// Whether the answer says that there is nothing.
 pub(super) fn is_none(line: &str) -> bool {
     line == NONE

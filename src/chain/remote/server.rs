@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::host::is_short;
-use super::protocol::{LINE_MAX, Request, event_line, none, refused_line, status_line, tip_line};
+use super::protocol::{
+    LINE_MAX, OK, Request, event_line, none, refused_line, status_line, tip_line,
+};
 use super::{ChainHost, RemoteError};
 use crate::chain::regtest::Source;
 use crate::chain::{ChainError, ChainSource, Reason};
@@ -128,7 +130,7 @@ fn answer(request: Request, host: &ChainHost, source: &mut Source) -> Result<Str
         }
         Request::Broadcast(txs) => {
             source.broadcast(&txs).map_err(refused)?;
-            "ok".into()
+            OK.into()
         }
         Request::Event => {
             source.next_event().map_err(refused)?.map_or_else(none, |event| event_line(&event))
