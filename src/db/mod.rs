@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A file is created with mode 0600, its directory entry is durable before the first record is, and
-//! one process at a time has it open. None of these needs a runtime: a commit blocks until it is
+//! one process at a time has it open. It gets its name when it is whole, so that an empty file is
+//! damage and never taken for a new store. None of these needs a runtime: a commit blocks until it is
 //! durable, and the driver decides on which thread.
 //!
 //! # Which one
@@ -34,7 +35,7 @@
 
 use std::fs::File;
 #[cfg(any(feature = "redb", feature = "sqlite"))]
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -54,6 +55,10 @@ pub use sqlite::SqliteStore;
 
 use crate::store::StoreError;
 use crate::units::Blame;
+
+/// Less than this is no store of either kind: the header of the smaller one.
+#[cfg(any(feature = "redb", feature = "sqlite"))]
+const HEADER_MIN: u64 = 100;
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +99,7 @@ impl DbError {
     }
 }
 
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "sqlite"))]
 impl DbError {
     /// The same error about the file that the caller named.
     fn named(self, path: &Path) -> Self {
@@ -107,22 +112,61 @@ impl DbError {
     }
 }
 
-/// Creates `path` if it does not exist: private to its owner, and durably named.
+/// Sees to it that there is a store in `path`: `fill` makes an empty one, in a file of mode 0600
+/// that gets this name only when it is whole.
 ///
-/// An existing file is not opened: closing it again would drop the POSIX locks that this process
-/// holds on it, and `SQLite`'s are of that kind.
+/// A power cut in the middle leaves no file of this name: redb refuses a half-made one, and an empty
+/// one looks like a store that lost everything.
+///
+/// # Errors
+/// [`DbError::Unreadable`] for an empty file, [`DbError::Refused`], those of `fill`.
 #[cfg(any(feature = "redb", feature = "sqlite"))]
-fn create_private(path: &Path) -> Result<(), DbError> {
+fn make_whole(path: &Path, fill: impl FnOnce(&Path) -> Result<(), DbError>) -> Result<(), DbError> {
     let refused = |source| DbError::Refused { path: path.to_path_buf(), source };
+    match fs::metadata(path) {
+        // A byte or so counts: SQLite takes it for nothing too.
+        Ok(file) if file.is_file() && file.len() < HEADER_MIN => {
+            let source = StoreError::Damaged { what: "the file is empty" };
+            return Err(DbError::Unreadable { path: path.to_path_buf(), source });
+        }
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(refused(error)),
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".new-{}", std::process::id()));
+    let new = PathBuf::from(new);
+    // Left behind by an earlier process of the same number.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error)),
+        _ => {}
+    }
+    create_private(&new)
+        .map_err(refused)
+        .and_then(|()| fill(&new))
+        // The caller knows the file by the name that it gave.
+        .map_err(|error| error.named(path))?;
+    // A link, unlike a rename, never replaces the store that another process made meanwhile.
+    let linked = fs::hard_link(&new, path).or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Ok(()),
+        // The file system of many memory cards has no links.
+        _ if !path.exists() => fs::rename(&new, path),
+        _ => Err(error),
+    });
+    linked.map_err(refused)?;
+    // It may be gone by the rename.
+    let _ = fs::remove_file(&new);
+    sync_name(path).map_err(refused)
+}
+
+/// Creates `path`, which must not exist, private to its owner.
+#[cfg(any(feature = "redb", feature = "sqlite"))]
+fn create_private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(exists) if exists.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        created => created.map_err(refused)?,
-    };
-    sync_name(path).map_err(refused)
+    options.open(path).map(drop)
 }
 
 /// Makes the name of `path` durable: a power cut may take it, and every durable record with it.

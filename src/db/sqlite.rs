@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
-use super::{DbError, create_private};
+use super::{DbError, make_whole};
 use crate::store::{Batch, Durability, Key, Store, StoreError};
 
 /// A durable store in one `SQLite` file beside its log, held by one process at a time.
@@ -54,7 +54,11 @@ impl SqliteStore {
     /// [`DbError::Locked`] while another process has it open, [`DbError::Refused`],
     /// [`DbError::Unreadable`].
     pub fn open(path: &Path) -> Result<Self, DbError> {
-        create_private(path)?;
+        make_whole(path, |new| Self::open_file(new).map(drop))?;
+        Self::open_file(path)
+    }
+
+    fn open_file(path: &Path) -> Result<Self, DbError> {
         let unreadable = |source| DbError::Unreadable { path: path.to_path_buf(), source };
         let connection = Self::connect(path).map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
