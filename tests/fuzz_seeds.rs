@@ -27,6 +27,7 @@ struct Target {
 
 const TARGETS: &[Target] = &[
     Target { name: "backup", body: fuzz::backup },
+    Target { name: "files", body: fuzz::files },
     Target { name: "meter", body: fuzz::meter },
     Target { name: "pair", body: fuzz::pair },
     Target { name: "records", body: fuzz::records },
@@ -128,4 +129,24 @@ fn every_document_of_a_meter_has_a_seed_that_is_read() {
     let records = seeds.iter().filter(|seed| Record::decode(seed).is_ok()).count();
     println!("{tariffs} tariffs, {statements} statements, {records} records");
     assert!(tariffs > 1 && statements > 1 && records > 1);
+}
+
+/// Both files of the target: a seed that is read, and a chain up to a block with a transaction.
+#[test]
+fn every_file_of_a_machine_has_a_seed_that_is_read() {
+    use millstream::chain::remote::ChainHost;
+    use millstream::db::seed_file;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut secrets, mut chains) = (0, 0);
+    for (n, bytes) in seeds("files").into_iter().enumerate() {
+        let path = dir.path().join(n.to_string());
+        fs::write(&path, &bytes).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        secrets += usize::from(seed_file::load(&path).is_ok());
+        let long = bytes.split(|byte| *byte == b'\n').any(|line| line.len() > 100);
+        chains += usize::from(long && ChainHost::kept_in(&path).is_ok());
+    }
+    println!("{secrets} seed files, {chains} chains");
+    assert!(secrets > 1 && chains > 0);
 }

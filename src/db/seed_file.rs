@@ -96,17 +96,22 @@ pub fn load(path: &Path) -> Result<Seed, SeedFileError> {
     let mut text = Zeroizing::new(Vec::with_capacity(LENGTH.saturating_add(1)));
     let most = u64::try_from(LENGTH).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut text).map_err(refused)?;
+    let bytes = parse(&text);
     let malformed = || SeedFileError::Malformed { path: path.to_path_buf(), got: text.len() };
-    let (digits, _) = text.split_last_chunk::<1>().ok_or_else(malformed)?;
-    let digits = <&[u8; 64]>::try_from(digits).map_err(|_| malformed())?;
+    Ok(Seed::new(*bytes.ok_or_else(malformed)?))
+}
+
+/// The seed of a file's bytes: 64 hex digits of either case and a newline, and nothing else.
+pub(crate) fn parse(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    let (digits, b"\n") = text.split_last_chunk::<1>()? else { return None };
+    let digits = <&[u8; 64]>::try_from(digits).ok()?;
     let mut bytes = Zeroizing::new([0_u8; 32]);
     let (pairs, _) = digits.as_chunks::<2>();
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok());
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok());
-        let (high, low) = (digit(*high), digit(*low));
-        *byte = (high.ok_or_else(malformed)? << 4) | low.ok_or_else(malformed)?;
+        *byte = (digit(*high)? << 4) | digit(*low)?;
     }
-    Ok(Seed::new(*bytes))
+    Some(bytes)
 }
 
 /// Writes a new seed file of mode 0600: whole and durable, or not there at all.
@@ -214,7 +219,9 @@ mod tests {
         let mut odd = good.clone();
         odd[63] = b'g';
         let long = [&good[..], b"\n"].concat();
-        for bad in [&[][..], &good[..64], &long[..], &odd[..]] {
+        let mut other_end = good.clone();
+        other_end[64] = b'0';
+        for bad in [&[][..], &good[..64], &long[..], &odd[..], &other_end[..]] {
             fs::write(&path, bad).unwrap();
             assert!(matches!(load(&path), Err(SeedFileError::Malformed { .. })), "{}", bad.len());
         }

@@ -56,12 +56,7 @@ impl BlockFile {
 
     /// Takes up a block, to be written.
     pub(super) fn push(&mut self, time: UtcSeconds, txs: &[Transaction]) {
-        self.waiting.push_str(&time.to_u64().to_string());
-        for tx in txs.iter().skip(1) {
-            self.waiting.push(' ');
-            self.waiting.push_str(&serialize_hex(tx));
-        }
-        self.waiting.push('\n');
+        self.waiting.push_str(&line(time, txs));
     }
 
     /// Writes what waits; all of it, or none.
@@ -94,7 +89,14 @@ fn append(file: &mut File, len: u64, line: &[u8]) -> io::Result<u64> {
     file.stream_position()
 }
 
-fn parse(line: &str) -> Option<(UtcSeconds, Vec<Transaction>)> {
+/// A block as a line: its time, and its transactions without the coinbase.
+pub(crate) fn line(time: UtcSeconds, txs: &[Transaction]) -> String {
+    let words = txs.iter().skip(1).map(serialize_hex);
+    words.fold(time.to_u64().to_string(), |line, tx| line + " " + &tx) + "\n"
+}
+
+/// The block of a line.
+pub(crate) fn parse(line: &str) -> Option<(UtcSeconds, Vec<Transaction>)> {
     let mut words = line.split_whitespace();
     let time = UtcSeconds::new(words.next()?.parse().ok()?).ok()?;
     let txs = words.map(|hex| deserialize_hex(hex).ok()).collect::<Option<_>>()?;

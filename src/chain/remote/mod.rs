@@ -37,6 +37,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use client::RemoteChain;
+pub(crate) use file::{line, parse};
 pub use host::ChainHost;
 pub use server::ChainServer;
 

@@ -3,6 +3,7 @@
 //! `fuzz/` runs each of them under libFuzzer, and `tests/fuzz_seeds.rs` replays the seeds of each
 //! through the same function, so that what a fuzzer once found stays found. One file a target.
 
+mod files;
 mod meter;
 mod pair;
 mod records;
@@ -10,6 +11,7 @@ mod terms;
 mod voucher;
 mod wire;
 
+pub use files::files;
 pub use meter::meter;
 pub use pair::pair;
 pub use records::records;
