@@ -75,8 +75,9 @@ fn second_process_on_one_store_is_refused() {
     let mut redb = RedbStore::open(&dir.path().join("redb")).unwrap();
     let mut sqlite = SqliteStore::open(&dir.path().join("sqlite")).unwrap();
     // In this process first: a second handle must not open, nor loosen the lock of the first.
-    assert!(matches!(RedbStore::open(&dir.path().join("redb")), Err(DbError::Locked { .. })));
-    assert!(matches!(SqliteStore::open(&dir.path().join("sqlite")), Err(DbError::Locked { .. })));
+    let named = |error: DbError, file: &str| matches!(error, DbError::Locked { path } if path == dir.path().join(file));
+    assert!(named(RedbStore::open(&dir.path().join("redb")).err().unwrap(), "redb"));
+    assert!(named(SqliteStore::open(&dir.path().join("sqlite")).err().unwrap(), "sqlite"));
     let second = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "second_process", "--ignored"])
         .env(PATH, dir.path())
