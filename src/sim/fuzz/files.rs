@@ -1,4 +1,4 @@
-//! The two text files that a machine reads at its start: its seed, and the simulated chain's blocks.
+//! The two text files that a machine reads at its start: its seed, and the blocks of its chain.
 
 use crate::chain::regtest::Regtest;
 use crate::chain::remote::{line, parse};
