@@ -24,7 +24,8 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         // Own channels first, and whatever becomes of what strangers say of the same output.
         let payee = if self.payees.contains_key(&outpoint) {
-            self.payee_output(now, outpoint, status)
+            let noticed = self.payee_output(now, outpoint, status);
+            noticed.and_then(|()| self.forget_gone(now, outpoint, status.is_some()))
         } else {
             Ok(())
         };
@@ -89,12 +90,16 @@ impl<S: Signer> Node<S> {
                     };
                     let told = matches!(before, PayeePhase::Spent { by: was, .. } if was == by);
                     self.follow_payee(now, outpoint, kind, stated, told)?;
+                    if kind.successor().is_none() {
+                        self.end_sessions_on(now, outpoint)?;
+                    }
                 }
                 PayeeNews::SpendUndone => {
                     self.effects.tell(Event::SpendUndone { outpoint });
                     self.return_sessions(outpoint)?;
                 }
                 PayeeNews::Closed { .. } => {
+                    self.end_sessions_on(now, outpoint)?;
                     self.close_channel(Side::Payee, outpoint, status.and_then(spender))?;
                 }
             }
@@ -249,6 +254,7 @@ impl<S: Signer> Node<S> {
 
     /// Drops a channel's machine with its names, its records and its keys.
     fn forget_channel(&mut self, side: Side, outpoint: OutPoint) -> Result<(), NodeError> {
+        self.delete_parent(side, outpoint)?;
         let key = match side {
             Side::Payee => {
                 self.payees.remove(&outpoint);
@@ -265,7 +271,6 @@ impl<S: Signer> Node<S> {
             }
         };
         self.effects.delete(key)?;
-        self.delete_parent(side, outpoint)?;
         forgotten(self.signer.forget(outpoint))
     }
 }

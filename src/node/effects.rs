@@ -211,7 +211,8 @@ pub enum Event {
         /// Its value.
         capacity: Sat,
     },
-    /// The spend is buried, and the record forgotten.
+    /// The record is forgotten: the spend is buried, or the chain has not known the output of a
+    /// payee's channel, which was in no block, for so long that it will never come.
     Closed {
         /// The channel.
         outpoint: OutPoint,

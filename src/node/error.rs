@@ -10,7 +10,7 @@ use crate::signer::budget::Budget;
 use crate::store::{Key, StoreError};
 use crate::stream::StreamError;
 use crate::tx::TxError;
-use crate::units::{Blame, ChannelAlias, Msat, SessionId};
+use crate::units::{Blame, ChannelAlias, Msat, Sat, SessionId};
 use crate::wire::WireError;
 
 /// Why an input had no effect.
@@ -87,6 +87,14 @@ pub enum NodeError {
         /// What is signed.
         signed: Msat,
     },
+    /// A close that mempools would not take, or not in the place of the one before.
+    #[error("close for a fee of {got}, not {want}")]
+    CloseFee {
+        /// What it pays.
+        got: Sat,
+        /// The least that it must pay.
+        want: Sat,
+    },
     /// The answer belongs to no question of ours.
     #[error("{what} was not asked for")]
     NotAsked {
@@ -144,6 +152,7 @@ impl NodeError {
             Self::NoAlias { .. }
             | Self::SessionExists { .. }
             | Self::NotAPayee
+            | Self::CloseFee { .. }
             | Self::NotAsked { .. } => Blame::Peer,
             Self::Stream(error) => error.blame(),
             Self::Meter(error) => error.blame(),

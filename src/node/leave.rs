@@ -67,7 +67,7 @@ impl<S: Signer> Node<S> {
         let link = slot.link.ok_or(NodeError::NoChannel { outpoint })?;
         let payee = payee_script(&self.context, slot.machine.channel().output().payee())?;
         let made = self.payers.values().filter(|slot| slot.parent == Some(outpoint)).count();
-        if made >= SUCCESSORS_MAX || self.payers.len() >= CHANNELS_MAX {
+        if made >= SUCCESSORS_MAX || self.channels() >= CHANNELS_MAX {
             return Err(NodeError::TooMany { what: "top-ups", max: SUCCESSORS_MAX });
         }
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;

@@ -12,6 +12,8 @@ use bitcoin::{OutPoint, Txid};
 use super::{Node, NodeError};
 use crate::signer::Signer;
 use crate::store::{Key, envelope};
+use crate::tx::seen::Tip;
+use crate::units::Msat;
 use crate::wire;
 
 /// The store's room byte of the node's own records, and which of them these are.
@@ -46,6 +48,9 @@ impl<S: Signer> Node<S> {
         parent: Option<OutPoint>,
     ) -> Result<(), NodeError> {
         let Some(from) = parent else { return Ok(()) };
+        if side == Side::Payee {
+            self.heirs.insert((from, outpoint));
+        }
         let key = key(side, outpoint)?;
         let mut body = Vec::with_capacity(36);
         body.extend_from_slice(from.txid.as_byte_array());
@@ -58,6 +63,10 @@ impl<S: Signer> Node<S> {
         side: Side,
         outpoint: OutPoint,
     ) -> Result<(), NodeError> {
+        let slot = self.payees.get(&outpoint).filter(|_| side == Side::Payee);
+        if let Some(from) = slot.and_then(|slot| slot.parent) {
+            self.heirs.remove(&(from, outpoint));
+        }
         Ok(self.effects.delete(key(side, outpoint)?)?)
     }
 
@@ -87,6 +96,9 @@ impl<S: Signer> Node<S> {
         };
         if let Some(kept) = kept {
             *kept = Some(parent);
+            if side == Side::Payee.byte() {
+                self.heirs.insert((parent, outpoint));
+            }
         }
         Ok(())
     }
@@ -113,14 +125,34 @@ impl<S: Signer> Node<S> {
         void
     }
 
+    /// P2: what a payee accepted on the shallow outpoints that come, as `outpoint` does, out of one
+    /// whose spend is not buried: top-ups with coins that do not exist, settlements that were
+    /// replaced. One of them can get deep, so that they share one zero-conf limit.
+    pub(super) fn credit_beside(&self, outpoint: OutPoint, tip: &Tip) -> Msat {
+        let parent = |of: OutPoint| self.payees.get(&of).and_then(|slot| slot.parent);
+        let Some(mut root) = parent(outpoint) else { return Msat::ZERO };
+        // Ends: as below.
+        for _ in 0..self.payees.len() {
+            let Some(before) = parent(root) else { break };
+            root = before;
+        }
+        let mut line = self.void_descendants(Side::Payee, root, None);
+        line.retain(|other| *other != outpoint);
+        let slots = line.iter().filter_map(|other| self.payees.get(other));
+        let shallow = slots.map(|slot| slot.machine.shallow(tip));
+        shallow.fold(Msat::ZERO, Msat::saturating_add)
+    }
+
     pub(super) fn children(&self, side: Side, outpoint: OutPoint) -> Vec<OutPoint> {
-        let of = |parent: Option<OutPoint>| parent == Some(outpoint);
         match side {
             Side::Payee => {
-                let slots = self.payees.iter().filter(|(_, slot)| of(slot.parent));
-                slots.map(|(next, _)| *next).collect()
+                let first = OutPoint { txid: Txid::all_zeros(), vout: 0 };
+                let last = OutPoint { txid: Txid::from_byte_array([0xff; 32]), vout: u32::MAX };
+                let next = self.heirs.range((outpoint, first)..=(outpoint, last));
+                next.map(|(_, next)| *next).collect()
             }
             Side::Payer => {
+                let of = |parent: Option<OutPoint>| parent == Some(outpoint);
                 let slots = self.payers.iter().filter(|(_, slot)| of(slot.parent));
                 slots.map(|(next, _)| *next).collect()
             }

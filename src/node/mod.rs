@@ -33,8 +33,9 @@ mod rebroadcast;
 mod session;
 #[cfg(test)]
 mod tests;
+mod unconfirmed;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bitcoin::{Network, OutPoint, Transaction, Txid};
@@ -45,12 +46,12 @@ pub use error::NodeError;
 
 use crate::keys::{Context, Entropy};
 use crate::signer::budget::Ahead;
-use crate::signer::{Signer, SignerError};
+use crate::signer::{MemorySigner, Signer, SignerError};
 use crate::store::Store;
 use crate::stream::payer::Ending;
 use crate::stream::{Payee, Payer, Terms, View};
 use crate::tx::seen::{OutputStatus, Tip};
-use crate::units::{ChannelAlias, Msat, Quantity, Seconds, SessionId, UtcSeconds};
+use crate::units::{ChannelAlias, FeeRate, Height, Msat, Quantity, Seconds, SessionId, UtcSeconds};
 use crate::wire::Message;
 use session::{NewSession, Offer, SessionSlot, Successor};
 
@@ -58,8 +59,9 @@ use session::{NewSession, Offer, SessionSlot, Successor};
 const ALIASES_MAX: usize = 4_096;
 /// An hour: the longest wait before something that nobody answered is said again.
 const REPEAT_SECONDS_MAX: u64 = 3_600;
-/// 65,536 channels at a node: about 100 MB of records and machines.
-const CHANNELS_MAX: usize = 65_536;
+/// 16,384 channels at a node, on both sides together: its signer holds no more, and a channel that
+/// cannot be signed for is worth nothing.
+const CHANNELS_MAX: usize = MemorySigner::CHANNELS_MAX;
 
 /// One connection to a peer, named by the driver; a name is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +89,9 @@ pub struct Config {
     pub resend_after: Seconds,
     /// Payments of a session wait until this much is due, or the session pauses or ends.
     pub pay_step: Msat,
+    /// The smallest rate that the chain's nodes relay: a payee takes part in no close below it, nor
+    /// in one that does not pay as much more than the last.
+    pub relay_floor: FeeRate,
 }
 
 /// What a node is told.
@@ -117,6 +122,8 @@ pub struct Node<S> {
     tip: Option<Tip>,
     payees: BTreeMap<OutPoint, PayeeSlot>,
     payers: BTreeMap<OutPoint, PayerSlot>,
+    /// Each payee's channel behind the one whose spend makes it, until that is buried.
+    heirs: BTreeSet<(OutPoint, OutPoint)>,
     /// Channels that payers show and the chain was asked about, by the link that shows them.
     asked: BTreeMap<(OutPoint, LinkId), payee::Asked>,
     /// Sessions that sellers offer and the caller has not taken.
@@ -144,6 +151,8 @@ struct PayeeSlot {
     proved: Option<LinkId>,
     /// The outpoint whose spend makes this one, until that is buried.
     parent: Option<OutPoint>,
+    /// The tip's height at which the chain knew the output no more, if that is so.
+    gone: Option<Height>,
 }
 
 /// A payer's channel and where its payee is.
@@ -230,6 +239,7 @@ impl<S: Signer> Node<S> {
             tip: None,
             payees: BTreeMap::new(),
             payers: BTreeMap::new(),
+            heirs: BTreeSet::new(),
             asked: BTreeMap::new(),
             offers: BTreeMap::new(),
             aliases: BTreeMap::new(),
@@ -262,6 +272,7 @@ impl<S: Signer> Node<S> {
             Input::Received(link, message) => self.received(now, link, message),
             Input::Tip(tip) => {
                 self.tip = Some(tip);
+                self.ask_for_starts(now);
                 self.broadcast_again()
             }
             Input::Output(outpoint, status) => self.output(now, outpoint, status.as_ref()),
@@ -327,6 +338,11 @@ impl<S: Signer> Node<S> {
     /// channels, and the coins of fundings that have not confirmed.
     pub fn watched(&self) -> impl Iterator<Item = OutPoint> + '_ {
         self.payees.keys().chain(self.payers.keys()).copied().chain(self.funding_coins())
+    }
+
+    /// How many channels it has, on both sides.
+    fn channels(&self) -> usize {
+        self.payees.len().saturating_add(self.payers.len())
     }
 
     /// The payee's machine of a channel.

@@ -70,7 +70,7 @@ impl<S: Signer> Node<S> {
         if self.asked.keys().filter(|(_, shown)| *shown == link).count() >= ASKED_MAX {
             return Err(NodeError::TooMany { what: "openings on a link", max: ASKED_MAX });
         }
-        if self.payees.len().saturating_add(self.asked.len()) >= CHANNELS_MAX {
+        if self.channels().saturating_add(self.asked.len()) >= CHANNELS_MAX {
             return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
         }
         let request = OpenRequest {
@@ -111,6 +111,8 @@ impl<S: Signer> Node<S> {
             let capacity = record.capacity();
             if known.is_some() {
                 self.signer.forget(outpoint)?;
+            } else {
+                self.make_room(now, status.is_some_and(|status| status.confirmed.is_some()))?;
             }
             let parent = self.parent_by_spend(outpoint.txid);
             self.adopt_payee(&record, parent)?;
@@ -134,22 +136,34 @@ impl<S: Signer> Node<S> {
     }
 
     /// Stores a new payee record, and makes its machine.
-    pub(super) fn adopt_payee(
+    fn adopt_payee(
         &mut self,
         record: &PayeeRecord,
         parent: Option<OutPoint>,
     ) -> Result<(), NodeError> {
-        if self.payees.len() >= CHANNELS_MAX {
+        let machine = self.enlist_payee(record)?;
+        self.keep_payee(machine, parent)
+    }
+
+    /// Everything about a new channel that can be refused: nothing is stored yet.
+    fn enlist_payee(&mut self, record: &PayeeRecord) -> Result<Payee, NodeError> {
+        let known = self.payees.contains_key(&record.outpoint());
+        if !known && self.channels() >= CHANNELS_MAX {
             return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
         }
         let base = self.terms()?.base;
         let machine = Payee::load(&self.context, base, record.clone())?;
         let stated = record.phase().stated();
         self.signer.register(machine.channel(), Role::Payee { stated })?;
+        Ok(machine)
+    }
+
+    fn keep_payee(&mut self, machine: Payee, parent: Option<OutPoint>) -> Result<(), NodeError> {
+        let (outpoint, record) = (machine.outpoint(), machine.record());
         self.effects.put(record.key()?, &record.encode()?)?;
-        self.put_parent(Side::Payee, record.outpoint(), parent)?;
+        self.put_parent(Side::Payee, outpoint, parent)?;
         let at = parent.and_then(|outpoint| self.payees.get(&outpoint)).and_then(|slot| slot.at);
-        self.payees.insert(record.outpoint(), PayeeSlot { machine, at, proved: None, parent });
+        self.payees.insert(outpoint, PayeeSlot { machine, at, proved: None, parent, gone: None });
         Ok(())
     }
 
@@ -211,10 +225,11 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let outpoint = self.named(link, message.alias)?;
         let view = self.view(now.time)?;
+        let beside = self.credit_beside(outpoint, &view.tip);
         let slot = self.payees.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let voucher = Voucher { paid: message.paid, signature: message.signature };
         let presented = slot.machine.best();
-        let accepted = slot.machine.accept(&self.context, voucher, &view)?;
+        let accepted = slot.machine.accept_beside(&self.context, voucher, beside, &view)?;
         let paid = accepted.paid();
         let is_new = accepted.is_new();
         if is_new {
@@ -279,17 +294,25 @@ impl<S: Signer> Node<S> {
             .collect::<Result<Vec<_>, NodeError>>()?;
         let signatures = self.sign_settlement(now, &settlement)?;
         let tx = settlement.finish(&signatures, Vec::new())?;
-        for (record, successor) in promises {
-            let from = record.outpoint();
-            self.effects.put(record.key()?, &record.encode()?)?;
-            let slot = self.payees.get_mut(&from);
-            let slot = slot.ok_or(NodeError::NoChannel { outpoint: from })?;
-            slot.machine.apply(&record)?;
-            if let Some(successor) = successor {
-                self.continue_payee(from, &successor)?;
-            }
+        // P2: with or without room for what goes on, the money comes home. A payer whose rollover
+        // is not known here shows it, as any other channel.
+        let mut successors = Vec::with_capacity(promises.len());
+        for (record, successor) in &promises {
+            let successor = successor.as_ref().filter(|next| !self.is_payee_of(next.outpoint()));
+            let machine = successor.and_then(|next| self.enlist_payee(next).ok());
+            successors.extend(machine.map(|machine| (record.outpoint(), machine)));
+        }
+        for (record, _) in &promises {
+            self.promise(record.outpoint(), record)?;
+        }
+        for (from, machine) in successors {
+            self.keep_payee(machine, Some(from))?;
         }
         self.send_to_chain(tx)
+    }
+
+    fn is_payee_of(&self, outpoint: OutPoint) -> bool {
+        self.payees.contains_key(&outpoint)
     }
 
     fn sign_settlement(
@@ -303,15 +326,6 @@ impl<S: Signer> Node<S> {
                 Ok(self.signer.sign(&request, now.time, &now.aux)?)
             })
             .collect()
-    }
-
-    /// Keeps the outpoint that a payee's signature could make. Its sessions follow only when the
-    /// spend is seen, or paid upon: it may never come, and the payer pays where it was until then.
-    fn continue_payee(&mut self, from: OutPoint, successor: &PayeeRecord) -> Result<(), NodeError> {
-        if self.payees.contains_key(&successor.outpoint()) {
-            return Ok(());
-        }
-        self.adopt_payee(successor, Some(from))
     }
 
     pub(super) fn receive_close(
@@ -330,11 +344,17 @@ impl<S: Signer> Node<S> {
         };
         let answer = machine.answer_close(&self.context, &proposal, script, &view)?;
         let spend = answer.spend();
+        let earlier = self.earlier_closes(machine, spend)?;
         let signature = self.signer.sign(&Request::Close { spend }, now.time, &now.aux)?;
         let tx = spend.clone().finish(answer.payer(), &signature, Vec::new())?;
-        self.promise(outpoint, answer.record())?;
         let txid = tx.compute_txid();
-        self.send_to_chain(tx)?;
+        // Asked again, because the answer was lost: the chain has it.
+        if !earlier.contains(&txid) {
+            self.promise(outpoint, answer.record())?;
+            self.send_to_chain(tx)?;
+            // P5: one close an outpoint is kept and sent again, the dearest.
+            earlier.into_iter().try_for_each(|txid| self.end_broadcast(txid))?;
+        }
         let (alias, paid) = (request.alias, request.paid);
         self.effects.send(link, CloseSigned { alias, paid, txid, signature });
         Ok(())
@@ -364,16 +384,28 @@ impl<S: Signer> Node<S> {
             return Err(StreamError::CapacityOutOfTerms { got, from, to }.into());
         }
         let answer = machine.answer_top_up(&self.context, &proposal, script, &view)?;
-        let known = self.payees.contains_key(&answer.successor().outpoint());
+        let known = self.is_payee_of(answer.successor().outpoint());
         let made = self.payees.values().filter(|slot| slot.parent == Some(outpoint)).count();
         if !known && made >= SUCCESSORS_MAX {
             return Err(NodeError::TooMany { what: "top-ups", max: SUCCESSORS_MAX });
         }
+        // Its sessions follow only when the spend is seen, or paid upon: it may never come, and
+        // the payer pays where it was until then.
+        let next = if known {
+            None
+        } else {
+            self.make_room(now, true)?;
+            Some(self.enlist_payee(answer.successor())?)
+        };
         let spend = answer.spend();
-        let signature = self.signer.sign(&Request::TopUp { spend }, now.time, &now.aux)?;
+        let signed = self.signer.sign(&Request::TopUp { spend }, now.time, &now.aux);
+        if let (Err(_), Some(next)) = (&signed, &next) {
+            self.signer.forget(next.outpoint())?;
+        }
+        let signature = signed?;
         let txid = spend.transaction().compute_txid();
         self.promise(outpoint, answer.record())?;
-        self.continue_payee(outpoint, answer.successor())?;
+        next.map_or(Ok(()), |next| self.keep_payee(next, Some(outpoint)))?;
         let (alias, paid) = (request.alias, request.paid);
         self.effects.send(link, TopUpSigned { alias, paid, txid, signature });
         Ok(())

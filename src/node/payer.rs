@@ -120,7 +120,7 @@ impl<S: Signer> Node<S> {
         if self.payers.contains_key(&outpoint) {
             return Err(NodeError::ChannelExists { outpoint });
         }
-        if self.payers.len() >= CHANNELS_MAX {
+        if self.channels() >= CHANNELS_MAX {
             return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
         }
         let key = self.signer.public(KeyName::Payer(record.index()))?;

@@ -6,16 +6,21 @@
 
 use alloc::vec::Vec;
 
-use bitcoin::{OutPoint, Transaction, Txid, consensus};
+use bitcoin::{Amount, OutPoint, Transaction, Txid, consensus};
 
 use super::{Node, NodeError, PayerSlot};
 use crate::signer::Signer;
 use crate::store::{Key, envelope};
+use crate::stream::{Payee, SpendKind};
+use crate::tx::JointSpend;
+use crate::units::Sat;
 
 /// The store's room byte of the node's own records, and which of them these are.
 pub(super) const PREFIX: [u8; 2] = [0x01, 0x03];
 /// The format that this release writes and reads.
 const VERSION: u8 = 1;
+/// Weight units of a close with two P2TR outputs: 205 vB.
+const CLOSE_WEIGHT: u64 = 817;
 
 impl<S: Signer> Node<S> {
     /// Stores a signed transaction, and sends it now and at every tip until it is final.
@@ -29,6 +34,37 @@ impl<S: Signer> Node<S> {
         self.effects.broadcast(Vec::from([tx.clone()]));
         self.unconfirmed.insert(txid, tx);
         Ok(())
+    }
+
+    /// The closes of the payee's channel that were signed before `spend`, which must pay at least
+    /// the relay floor, and as much more than the dearest of them: a mempool replaces one for less
+    /// as little as it takes one for nothing.
+    ///
+    /// # Errors
+    /// [`NodeError::CloseFee`], unless it is one of them once more.
+    pub(super) fn earlier_closes(
+        &self,
+        payee: &Payee,
+        spend: &JointSpend,
+    ) -> Result<Vec<Txid>, NodeError> {
+        let (channel, txid) = (payee.channel(), spend.transaction().compute_txid());
+        let earlier = self.unconfirmed.iter().filter(|(_, tx)| {
+            matches!(SpendKind::of(channel, tx), Some(SpendKind::Joint { top_up: None, .. }))
+        });
+        let (mut txids, mut dearest) = (Vec::new(), Sat::ZERO);
+        for (txid, tx) in earlier {
+            // A close has one input.
+            let paid_out = tx.output.iter().map(|output| output.value).sum::<Amount>();
+            let fee = channel.capacity().to_sat().saturating_sub(paid_out.to_sat());
+            dearest = dearest.max(Sat::new(fee).unwrap_or(Sat::MAX));
+            txids.push(*txid);
+        }
+        let step = self.config.relay_floor.ceil_fee(CLOSE_WEIGHT).unwrap_or(Sat::MAX);
+        let (got, want) = (spend.fee()?, dearest.saturating_add(step));
+        if got < want && !txids.contains(&txid) {
+            return Err(NodeError::CloseFee { got, want });
+        }
+        Ok(txids)
     }
 
     /// At a new tip: what is final is forgotten, the rest is sent again.

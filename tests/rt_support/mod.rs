@@ -100,6 +100,7 @@ pub(crate) fn parts(
         tip_age_max: Seconds::new(86_400).unwrap(),
         resend_after: Seconds::new(1).unwrap(),
         pay_step: Msat::ZERO,
+        relay_floor: millstream::units::FeeRate::new(100).unwrap(),
     };
     let (all, slice) = (Msat::MAX, msat(10_000_000));
     let policy = Policy { hour: all, day: all, peer: all, slice };

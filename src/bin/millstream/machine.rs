@@ -14,7 +14,7 @@ use millstream::signer::MemorySigner;
 use millstream::signer::budget::{BudgetRecord, Policy};
 use millstream::store::Store;
 use millstream::stream::Terms;
-use millstream::units::{KeyIndex, Msat, Seconds, SessionId, UtcSeconds};
+use millstream::units::{FeeRate, KeyIndex, Msat, Seconds, SessionId, UtcSeconds};
 
 use crate::failure::Failure;
 
@@ -155,6 +155,7 @@ pub(crate) fn node(
         tip_age_max: Seconds::new(86_400)?,
         resend_after: Seconds::new(1)?,
         pay_step: Msat::ZERO,
+        relay_floor: FeeRate::new(100)?,
     };
     Ok(Node::load(config, Context::new(), signer, store)?)
 }

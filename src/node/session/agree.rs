@@ -308,6 +308,9 @@ impl<S: Signer> Node<S> {
             return Err(NodeError::NoSession { session });
         }
         if slot.meter.record().state() == State::Offered {
+            // P2: no service on the credit of a channel that could not pay for it now.
+            let view = self.view(now.time)?;
+            channel.machine.check_payable(self.credit_beside(outpoint, &view.tip), &view)?;
             if let Some(before) = self.session_on(outpoint)
                 && !self.end_for_successor(now, link, outpoint, before)?
             {

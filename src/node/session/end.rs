@@ -56,6 +56,20 @@ impl<S: Signer> Node<S> {
         self.state_if_settled(now, session)
     }
 
+    /// Seller: the channel pays nothing more, so that no service is given on it either.
+    pub(in crate::node) fn end_sessions_on(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
+        let open = self
+            .sessions
+            .iter()
+            .filter(|(_, slot)| slot.is_seller() && slot.is_on(outpoint) && !slot.is_ended());
+        let open: Vec<SessionId> = open.map(|(session, _)| *session).collect();
+        open.into_iter().try_for_each(|session| self.end_session(now, session))
+    }
+
     pub(super) fn finish(&mut self, session: SessionId, at: UtcSeconds) -> Result<(), NodeError> {
         self.step(at, session, Input::End { at })?;
         self.store_session(session)?;

@@ -89,6 +89,16 @@ impl<S: Signer> Node<S> {
         true
     }
 
+    /// Buyer: with a new block a channel may be deep enough for the start that its payee refused.
+    pub(in crate::node) fn ask_for_starts(&mut self, now: &Now) {
+        let soon = self.first_repeat(now);
+        for slot in self.sessions.values_mut() {
+            let waits = !slot.is_seller() && slot.meter.record().state() == State::Offered;
+            slot.repeat =
+                slot.repeat.map(|again| if waits && again.at > soon.at { soon } else { again });
+        }
+    }
+
     /// A line has gone: what was asked over it is asked again when the two meet.
     pub(in crate::node) fn rest_sessions(&mut self, link: LinkId) {
         for slot in self.sessions.values_mut().filter(|slot| slot.link == Some(link)) {

@@ -23,7 +23,7 @@ use crate::signer::budget::{BudgetRecord, Policy};
 use crate::store::MemoryStore;
 use crate::stream::payer::Opening;
 use crate::tx::{ChangeScript, Delay};
-use crate::units::{Blocks, Height, KeyIndex, Ppm, Price, Sat};
+use crate::units::{Blocks, FeeRate, Height, KeyIndex, Ppm, Price, Sat};
 use scenes::Scene;
 
 const BUYER: usize = 0;
@@ -92,6 +92,7 @@ fn config(side: usize) -> Config {
         tip_age_max: secs(1_000_000),
         resend_after: secs(10),
         pay_step: Msat::ZERO,
+        relay_floor: FeeRate::new(100).unwrap(),
     }
 }
 

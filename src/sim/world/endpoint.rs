@@ -54,6 +54,7 @@ impl Machine {
             tip_age_max: Seconds::new(86_400).unwrap_or(Seconds::MAX),
             resend_after: Seconds::new(10).unwrap_or(Seconds::MAX),
             pay_step: crate::units::Msat::ZERO,
+            relay_floor: crate::units::FeeRate::new(100).unwrap_or(crate::units::FeeRate::MAX),
         };
         let all = crate::units::Msat::MAX;
         // A restart costs up to a slice of each budget, so it is small beside a session's.

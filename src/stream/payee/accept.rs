@@ -5,7 +5,8 @@ use crate::keys::Context;
 use crate::stream::channel;
 use crate::stream::error::StreamError;
 use crate::stream::view::View;
-use crate::tx::{Voucher, VoucherChecked};
+use crate::tx::seen::Tip;
+use crate::tx::{TxError, Voucher, VoucherChecked};
 use crate::units::Msat;
 
 /// An accepted voucher. Commit the record, then acknowledge and count [`Accepted::paid`] as paid.
@@ -67,16 +68,27 @@ impl Payee {
         voucher: Voucher,
         view: &View,
     ) -> Result<Accepted, StreamError> {
+        self.accept_beside(context, voucher, Msat::ZERO, view)
+    }
+
+    /// The same, where `beside` is accepted already on other outpoints that come out of the same
+    /// one and are not deep enough either: at most one of them will ever be, so that their
+    /// zero-conf credit is one.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub fn accept_beside(
+        &self,
+        context: &Context,
+        voucher: Voucher,
+        beside: Msat,
+        view: &View,
+    ) -> Result<Accepted, StreamError> {
         if self.record.best == Some(voucher) {
             let record = self.record.clone();
             return Ok(Accepted { record, gained: Msat::ZERO, proof: AcceptedProof::Repeated });
         }
-        match self.record.phase {
-            PayeePhase::Open | PayeePhase::Promised { .. } => {}
-            PayeePhase::Spent { .. } | PayeePhase::Closed { .. } => {
-                return Err(self.wrong_phase("accept a voucher"));
-            }
-        }
+        self.check_unspent()?;
         let got = voucher.paid;
         if let Some(best) = self.record.best
             && got < best.paid
@@ -87,7 +99,7 @@ impl Payee {
             return Err(StreamError::BelowStart { got, start: self.record.start });
         }
         self.check_last_call(view)?;
-        self.check_secured(got, view)?;
+        self.check_secured(got, beside, view)?;
         // Last, because it is the only check that costs anything.
         let checked = self.channel.verify(context, voucher)?;
         let mut record = self.record.clone();
@@ -100,15 +112,49 @@ impl Payee {
         Ok(Accepted { record, gained, proof: AcceptedProof::Newer(checked) })
     }
 
+    /// Whether anything above what is paid could be accepted now, `beside` as in
+    /// [`Self::accept_beside`]: service on a channel that fails this is given away.
+    ///
+    /// # Errors
+    /// [`StreamError::WrongPhase`], [`StreamError::TooLate`], [`StreamError::StalledTip`],
+    /// [`StreamError::NotDeepEnough`], [`StreamError::Tx`] if the whole capacity is paid.
+    pub fn check_payable(&self, beside: Msat, view: &View) -> Result<(), StreamError> {
+        self.check_unspent()?;
+        self.check_last_call(view)?;
+        let limit = self.channel.capacity().to_msat();
+        let more = self.paid().saturating_add(Msat::new(1).unwrap_or(Msat::MAX));
+        if more > limit {
+            return Err(TxError::AboveCapacity { paid: more, limit }.into());
+        }
+        self.check_secured(more, beside, view)
+    }
+
+    /// What was paid here, beside what was carried in, and is lost if the output never gets deep.
+    #[must_use]
+    pub fn shallow(&self, tip: &Tip) -> Msat {
+        let depth = channel::depth(self.record.confirmed, tip.height);
+        let deep = depth >= self.record.rules.confirmation_depth;
+        if deep { Msat::ZERO } else { self.earned() }
+    }
+
+    fn check_unspent(&self) -> Result<(), StreamError> {
+        match self.record.phase {
+            PayeePhase::Open | PayeePhase::Promised { .. } => Ok(()),
+            PayeePhase::Spent { .. } | PayeePhase::Closed { .. } => {
+                Err(self.wrong_phase("accept a voucher"))
+            }
+        }
+    }
+
     /// P2: the loss is bounded. S4: on a shallow output, and above what a payee signature already
     /// states, only so much.
-    fn check_secured(&self, asked: Msat, view: &View) -> Result<(), StreamError> {
+    fn check_secured(&self, asked: Msat, beside: Msat, view: &View) -> Result<(), StreamError> {
         let rules = &self.record.rules;
         let depth = channel::depth(self.record.confirmed, view.tip.height);
         // The debt that was carried in was counted before this outpoint existed.
         let shallow = depth < rules.confirmation_depth;
         let unsecured = if shallow {
-            asked.saturating_sub(self.record.start)
+            asked.saturating_sub(self.record.start).saturating_add(beside)
         } else if let PayeePhase::Promised { stated } = self.record.phase {
             asked.saturating_sub(stated)
         } else {
@@ -117,7 +163,9 @@ impl Payee {
         // While a version-2 funding is reorganised out, no settlement of it can be relayed.
         let credit = self.record.truc || !shallow;
         let limit = if credit { rules.zero_conf_limit.to_msat() } else { Msat::ZERO };
-        if unsecured > limit {
+        // A voucher of nothing more is no credit, whatever the others have used up.
+        let more = asked > self.paid() || beside == Msat::ZERO;
+        if more && unsecured > limit {
             return Err(StreamError::NotDeepEnough { asked: unsecured, depth, limit });
         }
         Ok(())

@@ -180,6 +180,11 @@ impl Payee {
         self.record.confirmed.map(|height| self.record.rules.last_call(height, self.record.delay))
     }
 
+    /// What the terms put at risk before the output is deep enough.
+    pub const fn zero_conf_limit(&self) -> Sat {
+        self.record.rules.zero_conf_limit
+    }
+
     /// Whether anything is accepted before the output is deep enough.
     #[must_use]
     pub fn takes_zero_conf(&self) -> bool {

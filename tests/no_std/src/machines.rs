@@ -93,6 +93,7 @@ fn node(seed: [u8; 32], terms: Option<Terms>, store: &dyn Store) -> Done<Node<Me
         tip_age_max: Seconds::new(7_200)?,
         resend_after: Seconds::new(1)?,
         pay_step: Msat::ZERO,
+        relay_floor: FeeRate::new(100)?,
     };
     let mut node = Node::load(config, Context::new(), signer, store)?;
     node.handle(&now, Input::Tip(tip()?))?;
