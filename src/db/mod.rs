@@ -8,8 +8,8 @@
 //!
 //! A file is created with mode 0600, its directory entry is durable before the first record is, and
 //! one process at a time has it open. It gets its name when it is whole, so that an empty file is
-//! damage and never taken for a new store. None of these needs a runtime: a commit blocks until it is
-//! durable, and the driver decides on which thread.
+//! damage and never taken for a new store. None of these needs a runtime: a commit blocks until it
+//! is durable, and the driver decides on which thread.
 //!
 //! # Which one
 //!
@@ -115,8 +115,8 @@ impl DbError {
 /// Sees to it that there is a store in `path`: `fill` makes an empty one, in a file of mode 0600
 /// that gets this name only when it is whole.
 ///
-/// A power cut in the middle leaves no file of this name: redb refuses a half-made one, and an empty
-/// one looks like a store that lost everything.
+/// A power cut in the middle leaves no file of this name: redb refuses a half-made one, and an
+/// empty one looks like a store that lost everything.
 ///
 /// # Errors
 /// [`DbError::Unreadable`] for an empty file, [`DbError::Refused`], those of `fill`.

@@ -74,8 +74,8 @@ pub trait Coins {
     /// None in memory; those of the wallet behind it.
     fn apply(&mut self, event: &ChainEvent) -> Result<(), CoinsError>;
 
-    /// Makes reserved coins free again, after what used them came to nothing: it was never sent, was
-    /// evicted, or conflicts with what confirmed. Coins that are spent on chain stay spent.
+    /// Makes reserved coins free again, after what used them came to nothing: it was never sent,
+    /// was evicted, or conflicts with what confirmed. Coins that are spent on chain stay spent.
     fn release(&mut self, outpoints: &[OutPoint]);
 
     /// What is confirmed, mature and not in use.
