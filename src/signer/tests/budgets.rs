@@ -88,9 +88,11 @@ fn first_payment_after_the_full_hour_waits_for_no_write() {
 fn time_that_runs_backwards_is_refused_and_a_jump_gives_nothing_back() {
     let (mut signer, channel) = paying(policy(1_000, 1_000, 1_000, 1_000));
     pay(&mut signer, &channel, 1_000).unwrap();
+    let before = signer.snapshot();
     let refused = SignerError::ClockBackwards { last: at(NOON), now: at(NOON - 1) };
     assert_eq!(pay_at(&mut signer, &channel, 1_000, NOON - 1), Err(refused));
     assert_eq!(signer.reserve(at(NOON - 1), None), Err(refused));
+    assert_eq!(signer.snapshot(), before);
     pay_on(&mut signer, &channel, 1_001, NOON + DAY).unwrap();
     let refused = SignerError::ClockBackwards { last: at(NOON + DAY), now: at(NOON) };
     assert_eq!(pay(&mut signer, &channel, 1_001), Err(refused));

@@ -130,14 +130,18 @@ fn payer_opens_within_the_terms_only() {
     for (delay, capacity, now) in [(50, 10_000, NOW), (1_000, 1_000_000, NOW + 1_000)] {
         assert_eq!(open(&good, delay, capacity, now), Ok(()));
     }
-    assert!(matches!(open(&good, 49, 10_000, NOW), Err(StreamError::DelayOutOfTerms { .. })));
-    assert!(matches!(open(&good, 1_001, 10_000, NOW), Err(StreamError::DelayOutOfTerms { .. })));
-    let refused = open(&good, 50, 9_999, NOW);
-    assert!(matches!(refused, Err(StreamError::CapacityOutOfTerms { .. })));
-    let refused = open(&good, 50, 1_000_001, NOW);
-    assert!(matches!(refused, Err(StreamError::CapacityOutOfTerms { .. })));
-    let refused = open(&good, 50, 10_000, NOW + 1_001);
-    assert!(matches!(refused, Err(StreamError::TermsExpired { .. })));
+    for got in [49, 1_001] {
+        let refused = StreamError::DelayOutOfTerms { got, from: 50, to: 1_000 };
+        assert_eq!(open(&good, got, 10_000, NOW), Err(refused));
+    }
+    let (from, to) = good.capacity;
+    for got in [9_999, 1_000_001] {
+        let refused = StreamError::CapacityOutOfTerms { got: sat(got), from, to };
+        assert_eq!(open(&good, 50, got, NOW), Err(refused));
+    }
+    let now = UtcSeconds::new(NOW + 1_001).unwrap();
+    let refused = StreamError::TermsExpired { expiry: good.expiry, now };
+    assert_eq!(open(&good, 50, 10_000, NOW + 1_001), Err(refused));
     let mut bad = terms();
     bad.capacity.0 = sat(1);
     assert_eq!(open(&bad, 50, 330, NOW), Ok(()));
