@@ -93,6 +93,7 @@ part_root() {
     need_component rustfmt && step "root fmt" . cargo fmt --check
     need_component clippy &&
         step "root clippy" . cargo clippy --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" step "root doc" . cargo doc --no-deps --all-features
     step "root tests" . cargo test --all-features --no-fail-fast
 }
 
