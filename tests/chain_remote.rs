@@ -125,6 +125,7 @@ fn line_that_never_ends_fills_no_memory_of_the_client() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the slowness is the point")]
 fn answer_that_drips_is_given_up_as_a_whole() {
     let listener = TcpListener::bind(SocketAddr::from(LOOPBACK)).unwrap();
     let address = listener.local_addr().unwrap();

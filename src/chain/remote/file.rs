@@ -40,13 +40,13 @@ impl BlockFile {
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(path).map_err(failed)?;
         let mut reader = BufReader::new(&file);
-        let (mut line, mut len, mut text) = (1, 0_u64, Vec::new());
+        let (mut line, mut len, mut text) = (1_usize, 0_u64, Vec::new());
         while reader.read_until(b'\n', &mut text).map_err(failed)? > 0 && text.ends_with(b"\n") {
             let block = std::str::from_utf8(&text).ok().and_then(parse);
             if !block.is_some_and(|(time, txs)| connect(time, &txs)) {
                 return Err(RemoteError::BadBlock { path: path.to_path_buf(), line });
             }
-            line += 1;
+            line = line.saturating_add(1);
             len = len.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
             text.clear();
         }

@@ -19,8 +19,7 @@ pub fn files(data: &[u8]) {
 
 fn seed(data: &[u8]) {
     let Some(seed) = seed_file::parse(data) else { return };
-    let digits: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
-    let written = digits + "\n";
+    let written = format!("{}\n", bitcoin::hex::DisplayHex::to_lower_hex_string(&seed[..]));
     assert_eq!(data.to_ascii_lowercase(), written.as_bytes(), "a seed has a second form");
 }
 
