@@ -94,6 +94,15 @@ const TABLE: &[(&str, Shown)] = &[
             "second_outpoint_of_a_script_is_refused_until_the_first_is_forgotten",
         ]),
     ),
+    (
+        "stranger's dust on the channel's script, newer, larger or unconfirmed",
+        By(&[
+            "dust_of_a_stranger_on_the_channels_script_hides_its_coin_from_neither_restore_nor_refund",
+            "two_real_channels_of_one_script_are_both_refunded",
+            "funding_comes_before_newer_larger_and_unconfirmed_outputs_of_strangers",
+            "rollover_of_a_rollover_comes_before_a_strangers_larger_output",
+        ]),
+    ),
     // Close, top-up, settlement.
     (
         "close at another amount than held",

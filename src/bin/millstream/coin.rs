@@ -1,23 +1,24 @@
 //! A payer's coin from nothing but its seed and one backup.
 
+mod found;
+
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
-use bitcoin::{Network, OutPoint};
+use bitcoin::{Network, OutPoint, XOnlyPublicKey};
 use millstream::chain::ChainSource;
 use millstream::chain::remote::RemoteChain;
-use millstream::keys::{Context, Seed};
+use millstream::keys::Context;
 use millstream::stream::payer::PayerRecord;
 use millstream::stream::{Backup, Payer, Terms};
-use millstream::tx::seen::OutputStatus;
-
-use millstream::units::Height;
 
 use crate::failure::Failure;
 use crate::machine;
+pub(crate) use found::Found;
+use found::ranked;
 
 /// The prefix of a backup's text form.
 const HRP: &str = "millbackup";
@@ -37,43 +38,72 @@ pub(crate) struct CoinArgs {
     /// Where the simulated chain is offered, as serve prints it
     #[arg(long, default_value = "127.0.0.1:9737")]
     pub(crate) chain: SocketAddr,
+    /// Which output of the channel's script; else the backup's own, what descends from it, or the
+    /// largest, in this order
+    #[arg(long)]
+    outpoint: Option<OutPoint>,
 }
 
 /// What was found.
-pub(crate) struct Coin {
-    pub(crate) seed: Seed,
+pub(crate) struct Coins {
     pub(crate) chain: RemoteChain,
     pub(crate) sealed: Vec<u8>,
     pub(crate) backup: Backup,
-    pub(crate) outpoint: OutPoint,
-    pub(crate) status: OutputStatus,
-    pub(crate) record: PayerRecord,
+    /// The likeliest.
+    pub(crate) coin: Found,
+    /// The rest, the likeliest first.
+    pub(crate) others: Vec<Found>,
+    /// The channel's payer.
+    key: XOnlyPublicKey,
+}
+
+impl Coins {
+    /// A payer's record of one of them.
+    pub(crate) fn record(
+        &self,
+        found: &Found,
+        terms: Option<&Terms>,
+    ) -> Result<PayerRecord, Failure> {
+        let (context, Found { outpoint, status, .. }) = (Context::new(), found);
+        Ok(Payer::restore(&context, self.key, &self.backup, terms, *outpoint, status)?)
+    }
 }
 
 impl CoinArgs {
-    /// Opens the backup, and finds its coin by its script: also after a rollover or a replaced
-    /// funding transaction.
-    pub(crate) fn find(&self, network: Network, terms: Option<&Terms>) -> Result<Coin, Failure> {
+    /// Opens the backup, and finds its coins by its script: also after a rollover or a replaced
+    /// funding transaction. Says what it found.
+    pub(crate) fn find(&self, network: Network) -> Result<Coins, Failure> {
         let seed = machine::seed(&self.seed_file)?;
         let sealed = self.sealed()?;
         let backup = Backup::open(&sealed, &seed, network)?;
         let chain = RemoteChain::connect(self.chain)?;
         let context = Context::new();
         let output = backup.output(&context, &seed)?;
-        let found = chain.outputs_of(output.script())?;
-        let unspent = |status: &OutputStatus| {
-            // A spend in the mempool may still be replaced.
-            status.spent.as_ref().is_none_or(|spend| spend.confirmed.is_none())
-        };
-        let (outpoint, status) = found
-            .into_iter()
-            .filter(|(_, status)| unspent(status))
-            // After a rollover the newest.
-            .max_by_key(|(_, status)| status.confirmed.map_or(u32::MAX, Height::to_u32))
-            .ok_or_else(|| Failure::NoCoin { script: output.script().to_hex_string() })?;
+        let mut found = ranked(backup.outpoint, chain.outputs_of(output.script())?);
+        for found in &found {
+            println!("found {found}");
+        }
+        if let Some(outpoint) = self.outpoint {
+            found.retain(|found| found.outpoint == outpoint);
+        }
+        let script = || output.script().to_hex_string();
+        let mut found = found.into_iter();
+        let coin = found.next().ok_or_else(|| match self.outpoint {
+            Some(outpoint) => Failure::NoSuchCoin { outpoint, script: script() },
+            None => Failure::NoCoin { script: script() },
+        })?;
         let key = seed.payer_key(&context, network, backup.index)?.public();
-        let record = Payer::restore(&context, key, &backup, terms, outpoint, &status)?;
-        Ok(Coin { seed, chain, sealed, backup, outpoint, status, record })
+        Ok(Coins { chain, sealed, backup, coin, others: found.collect(), key })
+    }
+
+    /// The backup opens with this seed and with the one in the file `theirs`: else they differ.
+    pub(crate) fn check_seed(&self, theirs: &Path, network: Network) -> Result<(), Failure> {
+        let sealed = self.sealed()?;
+        Backup::open(&sealed, &machine::seed(&self.seed_file)?, network)?;
+        Backup::open(&sealed, &machine::seed(theirs)?, network).map_err(|_| {
+            Failure::OtherSeed { path: theirs.to_path_buf(), given: self.seed_file.clone() }
+        })?;
+        Ok(())
     }
 
     fn sealed(&self) -> Result<Vec<u8>, Failure> {

@@ -47,6 +47,15 @@ pub(crate) enum Failure {
     NoBackupGiven,
     #[error("the chain has no unspent output of the backup's script {script}")]
     NoCoin { script: String },
+    #[error("the chain has no unspent output {outpoint} of the backup's script {script}")]
+    NoSuchCoin { outpoint: OutPoint, script: String },
+    #[error(
+        "{} holds another seed than {}, whose backup this is; a restore needs a folder without a \
+         seed, or with the same",
+        path.display(),
+        given.display()
+    )]
+    OtherSeed { path: PathBuf, given: PathBuf },
     #[error("coin {outpoint} is not confirmed yet")]
     NotConfirmed { outpoint: OutPoint },
     #[error(

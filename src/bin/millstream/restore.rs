@@ -9,7 +9,7 @@ use millstream::signer::MemorySigner;
 use millstream::store::{Batch, Durability, Store};
 use millstream::stream::Terms;
 
-use crate::coin::{Coin, CoinArgs};
+use crate::coin::CoinArgs;
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
 
@@ -31,11 +31,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let network = args.network.with_chain()?;
     let terms = args.terms.as_deref().map(Terms::from_text).transpose()?;
-    let Coin { sealed, backup, outpoint, status, record, .. } =
-        args.coin.find(network, terms.as_ref())?;
+    let seed_path = machine::seed_path(&args.dir);
+    if seed_path.exists() {
+        args.coin.check_seed(&seed_path, network)?;
+    }
+    let coins = args.coin.find(network)?;
+    let (coin, record) = (&coins.coin, coins.record(&coins.coin, terms.as_ref())?);
     let failed = |source| Failure::File { path: args.dir.clone(), source };
     fs::create_dir_all(&args.dir).map_err(failed)?;
-    let seed_path = machine::seed_path(&args.dir);
     if seed_path != args.coin.seed_file && !seed_path.exists() {
         copy_seed(&args.coin.seed_file, &seed_path)?;
     }
@@ -43,9 +46,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut batch = Batch::default();
     batch.put(record.key()?, &record.encode()?)?;
     // Under the outpoint at which it was funded, so that its key index is not used again.
-    batch.put(Node::<MemorySigner>::backup_key(backup.outpoint)?, &sealed)?;
+    batch.put(Node::<MemorySigner>::backup_key(coins.backup.outpoint)?, &coins.sealed)?;
     store.commit(&batch, Durability::Barrier)?;
-    println!("restored {outpoint}, {} sat", status.value.to_sat());
+    println!("restored {}, {}", coin.outpoint, coin.status.value);
     println!("it pays on once the payee has shown its best voucher; today's budget counts as used");
     println!("until pay is called with --release-day-budget");
     Ok(())

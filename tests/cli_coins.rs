@@ -1,0 +1,97 @@
+//! What the command line makes of coins on the chain: strangers' dust, other seeds, old channels.
+
+mod cli_support;
+
+use cli_support::{Dirs, Shop, bad, channel_of, good, path};
+
+use bitcoin::OutPoint;
+use millstream::chain::ChainSource;
+use millstream::chain::remote::RemoteChain;
+use millstream::units::{Blocks, Sat};
+
+fn chain_of(shop: &Shop) -> RemoteChain {
+    RemoteChain::connect(shop.chain.parse().unwrap()).unwrap()
+}
+
+fn mine(chain: &RemoteChain, blocks: u32) {
+    chain.mine(Blocks::new(blocks).unwrap()).unwrap();
+}
+
+/// A stranger pays to the script of the channel at `to`, in a block.
+fn dust(chain: &mut RemoteChain, to: OutPoint, value: u64) -> OutPoint {
+    let script = chain.output(to).unwrap().unwrap().script;
+    let tx = chain.fund(script, Sat::new(value).unwrap()).unwrap();
+    chain.broadcast(std::slice::from_ref(&tx)).unwrap();
+    mine(chain, 1);
+    OutPoint { txid: tx.compute_txid(), vout: 0 }
+}
+
+#[test]
+fn dust_of_a_stranger_on_the_channels_script_hides_its_coin_from_neither_restore_nor_refund() {
+    let dirs = Dirs::new();
+    let (car, again, other) = (dirs.at("car"), dirs.at("again"), dirs.at("other"));
+    let shop = Shop::open(&dirs.at("house"));
+    let channel: OutPoint = channel_of(&shop.pay(&car, &["--amount", "7000"])).parse().unwrap();
+    let sealed = good(&["backup", "--dir", path(&car)]);
+    let mut chain = chain_of(&shop);
+    let dust = dust(&mut chain, channel, 1_000);
+
+    let seed = car.join("seed");
+    let from = ["--seed-file", path(&seed), "--chain", &shop.chain, "--text", sealed.trim()];
+    let restored = good(&[&["restore", "--dir", path(&again)][..], &from].concat());
+    assert!(restored.contains(&format!("restored {channel}, 1000000 sat")), "{restored}");
+    assert!(restored.contains(&format!("found {dust}, 1000 sat")), "{restored}");
+    // The owner may say otherwise, but not what is not there.
+    let dust_text = dust.to_string();
+    let chosen = ["restore", "--dir", path(&other), "--outpoint", &dust_text];
+    let restored = good(&[&chosen[..], &from].concat());
+    assert!(restored.contains(&format!("restored {dust}, 1000 sat")), "{restored}");
+    let nowhere = format!("{}:7", channel.txid);
+    let refused = bad(&[&["refund", "--outpoint", &nowhere][..], &from].concat());
+    assert!(refused.contains(&nowhere) && refused.contains("no unspent output"), "{refused}");
+
+    mine(&chain, 150);
+    let done = good(&[&["refund"][..], &from].concat());
+    for coin in [channel, dust] {
+        assert!(done.contains(&format!("of {coin}: ")), "{coin}: {done}");
+    }
+    mine(&chain, 1);
+    for coin in [channel, dust] {
+        let spend = chain.output(coin).unwrap().unwrap().spent.unwrap();
+        assert!(spend.confirmed.is_some(), "{coin}");
+    }
+}
+
+#[test]
+fn two_real_channels_of_one_script_are_both_refunded() {
+    let dirs = Dirs::new();
+    let car = dirs.at("car");
+    let shop = Shop::open(&dirs.at("house"));
+    let channel: OutPoint = channel_of(&shop.pay(&car, &["--amount", "7000"])).parse().unwrap();
+    let sealed = good(&["backup", "--dir", path(&car)]);
+    let mut chain = chain_of(&shop);
+    let second = dust(&mut chain, channel, 2_000_000);
+    mine(&chain, 150);
+    let seed = car.join("seed");
+    let from = ["--seed-file", path(&seed), "--chain", &shop.chain, "--text", sealed.trim()];
+    let done = good(&[&["refund"][..], &from].concat());
+    for coin in [channel, second] {
+        assert!(done.contains(&format!("of {coin}: ")), "{coin}: {done}");
+    }
+}
+
+#[test]
+fn restore_into_the_folder_of_another_seed_is_refused_and_leaves_it_as_it_was() {
+    let dirs = Dirs::new();
+    let (car, other) = (dirs.at("car"), dirs.at("other"));
+    let shop = Shop::open(&dirs.at("house"));
+    shop.pay(&car, &["--amount", "7000"]);
+    shop.pay(&other, &["--amount", "1"]);
+    std::fs::remove_file(other.join("store.redb")).unwrap();
+    let sealed = good(&["backup", "--dir", path(&car)]);
+    let (seed, theirs) = (car.join("seed"), other.join("seed"));
+    let from = ["--seed-file", path(&seed), "--chain", &shop.chain, "--text", sealed.trim()];
+    let refused = bad(&[&["restore", "--dir", path(&other)][..], &from].concat());
+    assert!(refused.contains(path(&theirs)) && refused.contains(path(&seed)), "{refused}");
+    assert!(!other.join("store.redb").exists(), "it was written to");
+}
