@@ -190,6 +190,16 @@ fn backup_of_another_seed_or_network_or_text_is_refused() {
     assert!(refused.contains("--backup or by --text"), "{refused}");
 }
 
+#[test]
+fn payment_of_no_times_is_refused_at_once() {
+    let dirs = Dirs::new();
+    let car = dirs.at("car");
+    let refused = millstream(&["pay", "--dir", path(&car), "--amount", "1", "--times", "0"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--times"), "{}", text(&refused.stderr));
+    assert!(!car.exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn seed_file_that_others_can_read_is_refused_with_its_mode() {

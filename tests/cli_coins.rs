@@ -2,7 +2,9 @@
 
 mod cli_support;
 
-use cli_support::{Dirs, Shop, bad, channel_of, good, path};
+use std::path::Path;
+
+use cli_support::{Dirs, Shop, bad, channel_of, good, millstream, path, text};
 
 use bitcoin::OutPoint;
 use millstream::chain::ChainSource;
@@ -94,4 +96,37 @@ fn restore_into_the_folder_of_another_seed_is_refused_and_leaves_it_as_it_was() 
     let refused = bad(&[&["restore", "--dir", path(&other)][..], &from].concat());
     assert!(refused.contains(path(&theirs)) && refused.contains(path(&seed)), "{refused}");
     assert!(!other.join("store.redb").exists(), "it was written to");
+}
+
+/// Pays from `dir`; what was printed, on both outputs.
+fn pay(shop: &Shop, dir: &Path, more: &[&str]) -> (String, String) {
+    let base = ["pay", "--to", &shop.address, "--chain", &shop.chain, "--dir", path(dir)];
+    let out = millstream(&[&base[..], more].concat());
+    let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
+    assert!(out.status.success(), "{stdout}{stderr}");
+    (stdout, stderr)
+}
+
+#[test]
+fn channel_past_its_last_call_is_left_for_a_refund_and_another_is_paid_on() {
+    let dirs = Dirs::new();
+    let car = dirs.at("car");
+    let shop = Shop::open(&dirs.at("house"));
+    let (first, _) = pay(&shop, &car, &["--amount", "7", "--delay", "100"]);
+    let old = channel_of(&first);
+    let chain = chain_of(&shop);
+    mine(&chain, 100);
+    let (second, hints) = pay(&shop, &car, &["--amount", "8"]);
+    assert_ne!(channel_of(&second), old);
+    assert!(second.contains("in all 8 msat"), "{second}");
+    assert!(hints.contains(&old) && hints.contains("last call"), "{hints}");
+    // The hint is a command that works.
+    let line = hints.lines().find(|line| line.contains("millstream backup")).unwrap();
+    let words: Vec<&str> = line.split('`').collect();
+    let args: Vec<&str> = words[1].split_whitespace().skip(1).collect();
+    let sealed = good(&args);
+    let seed = car.join("seed");
+    let from = ["--seed-file", path(&seed), "--chain", &shop.chain, "--text", sealed.trim()];
+    let done = good(&[&["refund"][..], &from].concat());
+    assert!(done.contains(&format!("of {old}: ")), "{done}");
 }

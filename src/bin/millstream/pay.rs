@@ -8,6 +8,7 @@
 
 mod talk;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -63,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long, required_unless_present = "session_seconds")]
     amount: Option<u64>,
     /// How many of them
-    #[arg(long, default_value_t = 1, requires = "amount")]
+    #[arg(long, default_value_t = 1, requires = "amount", value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
     /// Take the offered metered session for so many seconds, instead
     #[arg(long, conflicts_with = "amount")]
@@ -102,10 +103,12 @@ async fn pay(args: &Args) -> Result<(), Failure> {
     let script = machine::coin_script(&seed, network)?;
     let store = machine::store(&args.dir)?;
     let mut next = KeyIndex::MIN;
+    let mut funded = BTreeMap::new();
     for sealed in sealed_backups(&store)? {
         // Never the key of another channel, closed ones included: their backups stay.
-        let used = Backup::open(&sealed, &seed, network)?.index;
+        let Backup { index: used, outpoint, .. } = Backup::open(&sealed, &seed, network)?;
         next = next.max(KeyIndex::new(used.to_u32() + 1)?);
+        funded.insert(used, outpoint);
     }
     let chain = RemoteChain::connect(args.chain)?;
     let rate = chain.fee_rate(Blocks::MIN)?.max(FeeRate::new(1_000)?);
@@ -117,7 +120,7 @@ async fn pay(args: &Args) -> Result<(), Failure> {
     options.chain_interval = Duration::from_millis(100);
     let driver = Driver::start(machine::parts(node, store, chain), options).await?;
     let talk = Talk::new(driver.news(), args.to, Duration::from_secs(args.patience));
-    let mut payer = Paying { args, network, driver: driver.clone(), talk, bank };
+    let mut payer = Paying { args, network, driver: driver.clone(), talk, bank, funded };
     let done = payer.all(wanted, next, &backup_key, script, rate).await;
     // Also after a failure: what was signed is worth keeping.
     driver.stop().await?;
@@ -130,6 +133,8 @@ struct Paying<'a> {
     driver: Driver<MemorySigner>,
     talk: Talk,
     bank: RemoteChain,
+    /// Where each key's channel was funded: its backup's name.
+    funded: BTreeMap<KeyIndex, OutPoint>,
 }
 
 impl Paying<'_> {
@@ -177,16 +182,33 @@ impl Paying<'_> {
         Ok(())
     }
 
-    /// The channel with this payee that may be paid on.
+    /// The channel with this payee that may be paid on. One past its last call never may be again:
+    /// its payer is told how to take it back.
     async fn standing(&self, terms: &Terms) -> Result<Option<OutPoint>, Failure> {
-        let base = terms.base;
+        let (base, now) = (terms.base, machine::now()?.time);
         let find = move |node: &mut Node<MemorySigner>| {
+            let tip = node.view(now).ok().map(|view| view.tip.height);
             let open = |phase| matches!(phase, PayerPhase::Open | PayerPhase::Unsure);
-            let mut payers = node.payers();
-            let found = payers.find(|payer| payer.record().base() == base && open(payer.phase()));
-            found.map(Payer::outpoint)
+            let late = |payer: &&Payer| payer.last_call().is_some_and(|last| tip >= Some(last));
+            let mine = |payer: &&Payer| payer.record().base() == base && open(payer.phase());
+            let (late, standing): (Vec<&Payer>, Vec<_>) =
+                node.payers().filter(mine).partition(late);
+            let late = late.into_iter().map(|payer| (payer.record().index(), payer.deadline()));
+            (late.collect::<Vec<_>>(), standing.first().map(|payer| payer.outpoint()))
         };
-        Ok(self.driver.look(find).await?)
+        let (late, standing) = self.driver.look(find).await?;
+        for (index, deadline) in late {
+            let (Some(funding), Some(deadline)) = (self.funded.get(&index), deadline) else {
+                continue;
+            };
+            let dir = self.args.dir.display();
+            eprintln!(
+                "channel {funding} is past its last call; from height {deadline} on, `millstream \
+                 backup --dir {dir} --channel {funding}` and refund --seed-file {dir}/seed --text \
+                 take its coin back"
+            );
+        }
+        Ok(standing)
     }
 
     /// Funds a new channel: its backup is durable before the funding is broadcast (the node's
