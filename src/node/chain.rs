@@ -264,6 +264,7 @@ impl<S: Signer> Node<S> {
                 PayeeRecord::key_of(outpoint)?
             }
             Side::Payer => {
+                self.close_budgets(outpoint);
                 if let Some(slot) = self.payers.remove(&outpoint) {
                     self.aliases.remove(&slot.alias);
                 }

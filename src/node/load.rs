@@ -50,7 +50,7 @@ impl<S: Signer> Node<S> {
         }
         for (key, bytes) in records(store, &SESSIONS)? {
             let (session, slot) = SessionSlot::decode(&key, &bytes)?;
-            node.sessions.insert(session, slot);
+            node.keep_session(session, slot);
         }
         Ok(node)
     }

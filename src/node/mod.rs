@@ -276,7 +276,13 @@ impl<S: Signer> Node<S> {
                 self.broadcast_again()
             }
             Input::Output(outpoint, status) => self.output(now, outpoint, status.as_ref()),
-            Input::Woken => self.woken(now),
+            Input::Woken => {
+                let done = self.woken(now);
+                // Else the driver would wake it again at once, and for ever.
+                let due = |wake: Wake| wake.at <= now.time && now.time < UtcSeconds::MAX;
+                debug_assert!(!self.wake().is_some_and(due), "{:?} at {}", self.wake(), now.time);
+                done
+            }
             Input::Do(command) => self.run(now, command),
         }
     }

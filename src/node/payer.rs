@@ -322,7 +322,7 @@ impl<S: Signer> Node<S> {
     pub(super) fn pay_to(&mut self, now: &Now, payment: Payment) -> Result<(), NodeError> {
         let view = self.view(now.time)?;
         let outpoint = payment.outpoint;
-        let resend_at = now.time.saturating_after(self.config.resend_after);
+        let resend_at = self.first_repeat(now).at;
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let Payment { paid, session, ending, .. } = payment;
         let step = slot.machine.pay(&mut self.signer, paid, ending, session, &view, &now.aux);
@@ -414,7 +414,7 @@ impl<S: Signer> Node<S> {
             self.slot_mut(outpoint)?.resend_at = None;
             let Err(error) = self.pay_again(now, outpoint) else { continue };
             if error.heals() {
-                let at = now.time.saturating_after(self.config.resend_after);
+                let at = self.first_repeat(now).at;
                 self.slot_mut(outpoint)?.resend_at = Some(at);
             } else {
                 first = first.and(Err(error));

@@ -255,6 +255,8 @@ impl<S: Signer> Node<S> {
         (slot.since, slot.peer) = (Some(now.time), Some(peer));
         slot.repeat = Some(self.first_repeat(now));
         self.sessions.insert(session, slot);
+        // The seller may have begun when the answer is lost: this side must know of it after a cut.
+        self.store_session(session)?;
         let (tariff_hash, time) = (offer.tariff_hash, now.time);
         self.effects.send(link, SessionStart { session, alias, tariff_hash, time });
         Ok(())
@@ -327,13 +329,15 @@ impl<S: Signer> Node<S> {
         } else if !self.session_slot(session)?.is_at_or_before(outpoint) {
             return Err(NodeError::NoSession { session });
         }
+        let first = self.first_repeat(now);
         let slot = self.session_mut(session)?;
         slot.link = Some(link);
+        slot.repeat = slot.waits_for_payment().then_some(first);
         let (record, ended) = (*slot.meter.record(), slot.is_ended());
         let (alias, tariff_hash) = (message.alias, message.tariff_hash);
         self.effects
             .send(link, SessionStart { session, alias, tariff_hash, time: record.started() });
-        self.resend_claims(link, session);
+        self.read_out(link, session);
         if ended {
             let (time, quantity) = (record.at(), record.quantity());
             self.effects.send(link, SessionEnd { session, time, quantity });

@@ -5,6 +5,7 @@ use bitcoin::OutPoint;
 use super::super::{LinkId, Node, NodeError, Now, Payment};
 use crate::meter::{Input, State};
 use crate::signer::Signer;
+use crate::stream::StreamError;
 use crate::stream::payer::Ending;
 use crate::units::{Quantity, Seconds, SessionId};
 use crate::wire::Reading;
@@ -36,10 +37,12 @@ impl<S: Signer> Node<S> {
             }
             slot.claims.push_back((slot.meter.owed(), reading));
             let link = slot.link;
-            // No newer reading will ask for what this one does.
-            slot.repeat = Some(first).filter(|_| entered == Some(State::Paused)).or(slot.repeat);
             if let Some(link) = link.filter(|_| self.is_up(link)) {
                 self.effects.send(link, reading);
+                if entered == Some(State::Paused) {
+                    // No newer reading will ask for what this one does.
+                    self.session_mut(session)?.repeat = Some(first);
+                }
             }
         }
         if entered == Some(State::Paused) {
@@ -65,6 +68,10 @@ impl<S: Signer> Node<S> {
         let session = reading.session;
         let slot = self.session_over(link, session)?;
         let record = slot.meter.record();
+        if record.state() == State::Offered && !slot.is_seller() {
+            // The seller's start is lost, or behind it: it reads out the same with the next one.
+            return Ok(());
+        }
         // Sent again after a reconnect: what was counted already is no claim.
         let seen = reading.time < record.at()
             || (reading.time == record.at() && reading.quantity <= record.quantity());
@@ -74,7 +81,11 @@ impl<S: Signer> Node<S> {
             let (at, total) = (reading.time, reading.quantity);
             let idle = reading.idle.unwrap_or(Seconds::MIN);
             let clock = if slot.was_apart(&reading) { at } else { now.time };
-            self.step(clock, session, Input::Claim { at, total, idle })?;
+            match self.step(clock, session, Input::Claim { at, total, idle }) {
+                // It was paid before the restart, and the own meter has not been told again yet.
+                Err(_) if self.signed_more(session) => return Ok(()),
+                counted => counted?,
+            };
             self.store_if_timed(session)?;
         }
         if let Some(place) = place {
@@ -131,7 +142,12 @@ impl<S: Signer> Node<S> {
         if paid == signed || (small && !self.is_urgent(session)) {
             return Ok(());
         }
-        self.pay_to(now, Payment { outpoint, paid, session, ending: Ending::KeepsChange })
+        let payment = Payment { outpoint, paid, session, ending: Ending::KeepsChange };
+        match self.pay_to(now, payment) {
+            // After a restart: what is due shows once the payee has said what was signed.
+            Err(NodeError::Stream(StreamError::MustResume { .. })) => Ok(()),
+            paid => paid,
+        }
     }
 
     /// Whether the debt comes near the credit, so that waiting for a full step would stop service.
@@ -163,6 +179,19 @@ impl<S: Signer> Node<S> {
             return Ok(());
         }
         let entered = self.step(now.time, session, Input::Paid { total })?;
+        // No payment waits for it: what a power cut takes of it the seller reads out again.
+        self.store_session_lazily(session)?;
         self.tell_entered(session, entered)
+    }
+
+    /// Buyer: whether it signed more in this session before its restart than its record counts.
+    pub(super) fn signed_more(&self, session: SessionId) -> bool {
+        let Some(slot) = self.sessions.get(&session).filter(|slot| slot.restored) else {
+            return false;
+        };
+        slot.place.is_some_and(|place| {
+            let signed = self.payers.get(&place.outpoint).map(|payer| payer.machine.signed());
+            signed.is_some_and(|signed| place.paid(signed) > slot.meter.record().paid())
+        })
     }
 }

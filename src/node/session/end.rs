@@ -8,6 +8,7 @@ use bitcoin::secp256k1::schnorr::Signature;
 
 use super::super::effects::Event;
 use super::super::{LinkId, Node, NodeError, Now};
+use super::Place;
 use crate::meter::{Input, MeterError, State, Statement};
 use crate::signer::{Attest, PeerId, Request, Signer};
 use crate::units::{Msat, SessionId, UtcSeconds};
@@ -100,7 +101,32 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    /// Buyer: the seller's signed statement must be what this side counted.
+    /// Buyer: whether it paid for what the statement says, though its record has lost the count.
+    ///
+    /// What it signed it had checked, so its own signatures say that it owed as much; only after a
+    /// restart, and only as long as they say more than the record.
+    fn signed_for(
+        &self,
+        session: SessionId,
+        place: Place,
+        statement: &Statement,
+        why: &MeterError,
+    ) -> bool {
+        let lost = self.signed_more(session)
+            && matches!(
+                why,
+                MeterError::StatementDiffers { field: "quantity" | "idle" | "owed" | "paid", .. }
+            );
+        let payer = self.payers.get(&place.outpoint).filter(|_| lost);
+        let signed = payer.map(|payer| place.paid(payer.machine.signed()));
+        let ahead = statement.paid.saturating_sub(statement.owed);
+        let prepay = self.sessions.get(&session).map(|slot| slot.meter.record().window().prepay);
+        signed.is_some_and(|signed| statement.owed.max(statement.paid) <= signed)
+            && prepay.is_some_and(|prepay| ahead <= prepay)
+    }
+
+    /// Buyer: the seller's signed statement must be what this side counted, or signed before a
+    /// restart.
     pub(in crate::node) fn receive_statement(
         &mut self,
         link: LinkId,
@@ -130,6 +156,10 @@ impl<S: Signer> Node<S> {
         if let Err(why @ MeterError::WrongState { .. }) = checked {
             return Err(why.into());
         }
+        let checked = match checked {
+            Err(why) if self.signed_for(session, place, &statement, &why) => Ok(()),
+            checked => checked,
+        };
         // Signed is said: asking again brings no other answer.
         self.session_mut(session)?.repeat = None;
         if let Err(why) = checked {

@@ -78,6 +78,8 @@ pub(super) struct SessionSlot {
     met: Option<Meeting>,
     /// What the peer has not answered.
     repeat: Option<Repeat>,
+    /// It comes from the store: its record may be older than what was signed under it.
+    restored: bool,
 }
 
 /// The end of a time in which the two sides could not speak.
@@ -129,6 +131,7 @@ impl SessionSlot {
             peer: None,
             met: None,
             repeat: None,
+            restored: false,
         }
     }
 
@@ -149,6 +152,10 @@ impl SessionSlot {
         self.is_ended() && self.meter.debt() == Msat::ZERO
     }
 
+    fn is_offered(&self) -> bool {
+        self.meter.record().state() == State::Offered
+    }
+
     fn is_on(&self, outpoint: OutPoint) -> bool {
         self.place.is_some_and(|place| place.outpoint == outpoint)
     }
@@ -160,18 +167,21 @@ impl SessionSlot {
     /// | bytes | field, numbers big-endian |
     /// | --- | --- |
     /// | 52 | where it is paid: outpoint, paid on earlier ones, counted on this one before |
-    /// | 52 | where it was paid before that; zeros for nowhere, as above |
+    /// | 52 | where it was paid before that; zeros for nowhere, as above. Of one that has not begun: |
+    /// | | zeros, but for the time at which the buyer took it, in place of the first amount |
     /// | 167 | the meter's record |
     /// | rest | the tariff |
     fn encode(&self, key: &Key) -> Vec<u8> {
         let mut body = Vec::with_capacity(512);
-        for place in [self.place, self.before] {
+        let taken = self.since.filter(|_| self.is_offered()).map_or(0, UtcSeconds::to_u64);
+        for (place, nowhere) in [(self.place, 0), (self.before, taken)] {
             let outpoint = place.map_or(OutPoint::default(), |place| place.outpoint);
-            let (earlier, from) = place.map_or((Msat::ZERO, Msat::ZERO), |p| (p.earlier, p.from));
+            let amounts = |place: Place| (place.earlier.to_msat(), place.from.to_msat());
+            let (earlier, from) = place.map_or((nowhere, 0), amounts);
             body.extend_from_slice(outpoint.txid.as_byte_array());
             body.extend_from_slice(&outpoint.vout.to_be_bytes());
-            body.extend_from_slice(&earlier.to_msat().to_be_bytes());
-            body.extend_from_slice(&from.to_msat().to_be_bytes());
+            body.extend_from_slice(&earlier.to_be_bytes());
+            body.extend_from_slice(&from.to_be_bytes());
         }
         body.extend_from_slice(&self.meter.record().encode());
         body.extend_from_slice(&self.meter.tariff().encode());
@@ -181,7 +191,7 @@ impl SessionSlot {
     pub(super) fn decode(key: &Key, bytes: &[u8]) -> Result<(SessionId, Self), NodeError> {
         let body = envelope::open(key, VERSION, bytes)?;
         let mut from = wire::Reader::new(body);
-        let (place, before) = (read_place(&mut from)?, read_place(&mut from)?);
+        let ((place, _), (before, taken)) = (read_place(&mut from)?, read_place(&mut from)?);
         let record = Record::decode(from.take(Record::LENGTH)?)?;
         if Self::key(record.id())? != *key {
             return Err(NodeError::BrokenRecord { key: *key, what: "session id" });
@@ -190,7 +200,8 @@ impl SessionSlot {
         let tariff = Tariff::parse(from.take_rest())?;
         let meter = Session::restore(&record, tariff)?;
         let mut slot = Self::new(meter, None);
-        (slot.place, slot.before) = (place, before);
+        (slot.place, slot.before, slot.restored) = (place, before, true);
+        slot.since = taken.filter(|_| slot.is_offered());
         if slot.is_seller() && slot.meter.debt() > Msat::ZERO {
             // What the buyer may not have seen: the last reading says all of it.
             slot.claims.push_back((slot.meter.owed(), last_reading(&record)));
@@ -205,13 +216,19 @@ fn last_reading(record: &Record) -> Reading {
     Reading { session: record.id(), time: record.at(), quantity: record.quantity(), idle }
 }
 
-fn read_place(from: &mut wire::Reader<'_>) -> Result<Option<Place>, NodeError> {
+/// A place, or what stands where none is: a time, or zero.
+fn read_place(
+    from: &mut wire::Reader<'_>,
+) -> Result<(Option<Place>, Option<UtcSeconds>), NodeError> {
     let txid = bitcoin::Txid::from_byte_array(from.array::<32>()?);
     let outpoint = OutPoint { txid, vout: from.u32()? };
-    let earlier = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
-    let counted = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
-    let place = Place { outpoint, earlier, from: counted };
-    Ok((outpoint != OutPoint::default()).then_some(place))
+    let (first, second) = (from.u64()?, from.u64()?);
+    if outpoint == OutPoint::default() {
+        return Ok((None, UtcSeconds::new(first).ok().filter(|time| *time > UtcSeconds::MIN)));
+    }
+    let earlier = Msat::new(first).map_err(crate::tx::TxError::from)?;
+    let counted = Msat::new(second).map_err(crate::tx::TxError::from)?;
+    Ok((Some(Place { outpoint, earlier, from: counted }), None))
 }
 
 impl<S: Signer> Node<S> {
@@ -359,5 +376,32 @@ impl<S: Signer> Node<S> {
         let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
         let key = SessionSlot::key(session)?;
         Ok(self.effects.put(key, &slot.encode(&key))?)
+    }
+
+    fn store_session_lazily(&mut self, session: SessionId) -> Result<(), NodeError> {
+        let slot = self.sessions.get(&session).ok_or(NodeError::NoSession { session })?;
+        let key = SessionSlot::key(session)?;
+        Ok(self.effects.put_lazily(key, &slot.encode(&key))?)
+    }
+
+    /// Takes a stored session, with the payee whose budget pays it. The signer's record may still
+    /// hold the budget of one that is over.
+    pub(super) fn keep_session(&mut self, session: SessionId, mut slot: SessionSlot) {
+        let payer = slot.place.filter(|_| !slot.is_seller());
+        let payer = payer.and_then(|place| self.payers.get(&place.outpoint));
+        slot.peer = payer.map(|payer| PeerId::new(payer.machine.record().base()));
+        if let Some(peer) = slot.peer.filter(|_| slot.is_settled()) {
+            self.signer.end_session(peer, session);
+        }
+        self.sessions.insert(session, slot);
+    }
+
+    /// Buyer: the channel pays nothing more, so the budgets of its sessions are not needed.
+    pub(super) fn close_budgets(&mut self, outpoint: OutPoint) {
+        for (session, slot) in self.sessions.iter_mut().filter(|(_, slot)| slot.is_on(outpoint)) {
+            if let Some(peer) = slot.peer.take() {
+                self.signer.end_session(peer, *session);
+            }
+        }
     }
 }

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 
 use super::super::{LinkId, Node, NodeError, Now};
-use super::{Meeting, Place, SessionSlot};
+use super::{Meeting, Place, SessionSlot, last_reading};
 use crate::meter::Role;
 use crate::signer::{PeerId, Signer};
-use crate::units::{Msat, SessionId};
+use crate::units::{Msat, Quantity, SessionId};
 use crate::wire::{SessionEnd, SessionStart};
 
 impl SessionSlot {
@@ -54,6 +54,19 @@ impl<S: Signer> Node<S> {
         }
         self.count_signed(now, outpoint)?;
         self.pay_due(now, session)
+    }
+
+    /// Seller: what is not paid, or else the last reading, which a buyer may have paid and lost in
+    /// a power cut; one that has counted it passes over it.
+    pub(super) fn read_out(&mut self, link: LinkId, session: SessionId) {
+        self.resend_claims(link, session);
+        let Some(slot) = self.sessions.get(&session).filter(|slot| slot.claims.is_empty()) else {
+            return;
+        };
+        let last = last_reading(slot.meter.record());
+        if last.quantity > Quantity::ZERO || last.idle.is_some() {
+            self.effects.send(link, last);
+        }
     }
 
     pub(super) fn resend_claims(&mut self, link: LinkId, session: SessionId) {

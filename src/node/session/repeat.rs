@@ -17,6 +17,12 @@ impl Meeting {
 }
 
 impl SessionSlot {
+    /// Seller: whether nothing newer than what was read will ask for its payment.
+    pub(super) fn waits_for_payment(&self) -> bool {
+        let silent = matches!(self.meter.record().state(), State::Paused | State::Ended);
+        self.is_seller() && silent && self.meter.debt() > Msat::ZERO
+    }
+
     /// Buyer: the own meter was read.
     pub(super) fn measured(&mut self) {
         let allowed = self.meter.record().allowed();
@@ -42,14 +48,17 @@ impl<S: Signer> Node<S> {
     pub(in crate::node) fn repeat_sessions(&mut self, now: &Now) -> Result<(), NodeError> {
         let due = self.sessions.iter().filter_map(|(session, slot)| {
             let repeat = slot.repeat.filter(|repeat| repeat.at <= now.time)?;
-            Some((*session, repeat, slot.link?))
+            Some((*session, repeat))
         });
-        for (session, repeat, link) in due.collect::<Vec<_>>() {
+        for (session, repeat) in due.collect::<Vec<_>>() {
             let slot = self.session_slot(session)?;
-            let wanted = match (slot.is_seller(), slot.meter.record().state()) {
-                (true, State::Offered) => self.offer_again(link, session),
-                (true, _) => self.ask_for_payment(link, session),
-                (false, _) => self.ask_for_answer(now, link, session),
+            let link = slot.link.filter(|link| self.is_up(Some(*link)));
+            let wanted = match (link, slot.is_seller(), slot.meter.record().state()) {
+                // Nobody hears it: it is asked when the two meet.
+                (None, ..) => false,
+                (Some(link), true, State::Offered) => self.offer_again(link, session),
+                (Some(link), true, _) => self.ask_for_payment(link, session),
+                (Some(link), false, _) => self.ask_for_answer(now, link, session),
             };
             let again: Option<Repeat> = wanted.then(|| repeat.again(now.time));
             self.session_mut(session)?.repeat = again;
@@ -62,7 +71,7 @@ impl<S: Signer> Node<S> {
     fn ask_for_payment(&mut self, link: LinkId, session: SessionId) -> bool {
         let Some(slot) = self.sessions.get(&session) else { return false };
         let (ended, record) = (slot.is_ended(), *slot.meter.record());
-        if slot.meter.debt() == Msat::ZERO || !(ended || record.state() == State::Paused) {
+        if !slot.waits_for_payment() {
             return false;
         }
         self.resend_claims(link, session);

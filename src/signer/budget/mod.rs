@@ -112,6 +112,8 @@ pub(super) struct Purse {
     issued: u64,
     /// Some slice is below its low-water mark, or something is not in the record yet.
     low: bool,
+    /// A session has ended since the newest reservation.
+    ended: bool,
 }
 
 impl Purse {
@@ -125,6 +127,7 @@ impl Purse {
             sessions: BTreeMap::new(),
             issued: 0,
             low: true,
+            ended: false,
         }
     }
 
@@ -143,6 +146,7 @@ impl Purse {
                 .collect(),
             issued: record.serial,
             low: true,
+            ended: false,
         }
     }
 
@@ -167,7 +171,10 @@ impl Purse {
     }
 
     pub(super) fn end_session(&mut self, peer: PeerId, session: SessionId) {
-        self.sessions.remove(&(peer, session));
+        // Until a record says so, a restart would bring it back, and nobody would end it again.
+        let ended = self.sessions.remove(&(peer, session)).is_some();
+        self.ended |= ended;
+        self.low |= ended;
     }
 
     /// B1: counts `ahead` in its four budgets, or in none.
@@ -220,12 +227,13 @@ impl Purse {
             return None;
         }
         let record = self.refilled(now, ahead);
-        if self.covers(&record) {
+        if !self.ended && self.covers(&record) {
             // Every budget is reserved to its limit.
             self.low = false;
             return None;
         }
         self.issued = record.serial;
+        self.ended = false;
         Some(Reservation::new(record))
     }
 
@@ -246,7 +254,7 @@ impl Purse {
                 session.slice.reserved = session.slice.reserved.max(entry.reserved);
             }
         }
-        self.low = false;
+        self.low = self.ended;
         Ok(())
     }
 

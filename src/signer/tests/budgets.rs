@@ -196,6 +196,23 @@ fn session_that_ended_spends_nothing_and_one_opened_again_keeps_what_it_spent() 
 }
 
 #[test]
+fn session_that_ended_is_missing_in_the_next_record() {
+    let (mut signer, _) = paying(policy(9_000, 9_000, 9_000, 9_000));
+    signer.open_session(peer(2), session(5), msat(1_000)).unwrap();
+    let mut store = MemoryStore::default();
+    let longer = signer.reserve(at(NOON), None).unwrap().unwrap();
+    let before = longer.record().encode().len();
+    signer.apply(longer.commit(&mut store).unwrap()).unwrap();
+    signer.end_session(peer(2), session(4));
+    assert_eq!(signer.reserve(at(NOON), None), Ok(None), "nobody knew it");
+    signer.end_session(peer(2), session(5));
+    let shorter = signer.reserve(at(NOON), None).unwrap().unwrap();
+    assert!(shorter.record().encode().len() < before);
+    signer.apply(shorter.commit(&mut store).unwrap()).unwrap();
+    assert_eq!(signer.reserve(at(NOON), None), Ok(None), "once is enough");
+}
+
+#[test]
 fn session_and_peer_beyond_the_limit_are_refused_and_idle_peers_make_room() {
     let mut signer = signer(1, policy(9_000, 9_000, 9_000, 10));
     for n in 0..SESSIONS_MAX {
