@@ -74,23 +74,23 @@ pub(crate) struct Street {
 impl Street {
     /// A funding that is signed, and told to nobody.
     pub(crate) fn unfunded() -> Self {
-        Self::unfunded_with(ChangeScript::Own, terms())
+        Self::unfunded_with(ChangeScript::Own, &terms())
     }
 
     /// The same, under terms that give no credit before the output is deep.
     pub(crate) fn unfunded_without_credit() -> Self {
         let mut terms = terms();
         terms.zero_conf_limit = Sat::ZERO;
-        Self::unfunded_with(ChangeScript::Own, terms)
+        Self::unfunded_with(ChangeScript::Own, &terms)
     }
 
-    fn unfunded_with(change: ChangeScript, terms: Terms) -> Self {
+    fn unfunded_with(change: ChangeScript, terms: &Terms) -> Self {
         let mut world = World::new().unwrap();
         let car = world.add(Machine::payer("car", [1; 32])).unwrap();
         let station = world.add(Machine::payee("station", [2; 32], terms.clone())).unwrap();
         let link = world.connect(car, station).unwrap();
         world.settle_down().unwrap();
-        let opening = opening(&world, car, change, &terms);
+        let opening = opening(&world, car, change, terms);
         let (funding, outpoint) =
             world.funding(opening.script().clone(), opening.capacity()).unwrap();
         Self {
@@ -116,7 +116,7 @@ impl Street {
 
     /// The same with another change script.
     pub(crate) fn unopened_with(change: ChangeScript) -> Self {
-        let mut street = Self::unfunded_with(change, terms());
+        let mut street = Self::unfunded_with(change, &terms());
         let fund = street.fund_command(None);
         street.world.command(street.car, fund).unwrap();
         street.world.settle_down().unwrap();
