@@ -15,6 +15,7 @@ use millstream::node::{Node, NodeError};
 use millstream::signer::MemorySigner;
 use millstream::signer::budget::BudgetRecord;
 use millstream::sim::fuzz;
+use millstream::sim::pair::{Counters, Pairs};
 use millstream::sim::world::Machine;
 use millstream::store::{Batch, Durability, Key, MemoryStore, Store, envelope};
 use millstream::stream::Terms;
@@ -149,4 +150,19 @@ fn every_file_of_a_machine_has_a_seed_that_is_read() {
     }
     println!("{secrets} seed files, {chains} chains");
     assert!(secrets > 1 && chains > 0);
+}
+
+#[test]
+fn seeds_of_the_pair_choose_every_deed_and_every_fault() {
+    let pairs = Pairs::unchecked();
+    let mut counters = Counters::default();
+    for seed in seeds("pair") {
+        let report = pairs.run_bytes(&seed, &mut |_| {});
+        assert_eq!(report.failure, None);
+        counters.add(&report.counters);
+    }
+    for (count, number) in counters.iter() {
+        println!("{number:>6} {}", count.name());
+        assert!(number > 0, "no {}", count.name());
+    }
 }

@@ -254,9 +254,10 @@ impl Pairs {
 
     /// A pair whose every choice is made by `bytes`, as long as there are any.
     ///
-    /// First come the terms and the opening (about 20 bytes) and the weather (8 to 20), then steps:
-    /// each begins with a byte that names it, and goes on with its choices. A choice takes as few
-    /// bytes as can name its outcomes. When the bytes are spent, the weather turns calm.
+    /// First comes one byte of luck, which messages the weather strikes; then the terms, the
+    /// opening (about 20 bytes) and the weather's rates (8 to 20); then steps: each begins with a
+    /// byte that names it, and goes on with its choices. A choice takes as few bytes as can name
+    /// its outcomes. When the bytes are spent, the weather turns calm.
     pub fn run_bytes(&self, bytes: &[u8], tell: &mut dyn FnMut(&dyn core::fmt::Display)) -> Report {
         self.run_plan(Plan::Steered(bytes.to_vec()), tell)
     }
