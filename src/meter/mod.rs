@@ -36,10 +36,15 @@
 //! - M8. A final statement is the seller's word against the buyer's count: it may say less, never
 //!   more. What it says was paid above the cost is the prepayment that was not used, so it is at
 //!   most the window's `prepay`; anything else is refused, and told as a dispute.
+//! - M9. Nothing that was delivered is lost by crossing the end: until the statement an ended buyer
+//!   takes the claims that its own meter (tolerance and slack), its budget and its clock bear out,
+//!   and its own meter may still be read. The seller's later end moves its own. What the buyer's
+//!   meter does not bear out stays the seller's risk: at most the credit and one tick.
 //!
 //! Rank 2, no allocation but for the tariff's lists. Used by `signer` (statements), `stream` and
 //! `node`, which carry claims over `wire` and turn [`Session::pay_to`] into vouchers.
 
+mod after;
 mod record;
 mod session;
 mod statement;
@@ -99,7 +104,7 @@ pub enum State {
     Active,
     /// Service has stopped until the debt is within the credit again.
     Paused,
-    /// Nothing is delivered any more; what is owed may still be paid.
+    /// Nothing is delivered any more; what is owed may still be claimed and paid (M9).
     Ended,
 }
 

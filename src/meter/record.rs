@@ -26,7 +26,7 @@ pub(super) struct Account {
     pub(super) started: UtcSeconds,
     /// The last stamp; after the end that of the end.
     pub(super) at: UtcSeconds,
-    /// When something was delivered last, or service was resumed.
+    /// When something was delivered last, or service was resumed; see `after` for an ended buyer.
     pub(super) quiet_since: UtcSeconds,
     /// The total that was priced.
     pub(super) quantity: Quantity,

@@ -59,7 +59,7 @@ pub enum Input {
 }
 
 impl Input {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Start { .. } => "start",
             Self::Meter { .. } => "meter",
@@ -182,13 +182,17 @@ impl Session {
     /// | Offered | Active, Paused | - | - | - | - | Ended |
     /// | Active | - | Active, Paused | Active, Paused | same | Active, Paused | Ended |
     /// | Paused | - | buyer: same | - | Paused, Active | Paused | Ended |
-    /// | Ended | - | - | - | same | - | - |
+    /// | Ended | - | buyer: same | buyer: same | same | - | buyer: same |
     ///
-    /// The seller takes no Claim. A refused input (-) is an error and has no effect.
+    /// The seller takes no Claim. A refused input (-) is an error and has no effect. What a buyer
+    /// takes after the end is M9; there too belongs a Start that comes after an end before it.
     ///
     /// # Errors
     /// [`MeterError`] names the rule that the input breaks.
     pub fn decide(&self, now: UtcSeconds, input: Input) -> Result<Step, MeterError> {
+        if self.record.state == State::Ended {
+            return self.decide_after_end(now, input);
+        }
         let mut next = self.record;
         let account = &mut next.account;
         match (input, self.record.state, self.record.role) {
@@ -209,11 +213,7 @@ impl Session {
                 self.read(account, now, total, idle)?;
             }
             (Input::Meter { total }, State::Active | State::Paused, Role::Buyer { .. }) => {
-                let last = account.measured;
-                if total < last {
-                    return Err(MeterError::MeterBackwards { got: total, last });
-                }
-                account.measured = total;
+                account.measure(total)?;
             }
             (Input::Claim { at, total, idle }, State::Active, Role::Buyer { .. }) => {
                 self.check_stamp(now, at)?;
@@ -226,7 +226,7 @@ impl Session {
                 let (debt, credit) = (self.debt(), self.record.window.credit);
                 return Err(MeterError::ServicePaused { debt, credit });
             }
-            (Input::Paid { total }, State::Active | State::Paused | State::Ended, _) => {
+            (Input::Paid { total }, State::Active | State::Paused, _) => {
                 self.check_paid(total)?;
                 account.paid = total;
             }
@@ -238,6 +238,8 @@ impl Session {
                 self.check_stamp(now, at)?;
                 if self.record.state == State::Offered {
                     account.started = at;
+                } else {
+                    account.quiet_since = self.idle_before(account);
                 }
                 account.at = at;
                 next.state = State::Ended;
@@ -286,7 +288,7 @@ impl Session {
     }
 
     /// Settles the state that follows from the account, and the buyer's budget.
-    fn finish(&self, now: UtcSeconds, mut next: Record) -> Result<Step, MeterError> {
+    pub(super) fn finish(&self, now: UtcSeconds, mut next: Record) -> Result<Step, MeterError> {
         let before = self.record.state;
         let owed = next.owed();
         if let Role::Buyer { budget, .. } = next.role
@@ -313,7 +315,7 @@ impl Session {
         resumed.max(self.record.account.quiet_since)
     }
 
-    fn read(
+    pub(super) fn read(
         &self,
         account: &mut Account,
         at: UtcSeconds,
@@ -361,6 +363,10 @@ impl Session {
         if at < last {
             return Err(MeterError::TimeBackwards { got: at, last });
         }
+        self.check_skew(now, at)
+    }
+
+    pub(super) fn check_skew(&self, now: UtcSeconds, at: UtcSeconds) -> Result<(), MeterError> {
         let allowed = self.skew();
         if at.to_u64().abs_diff(now.to_u64()) > allowed.to_u64() {
             return Err(MeterError::SkewTooLarge { got: at, now, allowed });
@@ -368,7 +374,7 @@ impl Session {
         Ok(())
     }
 
-    fn check_reading(&self, at: UtcSeconds, total: Quantity) -> Result<(), MeterError> {
+    pub(super) fn check_reading(&self, at: UtcSeconds, total: Quantity) -> Result<(), MeterError> {
         let last = self.record.account.quantity;
         if total < last {
             return Err(MeterError::MeterBackwards { got: total, last });
@@ -376,7 +382,7 @@ impl Session {
         check_valid(&self.tariff, at)
     }
 
-    fn check_tolerance(&self, claimed: Quantity) -> Result<(), MeterError> {
+    pub(super) fn check_tolerance(&self, claimed: Quantity) -> Result<(), MeterError> {
         let measured = self.record.account.measured;
         let allowed = self.record.allowed();
         if claimed > allowed {
@@ -399,7 +405,7 @@ impl Session {
         Ok(())
     }
 
-    fn check_paid(&self, total: Msat) -> Result<(), MeterError> {
+    pub(super) fn check_paid(&self, total: Msat) -> Result<(), MeterError> {
         let last = self.record.account.paid;
         if total < last {
             return Err(MeterError::PaidBackwards { got: total, last });
@@ -441,7 +447,17 @@ impl Record {
 }
 
 impl Account {
-    fn start(&mut self, at: UtcSeconds, tariff: &Tariff) -> Result<(), MeterError> {
+    /// The buyer's own meter.
+    pub(super) fn measure(&mut self, total: Quantity) -> Result<(), MeterError> {
+        let last = self.measured;
+        if total < last {
+            return Err(MeterError::MeterBackwards { got: total, last });
+        }
+        self.measured = total;
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, at: UtcSeconds, tariff: &Tariff) -> Result<(), MeterError> {
         check_valid(tariff, at)?;
         self.started = at;
         self.at = at;

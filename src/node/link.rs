@@ -74,7 +74,7 @@ impl<S: Signer> Node<S> {
             Message::SessionOffer(m) => self.receive_offer(link, &m),
             Message::SessionStart(m) => self.receive_start(now, link, &m),
             Message::SessionEnd(m) => self.receive_end(now, link, &m),
-            Message::Statement(m) => self.receive_statement(link, &m),
+            Message::Statement(m) => self.receive_statement(now, link, &m),
             Message::Ping(m) => {
                 if let Ok(padding) = wire::Padding::new(m.wanted) {
                     self.effects.send(link, Pong { padding });

@@ -453,7 +453,7 @@ impl<S: Signer> Node<S> {
             }
             Command::Meter { session, total } => self.meter(now, session, total),
             Command::EndSession(session) => self.end_session(now, session),
-            Command::ForgetSession(session) => self.forget_session(session),
+            Command::ForgetSession(session) => self.forget_session(now, session),
         }
     }
 }

@@ -236,7 +236,7 @@ impl<S: Signer> Node<S> {
         let signed = slot.machine.signed();
         self.effects.tell(Event::Ready { outpoint, signed, behind });
         // It also shows the payee who is here, before the sessions are taken up.
-        let shows = behind > Msat::ZERO || self.session_on(outpoint).is_some();
+        let shows = behind > Msat::ZERO || self.unstated_on(outpoint).is_some();
         let sent = if shows { self.show_payer(now, outpoint) } else { Ok(()) };
         let sent = match sent {
             // No session pays for it any more; the caller knows from the event, and the next
@@ -273,6 +273,7 @@ impl<S: Signer> Node<S> {
                 self.slot_mut(outpoint)?.shown_again = true;
                 self.show(now, link, outpoint)
             }
+            wire::Refusal::UnknownSession => self.end_unheard(now, outpoint),
             _ => Ok(()),
         }
     }

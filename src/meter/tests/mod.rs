@@ -1,5 +1,6 @@
 //! Tests of the room: limits, the whole state x input matrix, golden bytes, and the model.
 
+mod after;
 mod golden;
 mod model;
 mod session;

@@ -73,7 +73,7 @@ fn every_state_takes_and_refuses_the_inputs_of_its_table() {
          buyer  Offered: Active - - - - Ended\n\
          buyer  Active: - Active Paused Active Active Ended\n\
          buyer  Paused: - Paused debt Active Paused Ended\n\
-         buyer  Ended: - - - Ended - -\n"
+         buyer  Ended: - Ended Ended Ended - Ended\n"
     );
 }
 

@@ -200,7 +200,7 @@ impl<S: Signer> Node<S> {
         }
         let waits = self.waiting.iter().any(|(waiting, _)| waiting.outpoint == outpoint);
         let unanswered = waits || payer.acked < signed;
-        match self.session_on(outpoint) {
+        match self.unstated_on(outpoint) {
             Some(session) if !self.session_slot(session)?.is_ended() => {
                 Err(NodeError::Busy { session })
             }
@@ -216,13 +216,13 @@ impl<S: Signer> Node<S> {
         }
     }
 
-    /// Buyer: what was paid is acknowledged, so what waited for it begins.
+    /// Buyer: what was paid is acknowledged or stated, so what waited for it begins.
     pub(in crate::node) fn accept_next(
         &mut self,
         now: &Now,
         outpoint: OutPoint,
     ) -> Result<(), NodeError> {
-        if self.slot(outpoint)?.next.is_none() || self.session_on(outpoint).is_some() {
+        if self.slot(outpoint)?.next.is_none() || self.unstated_on(outpoint).is_some() {
             return Ok(());
         }
         let next = self.slot_mut(outpoint)?.next.take();
@@ -280,10 +280,13 @@ impl<S: Signer> Node<S> {
     fn buy(&mut self, now: &Now, message: &SessionStart) -> Result<(), NodeError> {
         let session = message.session;
         let slot = self.session_mut(session)?;
-        if !slot.is_ended() {
+        let ended = slot.is_ended();
+        if !ended {
             slot.repeat = None;
         }
-        if slot.meter.record().state() != State::Offered {
+        // Ended before the start came: what the start costs is owed all the same (M9).
+        let late_start = ended && !slot.over && !slot.meter.record().has_begun();
+        if slot.meter.record().state() != State::Offered && !late_start {
             return Ok(());
         }
         // The answer may come late, over another connection: any stamp since the offer was taken

@@ -67,26 +67,34 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let session = reading.session;
         let slot = self.session_over(link, session)?;
-        let record = slot.meter.record();
+        let (record, ended) = (slot.meter.record(), slot.is_ended());
         if record.state() == State::Offered && !slot.is_seller() {
             // The seller's start is lost, or behind it: it reads out the same with the next one.
             return Ok(());
         }
+        let (at, total) = (reading.time, reading.quantity);
+        let idle = reading.idle.unwrap_or(Seconds::MIN);
         // Sent again after a reconnect: what was counted already is no claim.
-        let seen = reading.time < record.at()
-            || (reading.time == record.at() && reading.quantity <= record.quantity());
+        let seen = if ended {
+            // M9: one that crossed the end is a claim, until the seller has stated what it came to.
+            slot.over || record.covers(total, idle)
+        } else {
+            at < record.at() || (at == record.at() && total <= record.quantity())
+        };
         let place = slot.place;
-        // One that crossed the end on its way is no claim either.
-        if !seen && !slot.is_ended() {
-            let (at, total) = (reading.time, reading.quantity);
-            let idle = reading.idle.unwrap_or(Seconds::MIN);
-            let clock = if slot.was_apart(&reading) { at } else { now.time };
+        if !seen {
+            let clock = if !ended && slot.was_apart(&reading) { at } else { now.time };
             match self.step(clock, session, Input::Claim { at, total, idle }) {
                 // It was paid before the restart, and the own meter has not been told again yet.
                 Err(_) if self.signed_more(session) => return Ok(()),
                 counted => counted?,
             };
-            self.store_if_timed(session)?;
+            if ended {
+                // It is not sent again once it is paid, and the statement says it.
+                self.store_session(session)?;
+            } else {
+                self.store_if_timed(session)?;
+            }
         }
         if let Some(place) = place {
             self.count_signed(now, place.outpoint)?;

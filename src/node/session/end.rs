@@ -8,11 +8,24 @@ use bitcoin::secp256k1::schnorr::Signature;
 
 use super::super::effects::Event;
 use super::super::{LinkId, Node, NodeError, Now};
-use super::Place;
-use crate::meter::{Input, MeterError, State, Statement};
+use super::{Place, SessionSlot};
+use crate::meter::{Input, MeterError, Session, State, Statement};
 use crate::signer::{Attest, PeerId, Request, Signer};
 use crate::units::{Msat, SessionId, UtcSeconds};
 use crate::wire::{self, Bytes, SessionEnd};
+
+impl SessionSlot {
+    /// The meter as it is after an end at `at`, or after the end that there was.
+    fn ended(&self, at: UtcSeconds) -> Result<Session, NodeError> {
+        let mut meter = self.meter.clone();
+        if !self.is_ended() {
+            let at = at.max(meter.record().at());
+            let step = meter.decide(at, Input::End { at })?;
+            meter.apply(&step.record)?;
+        }
+        Ok(meter)
+    }
+}
 
 impl<S: Signer> Node<S> {
     pub(in crate::node) fn end_session(
@@ -21,7 +34,11 @@ impl<S: Signer> Node<S> {
         session: SessionId,
     ) -> Result<(), NodeError> {
         let slot = self.session_slot(session)?;
-        let begun = slot.meter.record().state() != State::Offered;
+        if slot.is_ended() {
+            return Err(MeterError::WrongState { state: State::Ended, input: "end" }.into());
+        }
+        // An offer that nobody has taken ends unheard; the start of a taken one may be under way.
+        let begun = slot.meter.record().state() != State::Offered || slot.place.is_some();
         let (link, quantity) = (slot.link, slot.meter.record().quantity());
         // Nothing is billed by the end, so it never fails for a clock that stepped back.
         let time = now.time.max(slot.meter.record().at());
@@ -36,7 +53,7 @@ impl<S: Signer> Node<S> {
     }
 
     /// The peer has ended the session, perhaps long ago and told only now. Its stamp counts, within
-    /// the last reading and the own clock.
+    /// the last reading and the own clock; where both ended it, the seller's.
     pub(in crate::node) fn receive_end(
         &mut self,
         now: &Now,
@@ -45,9 +62,14 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let session = message.session;
         let slot = self.session_over(link, session)?;
-        if !slot.is_ended() {
-            let last = slot.meter.record().at();
-            self.finish(session, message.time.min(now.time).max(last))?;
+        let (last, at) = (slot.meter.record().at(), message.time.min(now.time));
+        if slot.is_ended() {
+            if !slot.is_seller() && !slot.over && at > last {
+                self.step(now.time, session, Input::End { at })?;
+                self.store_session(session)?;
+            }
+        } else {
+            self.finish(session, at.max(last))?;
             if !self.session_slot(session)?.is_seller() {
                 // It waits for the statement now.
                 self.session_mut(session)?.repeat = Some(self.first_repeat(now));
@@ -129,6 +151,7 @@ impl<S: Signer> Node<S> {
     /// restart.
     pub(in crate::node) fn receive_statement(
         &mut self,
+        now: &Now,
         link: LinkId,
         message: &wire::Statement,
     ) -> Result<(), NodeError> {
@@ -151,26 +174,52 @@ impl<S: Signer> Node<S> {
             [Some(place), slot.before].into_iter().flatten().map(|place| place.outpoint).collect();
         let outpoint = outpoints.into_iter().find(|outpoint| stated(*outpoint));
         let OutPoint { txid, vout } = outpoint.unwrap_or(place.outpoint);
-        let checked = slot.meter.check_statement(&statement, txid.to_byte_array(), vout);
-        // Before the end there is nothing that it could be held against.
-        if let Err(why @ MeterError::WrongState { .. }) = checked {
-            return Err(why.into());
-        }
+        let (before_end, at) = (!slot.is_ended(), statement.end.min(now.time));
+        let meter = slot.ended(at)?;
+        let checked = meter.check_statement(&statement, txid.to_byte_array(), vout);
         let checked = match checked {
             Err(why) if self.signed_for(session, place, &statement, &why) => Ok(()),
             checked => checked,
         };
-        // Signed is said: asking again brings no other answer.
-        self.session_mut(session)?.repeat = None;
+        if before_end {
+            // The word of an end that was lost on its way. Before the end a statement that is not
+            // borne out is no dispute: what is missing may be on its way too.
+            checked
+                .or_else(|_| slot.meter.check_statement(&statement, txid.to_byte_array(), vout))?;
+            self.finish(session, meter.record().at())?;
+            self.pay_due(now, session)?;
+        }
+        // Signed is said: asking again brings no other answer, and no claim comes after it.
+        let slot = self.session_mut(session)?;
+        (slot.repeat, slot.over) = (None, true);
         if let Err(why) = checked {
             self.effects.tell(Event::StatementDisputed { statement, why });
-            return Err(why.into());
+            return self.accept_next(now, place.outpoint).and(Err(why.into()));
         }
         // A statement of less than was paid is agreed to, but the rest is still the buyer's debt.
         if settled {
             self.signer.end_session(PeerId::new(base), session);
         }
         self.effects.tell(Event::StatementAgreed { statement });
-        Ok(())
+        self.accept_next(now, place.outpoint)
+    }
+
+    /// Buyer: the seller knows nothing of the session that ended last on a channel, so that it will
+    /// state nothing. What is still owed by the own count stays owed.
+    pub(in crate::node) fn end_unheard(
+        &mut self,
+        now: &Now,
+        outpoint: OutPoint,
+    ) -> Result<(), NodeError> {
+        let Some(session) = self.unstated_on(outpoint) else { return Ok(()) };
+        let slot = self.session_mut(session)?;
+        if !slot.is_settled() {
+            return Ok(());
+        }
+        (slot.repeat, slot.over) = (None, true);
+        if let Some(peer) = slot.peer {
+            self.signer.end_session(peer, session);
+        }
+        self.accept_next(now, outpoint)
     }
 }

@@ -7,6 +7,7 @@
 //!  Start ---------------> Active                 answered however late
 //!  Meter --Reading------> checked, paid          Active
 //!  EndSession <---------> EndSession             Offered, Active, Paused
+//!  Reading -------------> checked, paid          Ended and not stated: it crossed the end (M9)
 //!  Statement -----------> StatementAgreed        Ended and paid
 //!  ForgetSession          ForgetSession          Ended
 //! ```
@@ -38,7 +39,7 @@ use agree::Offered;
 pub(super) use agree::{NewSession, Offer, Successor};
 
 use super::effects::Event;
-use super::{LinkId, Node, NodeError, Repeat};
+use super::{LinkId, Node, NodeError, Now, Repeat};
 use crate::meter::tariff::Tariff;
 use crate::meter::{self, Input, Record, Role, Session, State};
 use crate::signer::{PeerId, Signer};
@@ -80,6 +81,8 @@ pub(super) struct SessionSlot {
     repeat: Option<Repeat>,
     /// It comes from the store: its record may be older than what was signed under it.
     restored: bool,
+    /// Buyer: the seller has stated it, or knows nothing of it, so that no claim is on its way.
+    over: bool,
 }
 
 /// The end of a time in which the two sides could not speak.
@@ -132,6 +135,7 @@ impl SessionSlot {
             met: None,
             repeat: None,
             restored: false,
+            over: false,
         }
     }
 
@@ -213,7 +217,7 @@ impl SessionSlot {
 /// A session's last reading, as it is stored.
 fn last_reading(record: &Record) -> Reading {
     let idle = Some(record.idle()).filter(|idle| *idle > Seconds::MIN);
-    Reading { session: record.id(), time: record.at(), quantity: record.quantity(), idle }
+    Reading { session: record.id(), time: record.read_at(), quantity: record.quantity(), idle }
 }
 
 /// A place, or what stands where none is: a time, or zero.
@@ -251,6 +255,16 @@ impl<S: Signer> Node<S> {
     pub(super) fn session_on(&self, outpoint: OutPoint) -> Option<SessionId> {
         let mut on = self.sessions.iter().filter(|(_, slot)| slot.is_on(outpoint));
         on.find(|(_, slot)| !slot.is_settled()).map(|(id, _)| *id)
+    }
+
+    /// Buyer: the session that a channel still pays, or whose last claims may be on their way (M9):
+    /// the last one that has ended, until the seller has said what it came to.
+    pub(super) fn unstated_on(&self, outpoint: OutPoint) -> Option<SessionId> {
+        let on = self.sessions.iter().filter(|(_, slot)| slot.is_on(outpoint));
+        let last = || on.max_by_key(|(_, slot)| slot.meter.record().at());
+        let waits = |slot: &SessionSlot| !slot.is_seller() && !slot.over;
+        let unstated = || last().filter(|(_, slot)| waits(slot)).map(|(id, _)| *id);
+        self.session_on(outpoint).or_else(unstated)
     }
 
     /// Whether a connection is up.
@@ -315,11 +329,18 @@ impl<S: Signer> Node<S> {
     }
 
     /// Forgets a session that has ended, on the caller's word.
-    pub(super) fn forget_session(&mut self, session: SessionId) -> Result<(), NodeError> {
-        if !self.session_slot(session)?.is_ended() {
+    pub(super) fn forget_session(
+        &mut self,
+        now: &Now,
+        session: SessionId,
+    ) -> Result<(), NodeError> {
+        let slot = self.session_slot(session)?;
+        if !slot.is_ended() {
             return Err(NodeError::Busy { session });
         }
-        self.drop_session(session)
+        let place = slot.place.filter(|place| self.payers.contains_key(&place.outpoint));
+        self.drop_session(session)?;
+        place.map_or(Ok(()), |place| self.accept_next(now, place.outpoint))
     }
 
     fn drop_session(&mut self, session: SessionId) -> Result<(), NodeError> {

@@ -34,10 +34,11 @@ impl<S: Signer> Node<S> {
             let on = self.sessions.iter().filter(|(_, slot)| slot.is_on(outpoint));
             on.max_by_key(|(_, slot)| slot.meter.record().at()).map(|(id, _)| *id)
         };
-        let Some(session) = self.session_on(outpoint).or_else(last) else { return Ok(()) };
+        let Some(session) = self.unstated_on(outpoint).or_else(last) else { return Ok(()) };
         let slot = self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })?;
         let Role::Buyer { budget, .. } = slot.meter.record().role() else { return Ok(()) };
-        if !slot.is_settled() {
+        // Until the statement claims may come that are to be paid.
+        if !slot.is_settled() || !slot.over {
             self.signer.open_session(peer, session, budget)?;
         }
         (slot.link, slot.peer) = (link, Some(peer));

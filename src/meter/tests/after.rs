@@ -1,0 +1,83 @@
+//! M9: claims after the end.
+
+use super::*;
+
+fn end(session: &mut Session, at: u64) {
+    assert_eq!(step(session, at, Input::End { at: utc(at) }), Ok(Some(State::Ended)));
+}
+
+#[test]
+fn buyer_takes_after_the_end_what_its_meter_bears_out_and_no_more() {
+    let mut payer = started(buyer(), flat());
+    meter(&mut payer, T0, 10).unwrap();
+    claim(&mut payer, T0 + 5, T0 + 5, 4, 0).unwrap();
+    end(&mut payer, T0 + 20);
+    // Made before the end, and heard long after it.
+    assert_eq!(claim(&mut payer, T0 + 300, T0 + 19, 8, 0), Ok(None));
+    assert_eq!((payer.owed(), payer.record().at()), (msat(80), utc(T0 + 20)));
+    let early = MeterError::TimeBackwards { got: utc(T0 + 18), last: utc(T0 + 19) };
+    assert_eq!(claim(&mut payer, T0 + 300, T0 + 18, 9, 0), Err(early));
+    let (got, now, allowed) = (utc(T0 + 331), utc(T0 + 300), secs(30));
+    let of_the_future = MeterError::SkewTooLarge { got, now, allowed };
+    assert_eq!(claim(&mut payer, T0 + 300, T0 + 331, 9, 0), Err(of_the_future));
+    // A tenth and 5 above its own 10.
+    let (claimed, measured, allowed) = (units(17), units(10), units(16));
+    let above = MeterError::ToleranceExceeded { claimed, measured, allowed };
+    assert_eq!(claim(&mut payer, T0 + 300, T0 + 300, 17, 0), Err(above));
+    // The seller served on: its own meter says so too. No pause after the end.
+    meter(&mut payer, T0 + 300, 11).unwrap();
+    assert_eq!(claim(&mut payer, T0 + 300, T0 + 300, 17, 0), Ok(None));
+    assert_eq!((payer.pay_to(), payer.record().at()), (msat(170), utc(T0 + 300)));
+    paid(&mut payer, T0 + 301, 170).unwrap();
+    assert_eq!(payer.debt(), Msat::ZERO);
+}
+
+#[test]
+fn idle_seconds_claimed_after_the_end_are_counted_once() {
+    for grace in [0, 60] {
+        let tariff = flat().with_idle(price(1, 1), secs(grace)).unwrap();
+        let mut payer = started(buyer(), tariff);
+        let billed = 70 - grace;
+        claim(&mut payer, T0 + 70, T0 + 70, 0, billed).unwrap();
+        end(&mut payer, T0 + 100);
+        let twice = MeterError::IdleImpossible {
+            claimed: secs(billed + 21),
+            least: secs(billed),
+            most: secs(billed + 20),
+        };
+        assert_eq!(claim(&mut payer, T0 + 101, T0 + 90, 0, billed + 21), Err(twice), "{grace}");
+        assert_eq!(claim(&mut payer, T0 + 101, T0 + 90, 0, billed + 20), Ok(None));
+        assert!(claim(&mut payer, T0 + 101, T0 + 95, 0, billed + 26).is_err(), "{grace}");
+        assert_eq!(claim(&mut payer, T0 + 101, T0 + 95, 0, billed + 25), Ok(None));
+        assert_eq!(payer.owed(), msat(billed + 25));
+    }
+}
+
+#[test]
+fn start_that_comes_after_the_end_is_owed_once() {
+    let tariff = flat().with_fees(msat(40), msat(0)).unwrap();
+    let mut payer = offered(buyer(), tariff.clone());
+    let start = |at| Input::Start { at: utc(at), tariff: tariff.hash() };
+    end(&mut payer, T0 + 3);
+    // Nothing is claimed of what has not begun.
+    assert!(claim(&mut payer, T0 + 3, T0 + 3, 1, 0).is_err());
+    assert_eq!(step(&mut payer, T0 + 4, start(T0 + 2)), Ok(None));
+    assert_eq!((payer.owed(), payer.record().at()), (msat(40), utc(T0 + 3)));
+    assert_eq!(payer.record().started(), utc(T0 + 2));
+    assert!(step(&mut payer, T0 + 4, start(T0 + 2)).is_err());
+    assert_eq!(claim(&mut payer, T0 + 4, T0 + 3, 1, 0), Ok(None));
+    assert_eq!(payer.owed(), msat(50));
+}
+
+#[test]
+fn sellers_later_end_is_the_end_of_both() {
+    let mut payer = started(buyer(), flat());
+    end(&mut payer, T0 + 10);
+    for (at, want) in [(T0 + 50, T0 + 50), (T0 + 40, T0 + 50)] {
+        assert_eq!(step(&mut payer, T0 + 100, Input::End { at: utc(at) }), Ok(None));
+        assert_eq!(payer.record().at(), utc(want));
+    }
+    let mut seller = started(Role::Seller, flat());
+    end(&mut seller, T0);
+    assert!(step(&mut seller, T0, Input::End { at: utc(T0) }).is_err());
+}

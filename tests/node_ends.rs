@@ -1,0 +1,284 @@
+//! How sessions end: whatever crosses the end, whichever side ends, whatever is lost and whoever
+//! loses its power meanwhile, a statement is agreed and the channel serves the next session.
+
+#[path = "node_attacks/street.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod street;
+
+use millstream::meter::{State, Tariff, Window};
+use millstream::node::Command;
+use millstream::sim::world::{Clear, EndId, Fate, Weather};
+use millstream::units::{Msat, Ppm, Seconds};
+use street::{Street, id, msat, tariff};
+
+fn secs(seconds: u64) -> Seconds {
+    Seconds::new(seconds).unwrap()
+}
+
+/// Nothing is delivered between two of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    CarReads,
+    StationReads,
+    CarEnds,
+    StationEnds,
+}
+
+use Act::{CarEnds, CarReads, StationEnds, StationReads};
+
+/// What befalls the line, counted in messages of both sides from the first act on.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    None,
+    /// This one message is lost.
+    Lost(u32),
+    /// From this message on nothing arrives; who is rebooted before the two meet again.
+    Cut(u32, Option<Who>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Car,
+    Station,
+}
+
+/// Loses the messages of a range.
+#[derive(Debug)]
+struct Loses {
+    seen: u32,
+    from: u32,
+    to: u32,
+}
+
+impl Weather for Loses {
+    fn fate(&mut self, _from: EndId, _bytes: usize) -> Fate {
+        let now = self.seen;
+        self.seen += 1;
+        if (self.from..self.to).contains(&now) { Fate::Lost } else { Fate::Arrives }
+    }
+}
+
+/// 8 messages: more than any of these endings needs.
+const MESSAGES: u32 = 8;
+
+fn faults() -> Vec<Fault> {
+    let mut faults = vec![Fault::None];
+    for nth in 0..MESSAGES {
+        faults.push(Fault::Lost(nth));
+        for who in [None, Some(Who::Car), Some(Who::Station)] {
+            faults.push(Fault::Cut(nth, who));
+        }
+    }
+    faults
+}
+
+fn begin_fault(street: &mut Street, fault: Fault) {
+    let (from, to) = match fault {
+        Fault::None => return,
+        Fault::Lost(nth) => (nth, nth + 1),
+        Fault::Cut(nth, _) => (nth, u32::MAX),
+    };
+    street.world.set_weather(Box::new(Loses { seen: 0, from, to }));
+}
+
+/// The two meet again, and are given ten minutes.
+fn end_fault(street: &mut Street, fault: Fault) {
+    street.world.settle_down().unwrap();
+    if let Fault::Cut(_, who) = fault {
+        street.world.set_weather(Box::new(Clear));
+        let link = street.link;
+        street.world.disconnect(link).unwrap();
+        street.world.settle_down().unwrap();
+        let rebooted = who.map(|who| match who {
+            Who::Car => street.car,
+            Who::Station => street.station,
+        });
+        if let Some(end) = rebooted {
+            street.world.reboot(end).unwrap();
+        }
+        street.reconnect();
+    }
+    for _ in 0..20 {
+        street.world.pass(secs(30)).unwrap();
+        street.world.settle_down().unwrap();
+    }
+    street.world.set_weather(Box::new(Clear));
+}
+
+fn act(street: &mut Street, act: Act) {
+    street.world.pass(secs(1)).unwrap();
+    let (session, total) = (id(street.session), street.quantity());
+    let (end, command) = match act {
+        CarReads => (street.car, Command::Meter { session, total }),
+        StationReads => (street.station, Command::Meter { session, total }),
+        CarEnds => (street.car, Command::EndSession(session)),
+        StationEnds => (street.station, Command::EndSession(session)),
+    };
+    street.world.command(end, command).unwrap();
+}
+
+/// The session is over on both sides: all of it is paid, both say the same, and the next is served.
+fn assert_over(street: &mut Street, case: &str) {
+    let session = id(street.session);
+    let stated = street.statements();
+    let statement = stated.iter().find(|statement| statement.session == session);
+    let refusals = street.refusals();
+    let statement = statement.unwrap_or_else(|| panic!("{case}: no statement: {refusals:?}"));
+    assert_eq!(statement.paid, statement.owed, "{case}");
+    assert_eq!(street.paid(), street.owed(), "{case}");
+    street.world.check_invariants().unwrap();
+    (street.session, street.total) = (8, 0);
+    street.start_session(8);
+    for end in [street.car, street.station] {
+        assert_eq!(street.state(end, 8), State::Active, "{case}: {:?}", street.refusals());
+    }
+    street.tick();
+    assert!(street.owed() > Msat::ZERO);
+    assert_eq!(street.paid(), street.owed(), "{case}: {:?}", street.refusals());
+}
+
+/// All orders in which a side's own reading comes before its own end, or the car's after it.
+fn orders(acts: &[Act]) -> Vec<Vec<Act>> {
+    if acts.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for (at, first) in acts.iter().enumerate() {
+        let mut rest = acts.to_vec();
+        rest.remove(at);
+        if *first == StationEnds && rest.contains(&StationReads) {
+            continue;
+        }
+        for order in orders(&rest) {
+            all.push([&[*first][..], &order].concat());
+        }
+    }
+    all
+}
+
+fn crossing(order: &[Act], fault: Fault) -> Street {
+    let mut street = Street::open();
+    street.start_session(7);
+    street.tick();
+    street.tick();
+    begin_fault(&mut street, fault);
+    street.total += 100_000;
+    for step in order {
+        act(&mut street, *step);
+    }
+    end_fault(&mut street, fault);
+    street
+}
+
+#[test]
+fn reading_that_crosses_the_buyers_end_is_paid_and_stated() {
+    let mut street = crossing(&[CarReads, StationReads, CarEnds], Fault::None);
+    let session = id(7);
+    for end in [street.car, street.station] {
+        let meter = street.world.end(end).unwrap().node().session(session).unwrap();
+        // 3 s at 100 kW: 300,000 Ws x 12.5 msat.
+        assert_eq!(meter.owed(), msat(3_750_000));
+        assert_eq!(meter.debt(), Msat::ZERO);
+    }
+    assert_over(&mut street, "crossing");
+}
+
+#[test]
+fn session_reaches_its_statement_in_every_order_and_through_every_single_fault() {
+    let mut cases = 0;
+    for acts in [
+        &[CarReads, StationReads, CarEnds][..],
+        &[StationReads, CarEnds],
+        &[CarReads, StationReads, StationEnds],
+        &[CarReads, StationReads, CarEnds, StationEnds],
+    ] {
+        for order in orders(acts) {
+            for fault in faults() {
+                let mut street = crossing(&order, fault);
+                assert_over(&mut street, &format!("{order:?} {fault:?}"));
+                cases += 1;
+            }
+        }
+    }
+    assert_eq!(cases, (6 + 2 + 3 + 12) * (1 + 4 * MESSAGES));
+}
+
+/// A start that costs 1,000 msat, whatever follows.
+fn with_fee() -> Tariff {
+    tariff().with_fees(msat(1_000), Msat::ZERO).unwrap()
+}
+
+fn offer_with_fee(street: &mut Street) {
+    let offer = Command::OfferSession {
+        link: street.link,
+        session: id(7),
+        tariff: with_fee(),
+        window: Window { credit: msat(5_000_000), prepay: Msat::ZERO },
+        skew: secs(5),
+        tolerance: Ppm::new(25_000).unwrap(),
+    };
+    street.world.command(street.station, offer).unwrap();
+    street.world.settle_down().unwrap();
+}
+
+#[test]
+fn session_ended_before_its_start_was_heard_leaves_the_channel_free() {
+    for lost in 0..MESSAGES {
+        let mut street = Street::open();
+        offer_with_fee(&mut street);
+        begin_fault(&mut street, Fault::Lost(lost));
+        street.accept(7).unwrap();
+        street.world.command(street.car, Command::EndSession(id(7))).unwrap();
+        end_fault(&mut street, Fault::None);
+        let debt = |end| street.world.end(end).unwrap().node().session(id(7)).unwrap().debt();
+        assert_eq!(debt(street.car), Msat::ZERO, "{lost}");
+        assert_eq!(debt(street.station), Msat::ZERO, "{lost}: {:?}", street.refusals());
+        (street.session, street.total) = (8, 0);
+        street.start_session(8);
+        for end in [street.car, street.station] {
+            assert_eq!(street.state(end, 8), State::Active, "{lost}: {:?}", street.refusals());
+        }
+    }
+}
+
+#[test]
+fn seller_that_serves_on_because_it_heard_no_end_is_paid_what_the_buyers_meter_bears_out() {
+    let mut street = Street::in_session();
+    let link = street.link;
+    street.world.disconnect(link).unwrap();
+    street.world.settle_down().unwrap();
+    act(&mut street, CarEnds);
+    for _ in 0..3 {
+        // The owner leaves the plug in: its meter runs on.
+        street.tick();
+    }
+    street.world.pass(secs(600)).unwrap();
+    street.reconnect();
+    assert_over(&mut street, "served on");
+}
+
+#[test]
+fn claim_after_the_end_above_the_buyers_meter_is_refused_and_stays_the_sellers_risk() {
+    let mut street = Street::in_session();
+    let link = street.link;
+    street.world.disconnect(link).unwrap();
+    street.world.settle_down().unwrap();
+    let before = street.signed();
+    // 12 s: above the slack of 10, and the tolerance of 2.5 in a hundred. Credit ends it at 5.
+    street.total += 1_200_000;
+    act(&mut street, StationReads);
+    act(&mut street, CarEnds);
+    street.reconnect();
+    assert_eq!(street.signed(), before);
+    assert!(street.paid() < street.owed());
+    assert!(street.statements().is_empty());
+    // Written off by its owner, the channel is free again.
+    street.world.command(street.station, Command::ForgetSession(id(7))).unwrap();
+    for _ in 0..10 {
+        street.world.pass(secs(60)).unwrap();
+        street.world.settle_down().unwrap();
+    }
+    (street.session, street.total) = (8, 0);
+    street.start_session(8);
+    assert_eq!(street.state(street.car, 8), State::Active, "{:?}", street.refusals());
+}
