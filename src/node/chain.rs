@@ -238,6 +238,10 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let void = self.void_descendants(side, outpoint, by);
         for next in self.children(side, outpoint) {
+            // What this payee's own signature made it remembers: nobody opens that on other terms.
+            if side == Side::Payee && self.is_own_successor(outpoint, next) {
+                continue;
+            }
             // What the spend made stands by itself from now on.
             self.delete_parent(side, next)?;
             match side {
@@ -250,6 +254,14 @@ impl<S: Signer> Node<S> {
         }
         self.effects.tell(Event::Closed { outpoint });
         Ok(())
+    }
+
+    /// Whether a payee's channel goes on as its predecessor was: a stranger that showed it to a
+    /// payee without a store may have named another change script, and the payer corrects that.
+    fn is_own_successor(&self, from: OutPoint, to: OutPoint) -> bool {
+        let change =
+            |outpoint| self.payees.get(&outpoint).map(|slot| slot.machine.channel().change());
+        change(from) == change(to)
     }
 
     /// Drops a channel's machine with its names, its records and its keys.

@@ -2,7 +2,8 @@
 //!
 //! A settlement that is replaced, or undone by a reorg and settled anew, leaves a successor that
 //! never exists. When the predecessor's spend is buried, every descendant that it did not make is
-//! forgotten; without this record a restart would keep such a channel for ever.
+//! forgotten; without this record a restart would keep such a channel for ever. A payee keeps it
+//! for what its own signature made, until that channel is buried itself.
 
 use alloc::vec::Vec;
 

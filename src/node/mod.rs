@@ -149,7 +149,8 @@ struct PayeeSlot {
     at: Option<(LinkId, ChannelAlias)>,
     /// The last connection that brought a voucher which nobody else could have sent.
     proved: Option<LinkId>,
-    /// The outpoint whose spend makes this one, until that is buried.
+    /// The outpoint whose spend makes this one; also after that is buried, if it is this payee's
+    /// own word what the channel is: a stranger may not open it on other terms.
     parent: Option<OutPoint>,
     /// The tip's height at which the chain knew the output no more, if that is so.
     gone: Option<Height>,
