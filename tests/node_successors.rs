@@ -5,11 +5,12 @@
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod street;
 
-use millstream::node::Input;
+use bitcoin::OutPoint;
+use millstream::node::{Command, Input};
 use millstream::tx::ChangeScript;
-use millstream::units::Msat;
+use millstream::units::{Msat, Seconds};
 use millstream::wire::{self, Change};
-use street::{Street, blocks};
+use street::{Street, blocks, id};
 
 /// A session over a settled channel, buried while the payer was away, and nothing paid on it yet.
 fn buried_rollover() -> Street {
@@ -54,5 +55,52 @@ fn stranger_that_names_a_buried_rollover_with_another_change_changes_nothing() {
         }
         assert!(street.paid() > Msat::ZERO);
         assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
+    }
+}
+
+#[test]
+fn replaced_settlement_is_paid_on_at_once_after_the_payers_restart() {
+    for with_the_spent_one in [false, true] {
+        let mut street = Street::in_session();
+        street.settle(1_000);
+        for _ in 0..3 {
+            street.tick();
+        }
+        let first_rollover = street.newest();
+        let attached: &[OutPoint] =
+            if with_the_spent_one { &[first_rollover, street.first] } else { &[first_rollover] };
+        street.world.reboot(street.car).unwrap();
+        street.link = street.world.connect(street.car, street.station).unwrap();
+        for outpoint in attached {
+            let attach = Command::Attach { link: street.link, outpoint: *outpoint };
+            street.world.command(street.car, attach).unwrap();
+            street.world.settle_down().unwrap();
+        }
+        street.outpoint = first_rollover;
+        for _ in 0..3 {
+            street.tick();
+        }
+        assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
+        // A higher fee: another transaction, and so another outpoint.
+        street.outpoint = street.first;
+        street.settle(3_000);
+        street.outpoint = street.newest();
+        assert_ne!(street.outpoint, first_rollover);
+        for _ in 0..3 {
+            street.tick();
+        }
+        street.world.pass(Seconds::new(60).unwrap()).unwrap();
+        street.world.settle_down().unwrap();
+        assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
+        let station = street.world.end(street.station).unwrap().node();
+        assert!(station.payee(street.outpoint).unwrap().paid() > Msat::ZERO);
+        street.world.mine(blocks(4));
+        street.world.settle_down().unwrap();
+        street.tick();
+        street.world.command(street.car, Command::EndSession(id(7))).unwrap();
+        street.world.settle_down().unwrap();
+        let stated = street.statements();
+        let last = stated.last().unwrap_or_else(|| panic!("{:?}", street.refusals()));
+        assert_eq!((last.session, last.paid), (id(7), last.owed));
     }
 }

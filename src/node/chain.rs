@@ -212,10 +212,17 @@ impl<S: Signer> Node<S> {
         self.move_sessions(from, to, stated, start)?;
         self.effects.tell(Event::RolledOver { from, to, capacity });
         self.effects.look_up(to);
-        match self.slot(to)?.link {
+        match self.slot(to)?.link.or_else(|| self.sibling_link(from)) {
             Some(link) => self.show(now, link, to),
             None => Ok(()),
         }
+    }
+
+    /// Payer: where the payee of a channel is that was spent before a restart and never attached:
+    /// on the line of what its spend had made before it was replaced.
+    fn sibling_link(&self, from: OutPoint) -> Option<LinkId> {
+        let slots = self.payers.values().filter(|slot| slot.parent == Some(from));
+        slots.filter_map(|slot| slot.link).find(|link| self.links.contains_key(link))
     }
 
     /// A reorg has undone the spend: the channel and its sessions go on where they were, once the

@@ -218,9 +218,13 @@ impl<S: Signer> Node<S> {
         best: Option<(Voucher, &crate::tx::ChangeScript)>,
     ) -> Result<(), NodeError> {
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        if let (Some(_), Some(from)) = (&best, slot.parent) {
+        if let Some(from) = slot.parent {
             // The signer must know it as a descendant, or it would take it for a second outpoint.
-            match slot.machine.register(&mut self.signer, Past::Unknown { from: Some(from) }) {
+            let past = match best {
+                Some(_) => Past::Unknown { from: Some(from) },
+                None => Past::Follows { from },
+            };
+            match slot.machine.register(&mut self.signer, past) {
                 // With another change script, which the voucher is to prove.
                 Err(StreamError::Signer(SignerError::AlreadyRegistered { .. })) => {}
                 registered => registered?,

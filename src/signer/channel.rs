@@ -106,7 +106,7 @@ impl Payer {
         root: OutPoint,
     ) -> Self {
         let (life, exposure) = match past {
-            Past::New => (Life::Fresh, Msat::ZERO),
+            Past::New | Past::Follows { .. } => (Life::Fresh, Msat::ZERO),
             Past::Descends { carried, .. } => (Life::Fresh, carried),
             Past::Unknown { .. } => (Life::Unknown, Msat::ZERO),
         };

@@ -245,7 +245,7 @@ impl MemorySigner {
         };
         let root = match past {
             Past::New | Past::Unknown { from: None } => outpoint,
-            Past::Unknown { from: Some(from) } => {
+            Past::Follows { from } | Past::Unknown { from: Some(from) } => {
                 self.entry(from).and_then(Entry::payer).map_or(from, |before| before.root)
             }
             Past::Descends { from, carried } => {

@@ -21,7 +21,8 @@
 //!   signs the identical digest.
 //! * S2. After a restart nothing is known: a voucher is refused until the payee's best one was
 //!   shown to [`Signer::resume`], which checks our own signature on it. Only a channel that was
-//!   just funded may start without ([`Past::New`]).
+//!   just funded may start without ([`Past::New`]), or one whose payee says that it holds nothing
+//!   of it ([`Past::Follows`]).
 //! * S3. Vouchers on one outpoint of a script only, and on outpoints that descend from it, until
 //!   [`Signer::forget`] says that its spend is buried.
 //! * S4. A close or top-up states a `paid` that vouchers were signed for already.
@@ -264,6 +265,12 @@ pub enum Past {
         /// The part of that channel's exposure which moved here (the carried balance, or the
         /// rollover's `paid` mod 1000): it is not spent twice.
         carried: Msat,
+    },
+    /// Nothing, by the payee's word; but it descends from a channel of which this signer, since its
+    /// restart, may know nothing.
+    Follows {
+        /// The outpoint that was spent.
+        from: OutPoint,
     },
     /// Anything, in an earlier life of this signer: [`Signer::resume`] comes first.
     Unknown {
