@@ -19,6 +19,8 @@ use crate::units::Blocks;
 const CLIENTS_MAX: usize = 32;
 /// A client asks once a second; one that is silent for a minute has gone.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long the listener rests when the operating system has no more files.
+const REST: Duration = Duration::from_millis(100);
 /// A request must not mine for ever: two weeks of blocks.
 const MINE_MAX: u32 = 2_016;
 
@@ -48,7 +50,7 @@ impl ChainServer {
         let stop = Arc::clone(&stopping);
         std::thread::Builder::new()
             .name("millstream-chain".into())
-            .spawn(move || take_clients(&listener, &host, &stop))
+            .spawn(move || take_clients(listener.incoming(), &host, &stop))
             .map_err(failed)?;
         Ok(Self { address, stopping })
     }
@@ -67,13 +69,20 @@ impl Drop for ChainServer {
     }
 }
 
-fn take_clients(listener: &TcpListener, host: &Arc<ChainHost>, stop: &AtomicBool) {
+fn take_clients(
+    incoming: impl Iterator<Item = io::Result<TcpStream>>,
+    host: &Arc<ChainHost>,
+    stop: &AtomicBool,
+) {
     let clients = Arc::new(AtomicUsize::new(0));
-    for stream in listener.incoming() {
+    for stream in incoming {
         if stop.load(Ordering::Acquire) {
             return;
         }
-        let Ok(stream) = stream else { continue };
+        let Ok(stream) = stream else {
+            rest();
+            continue;
+        };
         if clients.fetch_add(1, Ordering::AcqRel) >= CLIENTS_MAX {
             clients.fetch_sub(1, Ordering::AcqRel);
             continue;
@@ -88,6 +97,11 @@ fn take_clients(listener: &TcpListener, host: &Arc<ChainHost>, stop: &AtomicBool
             clients.fetch_sub(1, Ordering::AcqRel);
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which only waits")]
+fn rest() {
+    std::thread::sleep(REST);
 }
 
 fn answer_all(stream: TcpStream, host: &ChainHost) -> io::Result<()> {
@@ -147,4 +161,21 @@ fn answer(request: Request, host: &ChainHost, source: &mut Source) -> Result<Str
             bitcoin::consensus::encode::serialize_hex(&host.fund(script, value).map_err(short)?)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::regtest::Regtest;
+
+    #[test]
+    fn listener_that_gets_no_connection_rests_between_its_tries() {
+        let host = Arc::new(ChainHost::new(Regtest::new().unwrap()).unwrap());
+        let stop = AtomicBool::new(false);
+        #[expect(clippy::disallowed_methods, reason = "it is the rest that is measured")]
+        let start = std::time::Instant::now();
+        let failed = || Err(io::ErrorKind::OutOfMemory.into());
+        take_clients(std::iter::repeat_with(failed).take(3), &host, &stop);
+        assert!(start.elapsed() >= REST * 3);
+    }
 }
