@@ -331,6 +331,14 @@ const TABLE: &[(&str, Shown)] = &[
             "unknown_message_types_are_ignored_if_odd_and_refused_if_even",
         ]),
     ),
+    (
+        "driver's news and links used up by strangers",
+        By(&[
+            "refusals_of_a_stranger_push_no_other_news_out",
+            "strangers_leave_links_for_the_connections_that_this_side_makes",
+            "garbage_ends_its_own_link_while_others_pay_on",
+        ]),
+    ),
     // Crypto.
     (
         "secret of zero or the group's order",

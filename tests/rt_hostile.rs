@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bitcoin::constants::ChainHash;
-use millstream::rt::LinkEnd;
+use millstream::rt::{LinkEnd, Told};
 use millstream::store::MemoryStore;
 use millstream::wire::{
     Ack, Bytes, FrameReader, Init, Message, Networks, Ping, TermsQuery, WireError, write_frame,
@@ -82,14 +82,40 @@ async fn garbage_ends_its_own_link_while_others_pay_on() {
     let ack = frame(&Ack { alias, paid: msat(1) }.into());
     hostile.write_all(&ack.repeat(63)).await.unwrap();
     hostile.write_all(&frame(&Ping::default().into())).await.unwrap();
-    hostile.write_all(&ack.repeat(63)).await.unwrap();
     car.pay(outpoint, msat(500)).await;
     car.until_acknowledged(msat(500)).await;
+    // What anybody may ask in between makes up for nothing.
     hostile.write_all(&ack).await.unwrap();
     assert_eq!(house.until_down().await, LinkEnd::Refused);
 
     car.pay(outpoint, msat(500)).await;
     car.until_acknowledged(msat(1_000)).await;
+}
+
+#[tokio::test]
+async fn refusals_of_a_stranger_push_no_other_news_out() {
+    let chain = Chain::new();
+    let mut house = Machine::start(2, &chain).await;
+    let mut hostile = greeted(house.driver.address().unwrap()).await;
+    let alias = millstream::units::ChannelAlias::new(77).unwrap();
+    let refused = frame(&Ack { alias, paid: msat(1) }.into());
+    let ping = frame(&Ping::default().into());
+    hostile.write_all(&[refused, ping].concat().repeat(64)).await.unwrap();
+    let (mut told, mut all) = (Vec::new(), 0);
+    let counted = |news: &Told| {
+        all += 1;
+        match news {
+            Told::Refused { link: Some(_), count, .. } => {
+                told.push(*count);
+                None
+            }
+            Told::LinkDown { why, .. } => Some(*why),
+            _ => None,
+        }
+    };
+    assert_eq!(house.until(counted).await, LinkEnd::Refused);
+    assert!(all < 20, "{all} pieces of news");
+    assert_eq!(told, [1, 2, 4, 8, 16, 32, 64]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,6 +187,27 @@ async fn silence_trickle_and_wrong_greetings_end_in_time() {
     });
     assert_eq!(house.until_down().await, LinkEnd::Silent);
     dripping.abort();
+}
+
+#[tokio::test]
+async fn strangers_leave_links_for_the_connections_that_this_side_makes() {
+    let chain = Chain::new();
+    let mut few = options();
+    few.links_max = 8;
+    let mut house = Machine::with(parts(2, MemoryStore::default(), &chain), few).await;
+    let other = Machine::start(3, &chain).await;
+    let address = house.driver.address().unwrap();
+    let mut strangers = Vec::new();
+    for _ in 0..8 {
+        strangers.push(greeted(address).await);
+    }
+    for _ in 0..7 {
+        house.until_inbound().await;
+    }
+    house.connect(&other).await;
+    // The eighth waits for a stranger to go.
+    drop(strangers.remove(0));
+    house.until_inbound().await;
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ const ARRIVALS_MAX: usize = 256;
 const ASKS_MAX: usize = 64;
 /// 4,096 pieces of news that a slow listener may be behind.
 const NEWS_MAX: usize = 4_096;
+/// An eighth of the links is kept for the connections that this side makes: strangers must not keep
+/// it from connecting.
+const OWN_SHARE: usize = 8;
 /// How long the listener rests when the operating system has no more files.
 const REST: Duration = Duration::from_millis(100);
 
@@ -59,6 +62,8 @@ struct Gate {
     arrivals: mpsc::Sender<Arrival>,
     options: Arc<Options>,
     links: Arc<Semaphore>,
+    /// The part of them that peers may take.
+    inbound: Arc<Semaphore>,
     next: Arc<AtomicU64>,
 }
 
@@ -118,8 +123,10 @@ impl<S: Signer + Send + 'static> Driver<S> {
                 }
             })
             .map_err(RtError::NoThread)?;
-        let links = Arc::new(Semaphore::new(options.links_max));
-        let gate = Gate { arrivals, options, links, next: Arc::new(AtomicU64::new(1)) };
+        let max = options.links_max;
+        let links = Arc::new(Semaphore::new(max));
+        let inbound = Arc::new(Semaphore::new(max.saturating_sub(max / OWN_SHARE)));
+        let gate = Gate { arrivals, options, links, inbound, next: Arc::new(AtomicU64::new(1)) };
         let listener = listener.map(|listener| {
             let taking = gate.clone().take_connections(listener, told.clone());
             tokio::spawn(taking).abort_handle()
@@ -161,7 +168,7 @@ impl<S: Signer + Send + 'static> Driver<S> {
         let up = Arrival::Up { peer, out, known: Some(known) };
         gate.arrivals.send(up).await.map_err(|_| RtError::Ended)?;
         let (arrivals, options) = (gate.arrivals.clone(), Arc::clone(&gate.options));
-        tokio::spawn(greeted.run(link, arrivals, options, permit));
+        tokio::spawn(greeted.run(link, arrivals, options, vec![permit]));
         // Commands overtake arrivals: the node must know the link before the caller uses it.
         wait.await.map_err(|_| RtError::Ended)?;
         Ok(link)
@@ -231,6 +238,7 @@ impl Gate {
     async fn take_connections(self, listener: TcpListener, told: broadcast::Sender<Told>) {
         loop {
             // Without a free link nobody is taken off the operating system's queue.
+            let Ok(share) = Arc::clone(&self.inbound).acquire_owned().await else { return };
             let Ok(permit) = Arc::clone(&self.links).acquire_owned().await else { return };
             let (stream, address) = match listener.accept().await {
                 Ok(connection) => connection,
@@ -250,7 +258,7 @@ impl Gate {
                 let peer = Peer { link, address, inbound: true };
                 let up = Arrival::Up { peer, out, known: None };
                 if gate.arrivals.send(up).await.is_ok() {
-                    greeted.run(link, gate.arrivals, gate.options, permit).await;
+                    greeted.run(link, gate.arrivals, gate.options, vec![share, permit]).await;
                 }
             });
         }

@@ -94,7 +94,7 @@ impl Greeted {
         link: LinkId,
         arrivals: mpsc::Sender<Arrival>,
         options: Arc<Options>,
-        permit: OwnedSemaphorePermit,
+        permits: Vec<OwnedSemaphorePermit>,
     ) {
         let Self { mut incoming, mut write, frames, queued, pings } = self;
         let why = tokio::select! {
@@ -102,7 +102,7 @@ impl Greeted {
             why = send(&mut write, frames, &queued, &options) => why,
         };
         say_why(&mut write, why, &options).await;
-        drop((incoming, write, permit));
+        drop((incoming, write, permits));
         // The owner may have ended before its links.
         let _owner_gone = arrivals.send(Arrival::Down(link, why)).await;
     }

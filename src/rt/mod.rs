@@ -31,7 +31,7 @@
 //! A peer has one link with at most 65 kB of an unfinished frame, 8 kB of read buffer, one message
 //! that waits for the owner and 256 kB that wait for it. Garbage, silence, a frame that does not
 //! end in time, a queue that it does not empty, and 64 refused messages in a row end its link and
-//! nothing else. Messages of all links come to the owner in turn, so a flood slows its sender.
+//! nothing else; of refusals as many are told as their number doubles. Messages of all links come to the owner in turn, so a flood slows its sender.
 //!
 //! Rank 7, feature `rt`. Used by the command line and by whoever runs a node on an operating
 //! system.
@@ -83,7 +83,8 @@ pub struct Options {
     pub ping_after: Duration,
     /// How long a peer may be silent, a frame unfinished, or a write stuck, before its link ends.
     pub idle_max: Duration,
-    /// How many links there may be at once, in both directions together.
+    /// How many links there may be at once, in both directions together. An eighth of them is kept
+    /// for those that this side makes.
     pub links_max: usize,
 }
 
@@ -136,9 +137,14 @@ pub enum Told {
         why: LinkEnd,
     },
     /// A peer's message or the chain's news were refused; the state is as it was.
+    ///
+    /// Of a link the first is told, the second, the fourth, the eighth and so on: strangers must
+    /// not push other news out.
     Refused {
         /// The peer's link, if it was a message.
         link: Option<LinkId>,
+        /// How many of this link were refused so far; 1 without a link.
+        count: u32,
         /// Why.
         error: NodeError,
     },

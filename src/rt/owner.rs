@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::clock::Clock;
 use super::link::{Out, Peer};
 use super::{LinkEnd, Options, Parts, RtError, Told};
-use crate::node::{Command, Input, LinkId, Node, NodeError, Now, Outbox};
+use crate::node::{Command, Event, Input, LinkId, Node, NodeError, Now, Outbox};
 use crate::signer::Signer;
 use crate::store::{Batch, Durability};
 use crate::tx::seen::ChainEvent;
@@ -75,7 +75,12 @@ struct Reply {
 
 struct Linked {
     out: Out,
+    /// Refused messages in a row.
+    run: u32,
+    /// Refused messages in all.
     refused: u32,
+    /// How often the node said that it misbehaved.
+    misbehaved: u32,
 }
 
 impl<S: Signer> Owner<S> {
@@ -190,7 +195,7 @@ impl<S: Signer> Owner<S> {
         match arrival {
             Arrival::Up { peer, out, known } => {
                 let Peer { link, address, inbound } = peer;
-                self.links.insert(link, Linked { out, refused: 0 });
+                self.links.insert(link, Linked { out, run: 0, refused: 0, misbehaved: 0 });
                 self.handle(None, Input::Connected(link))?;
                 self.tell(Told::LinkUp { link, address, inbound });
                 if let Some(known) = known {
@@ -208,28 +213,44 @@ impl<S: Signer> Owner<S> {
         }
     }
 
-    /// Lets the node decide on an input. A refusal is told, and costs a peer its link in the end.
+    /// Lets the node decide on an input. A refusal costs a peer its link in the end.
     fn handle(&mut self, from: Option<LinkId>, input: Input) -> Result<(), RtError> {
         let now = self.clock.now()?;
+        let counts = matches!(&input, Input::Received(_, message) if !is_free(message));
         let done = self.parts.node.handle(&now, input);
         let Some(linked) = from.and_then(|link| self.links.get_mut(&link)) else {
             if let Err(error) = done {
-                self.tell(Told::Refused { link: None, error });
+                self.tell(Told::Refused { link: None, count: 1, error });
             }
             return Ok(());
         };
         match done {
-            Ok(()) => linked.refused = 0,
+            Ok(()) if counts => linked.run = 0,
+            Ok(()) => {}
             Err(error) => {
+                linked.run = linked.run.saturating_add(1);
                 linked.refused = linked.refused.saturating_add(1);
-                let refused = linked.refused;
-                self.tell(Told::Refused { link: from, error });
-                if let Some(link) = from.filter(|_| refused >= REFUSED_MAX) {
+                let (run, count) = (linked.run, linked.refused);
+                // Told as their number doubles: a flood must not push other news out.
+                if count.is_power_of_two() {
+                    self.tell(Told::Refused { link: from, count, error });
+                }
+                if let Some(link) = from.filter(|_| run >= REFUSED_MAX) {
                     self.cut(link, LinkEnd::Refused)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether to tell it: what a stranger can cause at will is told as its number doubles.
+    fn is_news(&mut self, event: &Event) -> bool {
+        let Event::Misbehaved { link, .. } = event else { return true };
+        // Of a link that is gone, its end was told.
+        self.links.get_mut(link).is_some_and(|linked| {
+            linked.misbehaved = linked.misbehaved.saturating_add(1);
+            linked.misbehaved.is_power_of_two()
+        })
     }
 
     /// Ends a link: what is queued for it is still written.
@@ -312,7 +333,9 @@ impl<S: Signer> Owner<S> {
             }
             self.send(sends)?;
             for event in events {
-                self.tell(Told::Node(event));
+                if self.is_news(&event) {
+                    self.tell(Told::Node(event));
+                }
             }
             if look_ups.is_empty() {
                 break;
@@ -333,7 +356,7 @@ impl<S: Signer> Owner<S> {
             Ok(outbox) => Ok(Some(outbox)),
             Err(error @ NodeError::Store(_)) => Err(error.into()),
             Err(error) => {
-                self.tell(Told::Refused { link: None, error });
+                self.tell(Told::Refused { link: None, count: 1, error });
                 Ok(None)
             }
         }
@@ -359,4 +382,12 @@ impl<S: Signer> Owner<S> {
         // Nobody may be listening.
         let _nobody = self.told.send(told);
     }
+}
+
+/// Whether a stranger may send it as often as it likes, so that it makes up for no refusal.
+const fn is_free(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Ping(_) | Message::TermsQuery(_) | Message::Open(_) | Message::Resume(_)
+    )
 }

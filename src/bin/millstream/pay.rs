@@ -64,7 +64,8 @@ pub(crate) struct Args {
     #[arg(long, required_unless_present = "session_seconds")]
     amount: Option<u64>,
     /// How many of them
-    #[arg(long, default_value_t = 1, requires = "amount", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, requires = "amount")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
     /// Take the offered metered session for so many seconds, instead
     #[arg(long, conflicts_with = "amount")]

@@ -212,7 +212,7 @@ impl Shop<'_> {
             }
             Told::LinkDown { link, why } => println!("link {} ended: {why}", link.0),
             Told::Node(event) => show(event),
-            Told::Refused { error, .. } => println!("refused: {error}"),
+            Told::Refused { error, count, .. } => println!("refused ({count}): {error}"),
             Told::Unsent { error } => println!("not sent: {error}"),
             Told::Failed { error } => return Err((*error).into()),
             Told::Missed(count) => println!("{count} lines left out"),
@@ -323,10 +323,10 @@ fn show(event: &Event) {
         }
         Event::ServiceOn { session } => println!("service on, session {session}"),
         Event::ServiceOff { session, debt } => {
-            println!("service off, session {session}: {debt} unpaid")
+            println!("service off, session {session}: {debt} unpaid");
         }
         Event::SessionEnded { session, owed } => {
-            println!("ended, session {session}: {owed} in all")
+            println!("ended, session {session}: {owed} in all");
         }
         Event::Confirmed { outpoint, deadline } => {
             println!("confirmed {outpoint}, deadline height {deadline}");

@@ -99,7 +99,7 @@ impl Talk {
             Told::LinkDown { link, why } if self.link == Some(link) => {
                 self.ended = Some(why.to_string());
             }
-            Told::Refused { error, .. } => eprintln!("refused here: {error}"),
+            Told::Refused { error, count, .. } => eprintln!("refused here ({count}): {error}"),
             Told::Unsent { error } => eprintln!("not sent: {error}"),
             Told::Node(event) => self.event(event),
             _ => {}
