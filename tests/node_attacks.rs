@@ -2,6 +2,7 @@
 //! themselves: each test is one attack or failure, on machines of a small world.
 
 #[path = "node_attacks/street.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod street;
 
 use bitcoin::hashes::Hash;

@@ -313,7 +313,7 @@ fn payee_that_refuses_every_signature_is_shown_the_channel_once_a_repetition() {
     let refused = Refused { alias: alias.unwrap(), code: Refusal::BadSignature, best: Msat::ZERO };
     let mut shown = 0;
     for _ in 0..10 {
-        street.inject(street.car, link, refused.clone()).unwrap();
+        street.inject(street.car, link, refused).unwrap();
         let sent = street.flush(street.car);
         shown += sent.iter().filter(|(_, message)| matches!(message, Message::Open(_))).count();
     }

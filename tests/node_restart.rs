@@ -144,8 +144,14 @@ fn befalls(street: &mut Street, what: u8) {
     let _refused = match what & 0x0f {
         0 => street.world.reboot(either),
         1 => street.world.disconnect(street.link),
-        2 => Ok(drop(lose(street, None, u32::from(what >> 4)))),
-        3 => Ok(clear(street)),
+        2 => {
+            lose(street, None, u32::from(what >> 4));
+            Ok(())
+        }
+        3 => {
+            clear(street);
+            Ok(())
+        }
         4 => street.world.command(either, Command::EndSession(session)),
         5 => street.world.command(either, Command::ForgetSession(session)),
         6 => {
@@ -160,7 +166,6 @@ fn befalls(street: &mut Street, what: u8) {
             let (link, outpoint) = (street.link, street.outpoint);
             street.world.command(car, Command::Attach { link, outpoint })
         }
-        9 => street.world.settle_down().map(drop),
         10 => meter(street, either, 1_000_000),
         11 | 12 => meter(street, either, 100_000).and_then(|()| meter(street, other, 0)),
         _ => street.world.settle_down().map(drop),

@@ -186,9 +186,9 @@ fn driver(stage: &Stage, words: &Words) -> Vec<(String, Input)> {
 fn sent(scene: Scene, side: usize, command: Command) -> Message {
     let mut stage = scene.build();
     stage.run(side, command);
-    let sends = stage.flush(side).sends.into_iter().map(|(_, message)| message);
     // Presence is shown by a voucher before a session starts.
-    sends.last().unwrap()
+    let (_, last) = stage.flush(side).sends.pop().unwrap();
+    last
 }
 
 /// What `SELLER` answers to `message` in `scene`.

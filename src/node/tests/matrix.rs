@@ -6,10 +6,12 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use core::fmt::Write;
 
 use super::inputs::{self, COMMANDS, INPUTS, Words};
 use super::*;
 use crate::meter::{MeterError, State};
+use crate::stream::StreamError;
 use crate::stream::payee::PayeePhase;
 use crate::stream::payer::PayerPhase;
 
@@ -18,12 +20,12 @@ const EXPECTED: &str = include_str!("matrix.txt");
 /// The word of an error: the innermost variant that says why.
 fn word(error: NodeError) -> String {
     let shown = match error {
-        NodeError::Stream(crate::stream::StreamError::Signer(error)) => format!("{error:?}"),
-        NodeError::Stream(crate::stream::StreamError::Tx(error)) => format!("{error:?}"),
+        NodeError::Stream(StreamError::Signer(error)) | NodeError::Signer(error) => {
+            format!("{error:?}")
+        }
+        NodeError::Stream(StreamError::Tx(error)) | NodeError::Tx(error) => format!("{error:?}"),
         NodeError::Stream(error) => format!("{error:?}"),
         NodeError::Meter(error) => format!("{error:?}"),
-        NodeError::Signer(error) => format!("{error:?}"),
-        NodeError::Tx(error) => format!("{error:?}"),
         error => format!("{error:?}"),
     };
     first(&shown)
@@ -53,16 +55,13 @@ fn views(node: &Node<MemorySigner>) -> String {
 
 /// What was let out, in one line: transactions, messages, look-ups, events.
 fn told(left: &Outbox) -> String {
-    let mut told = String::from("ok");
-    told.push_str(&format!(" ^{}", left.broadcasts.len()).replace(" ^0", ""));
-    for (_, message) in &left.sends {
-        told.push_str(&format!(" >{}", message.name()));
-    }
-    told.push_str(&format!(" ?{}", left.look_ups.len()).replace(" ?0", ""));
-    for event in &left.events {
-        told.push_str(&format!(" !{}", first(&format!("{event:?}"))));
-    }
-    told
+    let mut told = vec![String::from("ok")];
+    told.push(format!("^{}", left.broadcasts.len()));
+    told.extend(left.sends.iter().map(|(_, message)| format!(">{}", message.name())));
+    told.push(format!("?{}", left.look_ups.len()));
+    told.extend(left.events.iter().map(|event| format!("!{}", first(&format!("{event:?}")))));
+    told.retain(|word| word != "^0" && word != "?0");
+    told.join(" ")
 }
 
 /// What a refusal leaves behind, which should be nothing but the word of it.
@@ -144,9 +143,9 @@ fn node_does_or_refuses_every_input_in_every_state_by_the_table() {
             assert!(COMMANDS.iter().chain(Message::NAMES).all(|name| seen.contains(*name)));
             assert_eq!(kinds.len(), INPUTS.len());
             cells += count;
-            table.push_str(&format!("[{scene:?}, {who}]\n"));
+            writeln!(table, "[{scene:?}, {who}]").unwrap();
             for (outcome, names) in outcomes {
-                table.push_str(&format!("{outcome}: {}\n", names.join(", ")));
+                writeln!(table, "{outcome}: {}", names.join(", ")).unwrap();
             }
         }
     }

@@ -111,7 +111,8 @@ impl Scene {
                     stage.handle(SELLER, Input::Received(link, message)).unwrap();
                 }
             }
-            Self::Open => {
+            // The chain shows the funding alone: at first, or after what spent it was undone.
+            Self::Open | Self::Undone => {
                 let status = stage.status();
                 stage.show(outpoint, &status);
                 stage.settle_down();
@@ -158,11 +159,6 @@ impl Scene {
             Self::RolledOver => {
                 let spend = stage.chain[&outpoint].spent.clone().unwrap();
                 stage.spend(&spend.tx, Some(DEEP - 3));
-                stage.settle_down();
-            }
-            Self::Undone => {
-                let status = stage.status();
-                stage.show(outpoint, &status);
                 stage.settle_down();
             }
         }
