@@ -31,7 +31,8 @@
 //! A peer has one link with at most 65 kB of an unfinished frame, 8 kB of read buffer, one message
 //! that waits for the owner and 256 kB that wait for it. Garbage, silence, a frame that does not
 //! end in time, a queue that it does not empty, and 64 refused messages in a row end its link and
-//! nothing else; of refusals as many are told as their number doubles. Messages of all links come to the owner in turn, so a flood slows its sender.
+//! nothing else; refusals are told as their number doubles. Messages of all links come to the owner
+//! in turn, so a flood slows its sender.
 //!
 //! Rank 7, feature `rt`. Used by the command line and by whoever runs a node on an operating
 //! system.
