@@ -1,4 +1,4 @@
-//! A car charges and pays for each second of it, over a channel on a simulated chain; then things go
+//! A car charges and pays per watt-second, over a channel on a simulated chain; then things go
 //! wrong, one after the other. No network, no configuration.
 //!
 //! ```text
@@ -16,5 +16,5 @@ mod common;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    common::run("ev_charger", "A car charges, and pays for each second of it", app::run)
+    common::run("ev_charger", "A car charges, and pays per watt-second", app::run)
 }
