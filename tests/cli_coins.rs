@@ -130,3 +130,18 @@ fn channel_past_its_last_call_is_left_for_a_refund_and_another_is_paid_on() {
     let done = good(&[&["refund"][..], &from].concat());
     assert!(done.contains(&format!("of {old}: ")), "{done}");
 }
+
+#[test]
+fn channel_that_is_due_is_settled_at_the_chains_rate() {
+    let dirs = Dirs::new();
+    let mut shop = Shop::open(&dirs.at("house"));
+    let chain = chain_of(&shop);
+    let rate = chain.fee_rate(Blocks::MIN).unwrap();
+    let paid = shop.pay(&dirs.at("car"), &["--amount", "50000000", "--delay", "100"]);
+    let channel: OutPoint = channel_of(&paid).parse().unwrap();
+    // 100 blocks to the deadline, the last call 20 before it, 6 more to settle in time.
+    mine(&chain, 75);
+    let printed = shop.until(&format!("settling {channel} at {rate}"));
+    assert!(!printed.contains("not settled"), "{printed}");
+    shop.until(&format!("rolled over {channel}"));
+}

@@ -2,6 +2,7 @@
 //!
 //! Its first lines on the standard output are what a payer needs: `terms`, `listening`, `chain`.
 
+mod settling;
 mod vanished;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::{Network, OutPoint, XOnlyPublicKey};
+use millstream::chain::ChainSource;
 use millstream::chain::remote::{ChainHost, ChainServer, RemoteError};
 use millstream::keys::{Context, Seed};
 use millstream::meter::tariff::{Measure, Tariff};
@@ -21,11 +23,12 @@ use millstream::signer::MemorySigner;
 use millstream::stream::Terms;
 use millstream::stream::payee::{SettleAdvice, SettlePolicy};
 use millstream::tx::{Delay, payee_script};
-use millstream::units::{Blocks, FeeRate, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
+use millstream::units::{Blocks, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
+use settling::Settling;
 use vanished::{Act, Patience, Vanished};
 
 /// How often the demo's meter is read.
@@ -109,9 +112,10 @@ async fn serve(args: &Args) -> Result<(), Failure> {
             chain.address()
         );
     }
-    let vanished = Vanished::new(args.patience);
+    let (vanished, settling) = (Vanished::new(args.patience), Settling::default());
     let driven = driver.clone();
-    let shop = Shop { args, driver: driven, tariff, host, metered: BTreeMap::new(), vanished };
+    let shop =
+        Shop { args, driver: driven, tariff, host, metered: BTreeMap::new(), vanished, settling };
     let served = shop.open(stop).await;
     driver.stop().await?;
     eprintln!("stopped; the next start with --dir {} goes on from here", args.dir.display());
@@ -169,6 +173,7 @@ struct Shop<'a> {
     /// Each running session's total in thousandths of a watt-second, and when it was read last.
     metered: BTreeMap<SessionId, (u128, Instant)>,
     vanished: Vanished,
+    settling: Settling,
 }
 
 /// What a session looks like to the meter.
@@ -276,14 +281,14 @@ impl Shop<'_> {
         Ok(())
     }
 
-    /// Settles what must not wait any longer, each channel by itself.
-    async fn settle(&self) -> Result<(), Failure> {
+    /// Settles what must not wait any longer, each channel by itself, at the chain's fee rate; what
+    /// is in no block after a while is sent again at a higher one.
+    async fn settle(&mut self) -> Result<(), Failure> {
         let now = machine::now()?.time;
-        let policy = SettlePolicy {
-            rate: FeeRate::new(1_000)?,
-            lead: Blocks::new(LEAD)?,
-            balance_max: Sat::MAX,
-        };
+        let lead = Blocks::new(LEAD)?;
+        let chain = self.host.chain().source_from_now();
+        let (tip, market) = (chain.tip()?.height, chain.fee_rate(lead)?);
+        let policy = SettlePolicy { rate: market, lead, balance_max: Sat::MAX };
         let due = move |node: &mut Node<MemorySigner>| {
             let Ok(view) = node.view(now) else { return Vec::new() };
             let must = |payee: &&millstream::stream::Payee| {
@@ -293,14 +298,23 @@ impl Shop<'_> {
             due.map(|payee| (payee.outpoint(), payee.channel().output().payee())).collect()
         };
         let due: Vec<(OutPoint, XOnlyPublicKey)> = self.driver.look(due).await?;
+        self.settling.retain(|outpoint| due.iter().any(|(at, _)| at == outpoint));
         for (outpoint, payee) in due {
+            let Some(rate) = self.settling.rate(outpoint, tip, market)? else { continue };
             let script = payee_script(&Context::new(), payee)?;
-            let (outpoints, rate) = (vec![outpoint], policy.rate);
-            let settled = self.driver.command(Command::Settle { outpoints, script, rate }).await;
-            match settled {
-                Ok(()) => println!("settling {outpoint}"),
-                Err(error) => println!("not settled: {outpoint}: {error}"),
-            }
+            let settle = Command::Settle { outpoints: vec![outpoint], script, rate };
+            let sent = match self.driver.command(settle).await {
+                Ok(()) => {
+                    println!("settling {outpoint} at {rate}");
+                    rate
+                }
+                Err(error) => {
+                    println!("not settled: {outpoint}: {error}");
+                    // Tried again in a while, and not at a rate that eats all the more.
+                    market
+                }
+            };
+            self.settling.sent(outpoint, tip, sent);
         }
         Ok(())
     }
