@@ -17,7 +17,7 @@ use millstream::signer::SignerError;
 use millstream::store::StoreError;
 use millstream::stream::{BackupError, StreamError, TermsError};
 use millstream::tx::TxError;
-use millstream::units::{Height, Msat, UnitError};
+use millstream::units::{Blame, Height, Msat, UnitError};
 
 /// What a command refuses.
 #[derive(Debug, thiserror::Error)]
@@ -143,16 +143,109 @@ impl Failure {
     }
 
     /// Whether what the command was given is refused; else it went wrong on the way.
-    pub(crate) const fn is_input(&self) -> bool {
-        !matches!(
-            self,
+    pub(crate) fn is_input(&self) -> bool {
+        match self {
             Self::LinkDown { .. }
-                | Self::TooSlow { .. }
-                | Self::NotPaid { .. }
-                | Self::Refused { .. }
-                | Self::Runtime(_)
-                | Self::NoEntropy
-                | Self::Rt(RtError::Ended | RtError::NoEntropy | RtError::NoThread(_))
-        )
+            | Self::TooSlow { .. }
+            | Self::NotPaid { .. }
+            | Self::Refused { .. }
+            | Self::Runtime(_)
+            | Self::NoEntropy
+            | Self::Chain(_)
+            | Self::Coins(_) => false,
+            Self::File { source, .. } | Self::SeedFile(SeedFileError::Refused { source, .. }) => {
+                is_named(source)
+            }
+            Self::Records { first, .. } => first.is_input(),
+            Self::Store(error) => is_of_the_file(error),
+            Self::Db(error) => match error {
+                DbError::Refused { source, .. } => is_named(source),
+                DbError::Unreadable { source, .. } => is_of_the_file(source),
+                _ => true,
+            },
+            Self::Remote(error) => matches!(
+                error,
+                RemoteError::NotLoopback { .. }
+                    | RemoteError::PortInUse { .. }
+                    | RemoteError::Listen { .. }
+                    | RemoteError::BadBlock { .. }
+            ),
+            Self::Rt(error) => match error {
+                RtError::NotLoopback { .. }
+                | RtError::PortInUse { .. }
+                | RtError::Listen { .. } => true,
+                RtError::Node(error) => is_asked(error),
+                _ => false,
+            },
+            Self::Node(error) => is_asked(error),
+            // The world's are fees, depth, time and the tip: none of them was given.
+            Self::Signer(error) => error.blame() != Blame::World,
+            Self::Stream(error) => error.blame() != Blame::World,
+            Self::Tx(error) => error.blame() != Blame::World,
+            _ => true,
+        }
+    }
+}
+
+/// Whether a file was named that cannot be had, and not a disk that fails.
+fn is_named(source: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+    };
+    matches!(
+        source.kind(),
+        AlreadyExists | InvalidInput | IsADirectory | NotADirectory | NotFound | PermissionDenied
+    )
+}
+
+/// Whether it is what a store's file holds, and not its medium.
+const fn is_of_the_file(error: &StoreError) -> bool {
+    !matches!(error, StoreError::Full | StoreError::Medium { .. } | StoreError::PowerLost { .. })
+}
+
+fn is_asked(error: &NodeError) -> bool {
+    match error {
+        NodeError::Store(error) => is_of_the_file(error),
+        error => error.blame() == Blame::Us,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_outs_links_and_failing_disks_are_told_from_refused_input() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 9));
+        let (path, io) = (PathBuf::from("x"), |kind: io::ErrorKind| io::Error::from(kind));
+        let (gone, disk) = (io::ErrorKind::ConnectionRefused, io::ErrorKind::StorageFull);
+        let unreachable = RemoteError::Unreachable { address, source: ChainError::Unavailable };
+        for failure in [
+            Failure::TooSlow { what: "x", seconds: 1 },
+            Failure::LinkDown { address, why: String::new() },
+            Failure::Rt(RtError::Connect { address, source: io(gone) }),
+            Failure::Remote(unreachable),
+            Failure::Chain(ChainError::Unavailable),
+            Failure::File { path: path.clone(), source: io(disk) },
+            Failure::Db(DbError::Refused { path: path.clone(), source: io(disk) }),
+            Failure::Store(StoreError::Full),
+            Failure::Node(NodeError::Store(StoreError::Full)),
+            Failure::Records { count: 1, first: Box::new(Failure::Store(StoreError::Full)) },
+        ] {
+            assert!(!failure.is_input(), "{failure}");
+        }
+        let missing = io::ErrorKind::NotFound;
+        for failure in [
+            Failure::MainnetWithoutSwitch,
+            Failure::OtherTerms,
+            Failure::Rt(RtError::PortInUse { address }),
+            Failure::Remote(RemoteError::BadBlock { path: path.clone(), line: 2 }),
+            Failure::File { path: path.clone(), source: io(missing) },
+            Failure::Db(DbError::Locked { path }),
+            Failure::Store(StoreError::UnknownVersion { got: 9, known: 1 }),
+            Failure::Stream(StreamError::OtherTerms),
+        ] {
+            assert!(failure.is_input(), "{failure}");
+        }
     }
 }
