@@ -35,6 +35,8 @@
 //! | 2 | [`meter`] | tariffs, sessions, and the window of mutual risk |
 //! | 1 | [`wire`] | the messages as bytes |
 //! | 1 | [`store`] | records by key, in atomic commits |
+//! | 0 | [`sha256`] | the hash, on as many lanes as the processor has |
+//! | 1 | [`merkle`] | one root for a million payments, and a proof of each |
 //! | 5 | [`node`] | many peers, channels and sessions behind one input and one drain |
 //! | 6 | `chain` | where chain events come from, and the coins that fund and pay fees |
 //! | 6 | `db` | the store on real databases |
@@ -108,7 +110,7 @@
 //!
 //! | feature | brings |
 //! | --- | --- |
-//! | none | [`units`] alone, on `core` |
+//! | none | [`units`] and [`sha256`], on `core` |
 //! | `alloc` | the whole core, [`keys`] to [`node`], without an operating system |
 //! | `std` (default) | `chain`, and of `db` the seed file |
 //! | `rt` | the tokio driver over TCP |
@@ -144,10 +146,13 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod sha256;
 pub mod units;
 
 #[cfg(feature = "alloc")]
 pub mod keys;
+#[cfg(feature = "alloc")]
+pub mod merkle;
 #[cfg(feature = "alloc")]
 pub mod store;
 #[cfg(feature = "alloc")]

@@ -11,6 +11,7 @@
 
 use core::panic::PanicInfo;
 
+use millstream::sha256::{Engine, Tag};
 use millstream::units::{Msat, Price, Quantity};
 
 #[cfg(feature = "alloc")]
@@ -49,12 +50,23 @@ pub extern "C" fn millstream_price(msat: u64, per: u64, quantity: u64) -> u64 {
     owed.map_or(u64::MAX, Msat::to_msat)
 }
 
+/// The first four bytes of a tagged hash, as a number.
+#[unsafe(no_mangle)]
+pub extern "C" fn millstream_tagged() -> u32 {
+    const CHALLENGE: Tag = Tag::new("BIP0340/challenge");
+    let [a, b, c, d, ..] = Engine::best().tagged(&CHALLENGE, b"");
+    u32::from_be_bytes([a, b, c, d])
+}
+
 /// 0 if everything came out right; else the number of what did not.
 #[unsafe(no_mangle)]
 pub extern "C" fn main() -> i32 {
     // 1.25 msat a watt-second, 150 kW for a second; and a part of a millisatoshi is rounded up.
     if millstream_price(5, 4, 150_000) != 187_500 || millstream_price(5, 4, 1) != 2 {
         return 1;
+    }
+    if millstream_tagged() != 0xc216_d352 {
+        return 3;
     }
     #[cfg(feature = "alloc")]
     if machines::millstream_pays(60) != 60 * 18_750 {
