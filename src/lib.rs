@@ -33,6 +33,7 @@
 //! | 3 | [`signer`] | the one place that holds secrets, and says no |
 //! | 4 | [`stream`] | the channel: payer and payee, from [`stream::Terms`] to the refund |
 //! | 2 | [`meter`] | tariffs, sessions, and the window of mutual risk |
+//! | 2 | [`batch`] | many payments under one root, lanes, receipts |
 //! | 1 | [`wire`] | the messages as bytes |
 //! | 1 | [`store`] | records by key, in atomic commits |
 //! | 0 | [`sha256`] | the hash, on as many lanes as the processor has |
@@ -158,6 +159,8 @@ pub mod store;
 #[cfg(feature = "alloc")]
 pub mod wire;
 
+#[cfg(feature = "alloc")]
+pub mod batch;
 #[cfg(feature = "alloc")]
 pub mod meter;
 #[cfg(feature = "alloc")]

@@ -18,7 +18,6 @@ use Shown::{By, Later};
 
 const HOLDS: Shown = Later("holds are not signed or accepted; records that have one are refused");
 const DUPLEX: Shown = Later("there are no two-way channels");
-const BATCHES: Shown = Later("there are no item batches");
 const HUB: Shown = Later("nothing is forwarded");
 const SHARES: Shown = Later("there is no mining");
 
@@ -366,9 +365,34 @@ const TABLE: &[(&str, Shown)] = &[
             "time_that_runs_backwards_is_refused_and_a_jump_gives_nothing_back",
         ]),
     ),
+    // Aggregation.
+    ("same root twice", By(&["batch_with_the_same_root_twice_is_refused"])),
+    (
+        "missing, duplicate or reordered item",
+        By(&[
+            "batch_with_a_missing_item_is_refused",
+            "batch_with_a_duplicate_item_is_refused",
+            "batch_with_reordered_items_is_refused",
+        ]),
+    ),
+    ("sum overflow", By(&["batch_whose_sum_overflows_is_refused"])),
+    (
+        "batch half acknowledged, then a crash",
+        By(&[
+            "batch_half_acknowledged_before_a_crash_is_sent_again",
+            "batch_lost_with_the_payers_memory_is_billed_in_a_new_one",
+        ]),
+    ),
+    ("item replayed in a later batch", By(&["item_replayed_in_a_later_batch_is_refused"])),
+    (
+        "msat sum against sat outputs",
+        By(&["batch_above_the_capacity_by_a_millisatoshi_is_refused"]),
+    ),
+    ("receipt with any bit changed", By(&["receipt_with_any_bit_changed_is_refused"])),
+    ("receipt of another payee", By(&["receipt_of_another_payee_is_refused"])),
+    ("receipt of another channel", By(&["receipt_of_another_channel_batch_or_item_is_refused"])),
     // Later features.
     ("revoked states broadcast; reestablish; penalties", DUPLEX),
-    ("aggregation: roots, items, sums, half-acknowledged batches", BATCHES),
     ("holds: dropped, shrunk, reordered, id reused, published late", HOLDS),
     ("hub: outgoing before incoming, delta too small, silent neighbour", HUB),
     ("shares: replayed, stale, forged", SHARES),

@@ -1,6 +1,7 @@
 //! Ids: small integers that name things, one type each.
 
 pub use alias::ChannelAlias;
+pub use item::ItemId;
 pub use key::KeyIndex;
 pub use lane::Lane;
 pub use session::SessionId;
@@ -12,6 +13,16 @@ mod alias {
         /// A channel's short name on one connection. The channel's identity is its full outpoint;
         /// the alias is agreed per connection and means nothing elsewhere.
         ChannelAlias(u32), 0, u32::MAX, "", to_u32
+    }
+}
+
+mod item {
+    use crate::units::bounded;
+
+    bounded! {
+        /// One payment of a lane; rises strictly within the lane for the channel's life. Starts at
+        /// 1, so that 0 can stand for none yet.
+        ItemId(u64), 1, u64::MAX, "", to_u64
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod files;
 mod meter;
+mod batch;
 mod pair;
 mod records;
 mod terms;
@@ -13,6 +14,7 @@ mod wire;
 
 pub use files::files;
 pub use meter::meter;
+pub use batch::{batch_decode, receipt_verify};
 pub use pair::pair;
 pub use records::records;
 pub use terms::{backup, terms};

@@ -1,0 +1,256 @@
+//! Frozen vectors of batches and receipts: our own, for a second implementation.
+//!
+//! Each case has its items as [lane, id, count, msat, per, amount, hash]: count, msat and per are 0
+//! for an item without a price, amount is what it costs, hash is null or hex. From these the bytes,
+//! the root and what is paid follow. Its receipts are signed by the base key of the seed of 32
+//! bytes 2 on regtest with auxiliary randomness of zeros, and name the items by their place.
+//!
+//! `MILLSTREAM_VECTORS=DIR` reads a file of the same name and format from DIR instead; if it is not
+//! there that is printed. `MILLSTREAM_BLESS=1 cargo test --test batch_vectors` writes the file anew
+//! from the items of `cases`.
+
+use std::path::PathBuf;
+
+use bitcoin::hashes::Hash;
+use bitcoin::{Network, OutPoint, Txid, XOnlyPublicKey};
+use hex::{DisplayHex, FromHex};
+use millstream::batch::item::{Charge, Item, LeafSize};
+use millstream::batch::lanes::Lanes;
+use millstream::batch::receipt::{Receipt, Statement};
+use millstream::batch::{Batch, Builder, Channel, Sealed};
+use millstream::keys::{BaseKey, Context, Entropy, Seed};
+use millstream::units::{ItemId, Lane, Msat, Price, Quantity};
+use serde_json::{Value, json};
+
+const FILE: &str = "batch_v1.json";
+const TARIFF: [u8; 32] = [0x5a; 32];
+
+/// A channel that has paid `start`.
+struct At {
+    start: Msat,
+    payee: XOnlyPublicKey,
+}
+
+impl Channel for At {
+    fn outpoint(&self) -> OutPoint {
+        OutPoint { txid: Txid::from_byte_array([7; 32]), vout: 1 }
+    }
+
+    fn payee(&self) -> XOnlyPublicKey {
+        self.payee
+    }
+
+    fn paid(&self) -> Msat {
+        self.start
+    }
+
+    fn room(&self) -> Msat {
+        Msat::MAX.saturating_sub(self.start)
+    }
+}
+
+fn key(context: &Context) -> BaseKey {
+    Seed::new([2; 32]).base_key(context, Network::Regtest).unwrap()
+}
+
+fn lanes(start: Msat, items: &[Item]) -> Lanes {
+    let mut lanes = Lanes::new(start);
+    for item in items {
+        if lanes.state(item.lane).is_none() {
+            lanes.open(item.lane, Msat::MAX).unwrap();
+        }
+    }
+    lanes
+}
+
+fn build(channel: &At, items: &[Item], leaf_size: u8) -> Sealed {
+    let lanes = lanes(channel.start, items);
+    let size = LeafSize::new(leaf_size).unwrap();
+    let mut builder = Builder::new(channel, &lanes, size).unwrap();
+    for item in items {
+        builder.push(item).unwrap();
+    }
+    builder.seal().unwrap()
+}
+
+fn receipt(context: &Context, channel: &At, sealed: &Sealed, at: u32) -> Receipt {
+    let statement = Statement::new(channel, &sealed.credited.claim, TARIFF);
+    let signature = key(context).pair().sign(context, statement.digest(), &Entropy::new([0; 32]));
+    let batch = Batch::parse(&sealed.bytes).unwrap();
+    Receipt::new(&batch, at, statement, channel.payee, signature).unwrap()
+}
+
+fn directory() -> (PathBuf, bool) {
+    match std::env::var_os("MILLSTREAM_VECTORS") {
+        Some(dir) => (dir.into(), true),
+        None => (PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), false),
+    }
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn text<'a>(case: &'a Value, field: &str) -> &'a str {
+    case[field].as_str().unwrap_or_else(|| panic!("{field} in {case}"))
+}
+
+fn from_json(row: &Value) -> (Item, u64) {
+    let at = |place: usize| number(&row[place]);
+    let charge = if at(2) == 0 {
+        Charge::Amount(Msat::new(at(5)).unwrap())
+    } else {
+        let price = Price::new(Msat::new(at(3)).unwrap(), at(4)).unwrap();
+        Charge::Metered { count: Quantity::new(at(2)).unwrap(), price }
+    };
+    let hash = row[6].as_str().map(|hex| <[u8; 32]>::from_hex(hex).unwrap());
+    let lane = Lane::try_from(at(0)).unwrap();
+    (Item { lane, id: ItemId::new(at(1)).unwrap(), charge, hash }, at(5))
+}
+
+fn to_json(item: &Item) -> Value {
+    let (count, msat, per) = match item.charge {
+        Charge::Amount(_) => (0, 0, 0),
+        Charge::Metered { count, price } => {
+            (count.to_u64(), price.msat().to_msat(), price.per().get())
+        }
+    };
+    let amount = item.charge.amount().unwrap().to_msat();
+    let hash = item.hash.map(|hash| hash.to_lower_hex_string());
+    json!([item.lane.to_u16(), item.id.to_u64(), count, msat, per, amount, hash])
+}
+
+#[test]
+fn batches_and_receipts_are_the_frozen_ones() {
+    let (dir, brought) = directory();
+    let path = dir.join(FILE);
+    if std::env::var_os("MILLSTREAM_BLESS").is_some_and(|value| value == "1") && !brought {
+        std::fs::write(&path, blessed()).unwrap();
+        println!("{FILE} written");
+    }
+    if brought && !path.exists() {
+        println!("{FILE}: absent");
+        return;
+    }
+    let document = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{FILE}: {e}"));
+    let document: Value = serde_json::from_str(&document).unwrap_or_else(|e| panic!("{FILE}: {e}"));
+    assert!(document["source"].is_string(), "{FILE} does not name its source");
+    let cases = document["cases"].as_array().unwrap();
+    assert!(!cases.is_empty(), "{FILE}: 0 cases");
+    let context = Context::new();
+    let mut receipts = 0;
+    for case in cases {
+        let start = Msat::new(number(&case["start"])).unwrap();
+        let channel = At { start, payee: key(&context).public() };
+        let rows: Vec<_> = case["items"].as_array().unwrap().iter().map(from_json).collect();
+        let items: Vec<Item> = rows.iter().map(|(item, _)| *item).collect();
+        let leaf_size = u8::try_from(number(&case["leaf_size"])).unwrap();
+        let sealed = build(&channel, &items, leaf_size);
+        let (name, claim) = (text(case, "name"), &sealed.credited.claim);
+        assert_eq!(sealed.bytes.to_lower_hex_string(), text(case, "bytes"), "{name}");
+        assert_eq!(claim.root.to_lower_hex_string(), text(case, "root"), "{name}");
+        assert_eq!(claim.paid.to_msat(), number(&case["paid"]), "{name}");
+        let mut seen = Vec::new();
+        let lanes = lanes(start, &items);
+        let batch = Batch::parse(&sealed.bytes).unwrap();
+        let credited = batch.check(&channel, &lanes, claim, |item, amount| {
+            seen.push((*item, amount.to_msat()));
+        });
+        assert_eq!(credited.as_ref(), Ok(&sealed.credited), "{name}");
+        assert_eq!(seen, rows, "{name}");
+        for row in case["receipts"].as_array().unwrap() {
+            let at = number(&row["at"]);
+            let bytes = Vec::from_hex(text(row, "bytes")).unwrap();
+            let made = receipt(&context, &channel, &sealed, u32::try_from(at).unwrap());
+            assert_eq!(made.encode(), bytes, "{name}, item {at}");
+            let proven = Receipt::decode(&bytes).unwrap().verify(&context, channel.payee).unwrap();
+            assert_eq!(proven.item, items[usize::try_from(at).unwrap()], "{name}");
+            receipts += 1;
+        }
+    }
+    println!("{FILE}: {} cases, {receipts} receipts", cases.len());
+    assert!(receipts > 0, "no receipts");
+}
+
+/// The file's text.
+fn blessed() -> String {
+    let context = Context::new();
+    let one = |(name, start, leaf_size, items, shown): (&str, u64, u8, Vec<Item>, &[u32])| {
+        let start = Msat::new(start).unwrap();
+        let channel = At { start, payee: key(&context).public() };
+        let sealed = build(&channel, &items, leaf_size);
+        let receipt = |at: &u32| {
+            let bytes = receipt(&context, &channel, &sealed, *at).encode();
+            json!({ "at": at, "bytes": bytes.to_lower_hex_string() })
+        };
+        let fields = [
+            ("name", json!(name)),
+            ("start", json!(start.to_msat())),
+            ("leaf_size", json!(leaf_size)),
+            ("paid", json!(sealed.credited.claim.paid.to_msat())),
+            ("root", json!(sealed.credited.claim.root.to_lower_hex_string())),
+            ("bytes", json!(sealed.bytes.to_lower_hex_string())),
+            ("receipts", json!(shown.iter().map(receipt).collect::<Vec<_>>())),
+        ];
+        let fields = fields.map(|(field, value)| format!("      \"{field}\": {value},\n")).concat();
+        let items: Vec<_> = items.iter().map(|item| format!("{}", to_json(item))).collect();
+        // Several rows a line: the file is read by people, too.
+        let items: Vec<_> = items.chunks(4).map(|rows| rows.join(", ")).collect();
+        let items = items.join(",\n        ");
+        format!("    {{\n{fields}      \"items\": [\n        {items}\n      ]\n    }}")
+    };
+    let cases: Vec<_> = cases().into_iter().map(one).collect();
+    let source = "our own; layouts in src/batch/mod.rs, leaf.rs, receipt.rs; licence as the crate";
+    format!("{{\n  \"source\": \"{source}\",\n  \"cases\": [\n{}\n  ]\n}}\n", cases.join(",\n"))
+}
+
+#[expect(clippy::type_complexity, reason = "a table: name, start, leaf size, items, receipts of")]
+fn cases() -> Vec<(&'static str, u64, u8, Vec<Item>, &'static [u32])> {
+    let item = |lane, id, charge| Item {
+        lane: Lane::new(lane).unwrap(),
+        id: ItemId::new(id).unwrap(),
+        charge,
+        hash: None,
+    };
+    let amount = |msat| Charge::Amount(Msat::new(msat).unwrap());
+    let metered = |count, msat, per| Charge::Metered {
+        count: Quantity::new(count).unwrap(),
+        price: Price::new(Msat::new(msat).unwrap(), per).unwrap(),
+    };
+    // xorshift64*, so that anybody can make the same numbers.
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 20) % below
+    };
+    let uniform = (1..=600).map(|id| item(0, id, amount(random(1_001)))).collect();
+    let skewed = |random: &mut dyn FnMut(u64) -> u64| {
+        if random(100) == 0 { random(1_000_001) } else { random(101) }
+    };
+    let skewed = (1..=600).map(|id| item(0, id, amount(skewed(&mut random)))).collect();
+    let mut mixed: Vec<Item> = Vec::new();
+    for round in 0..9_u64 {
+        let id = 10 + round * 7;
+        mixed.push(item(2, id, metered(22_000 + round % 2, 450_000, 3_600_000)));
+        mixed.push(item(300, id + 1, amount(round * round)));
+        mixed.push(Item {
+            hash: Some([u8::try_from(round).unwrap(); 32]),
+            ..item(2, id + 1, amount(5))
+        });
+        mixed.push(item(0, 1 + round, metered(1, 3, 1)));
+    }
+    let wide = [u64::from(u8::MAX), 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32];
+    let wide = (1..).zip(wide).map(|(id, value)| item(0, id, amount(value))).collect();
+    vec![
+        ("one item", 0, 1, vec![item(0, 1, amount(1))], &[0]),
+        ("last id of a lane", 0, 1, vec![item(65_535, u64::MAX, amount(7))], &[0]),
+        ("constant", 1_000, 16, (1..=100).map(|id| item(3, id, amount(10))).collect(), &[0, 99]),
+        ("one price", 5, 64, (1..=70).map(|id| item(3, id, metered(9, 1, 2))).collect(), &[64]),
+        ("every width", 0, 1, wide, &[0, 1, 2, 3, 4, 5]),
+        ("uniform to 1000", 0, 1, uniform, &[599]),
+        ("skewed", 0, 16, skewed, &[511, 512]),
+        ("lanes, gaps, prices, hashes", 123_456, 4, mixed, &[0, 1, 2, 35]),
+    ]
+}
