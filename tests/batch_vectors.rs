@@ -3,7 +3,9 @@
 //! Each case has its items as [lane, id, count, msat, per, amount, hash]: count, msat and per are 0
 //! for an item without a price, amount is what it costs, hash is null or hex. From these the bytes,
 //! the root and what is paid follow. Its receipts are signed by the base key of the seed of 32
-//! bytes 2 on regtest with auxiliary randomness of zeros, and name the items by their place.
+//! bytes 2 on regtest with auxiliary randomness of zeros, and name the items by their place; all
+//! say the case's tariff. Documents are the bytes that an item's hash is of: a tariff, or the
+//! meter's statement of a session, whose hash is the digest that the seller signs.
 //!
 //! `MILLSTREAM_VECTORS=DIR` reads a file of the same name and format from DIR instead; if it is not
 //! there that is printed. `MILLSTREAM_BLESS=1 cargo test --test batch_vectors` writes the file anew
@@ -19,6 +21,7 @@ use millstream::batch::lanes::Lanes;
 use millstream::batch::receipt::{Receipt, Statement};
 use millstream::batch::{Batch, Builder, Channel, Sealed};
 use millstream::keys::{BaseKey, Context, Entropy, Seed};
+use millstream::meter::{self, Tariff, tariff};
 use millstream::units::{ItemId, Lane, Msat, Price, Quantity};
 use serde_json::{Value, json};
 
@@ -73,8 +76,8 @@ fn build(channel: &At, items: &[Item], leaf_size: u8) -> Sealed {
     builder.seal().unwrap()
 }
 
-fn receipt(context: &Context, channel: &At, sealed: &Sealed, at: u32) -> Receipt {
-    let statement = Statement::new(channel, &sealed.credited.claim, TARIFF);
+fn receipt(context: &Context, channel: &At, sealed: &Sealed, tariff: [u8; 32], at: u32) -> Receipt {
+    let statement = Statement::new(channel, &sealed.credited.claim, tariff);
     let signature = key(context).pair().sign(context, statement.digest(), &Entropy::new([0; 32]));
     let batch = Batch::parse(&sealed.bytes).unwrap();
     Receipt::new(&batch, at, statement, channel.payee, signature).unwrap()
@@ -120,6 +123,15 @@ fn to_json(item: &Item) -> Value {
     json!([item.lane.to_u16(), item.id.to_u64(), count, msat, per, amount, hash])
 }
 
+/// The hash of a document that an item refers to, by the room that the document is of.
+fn hash_of(kind: &str, bytes: &[u8]) -> [u8; 32] {
+    match kind {
+        "tariff" => Tariff::parse(bytes).unwrap().hash().0,
+        "statement" => meter::Statement::decode(bytes).unwrap().digest(),
+        other => panic!("a document of kind {other}"),
+    }
+}
+
 #[test]
 fn batches_and_receipts_are_the_frozen_ones() {
     let (dir, brought) = directory();
@@ -138,7 +150,7 @@ fn batches_and_receipts_are_the_frozen_ones() {
     let cases = document["cases"].as_array().unwrap();
     assert!(!cases.is_empty(), "{FILE}: 0 cases");
     let context = Context::new();
-    let mut receipts = 0;
+    let (mut receipts, mut documents) = (0, 0);
     for case in cases {
         let start = Msat::new(number(&case["start"])).unwrap();
         let channel = At { start, payee: key(&context).public() };
@@ -158,65 +170,123 @@ fn batches_and_receipts_are_the_frozen_ones() {
         });
         assert_eq!(credited.as_ref(), Ok(&sealed.credited), "{name}");
         assert_eq!(seen, rows, "{name}");
+        for row in case["documents"].as_array().unwrap() {
+            let at = usize::try_from(number(&row["at"])).unwrap();
+            let bytes = Vec::from_hex(text(row, "bytes")).unwrap();
+            let hash = hash_of(text(row, "kind"), &bytes);
+            assert_eq!(items[at].hash, Some(hash), "{name}, document of item {at}");
+            documents += 1;
+        }
+        let tariff = <[u8; 32]>::from_hex(text(case, "tariff")).unwrap();
         for row in case["receipts"].as_array().unwrap() {
             let at = number(&row["at"]);
             let bytes = Vec::from_hex(text(row, "bytes")).unwrap();
-            let made = receipt(&context, &channel, &sealed, u32::try_from(at).unwrap());
+            let made = receipt(&context, &channel, &sealed, tariff, u32::try_from(at).unwrap());
             assert_eq!(made.encode(), bytes, "{name}, item {at}");
             let proven = Receipt::decode(&bytes).unwrap().verify(&context, channel.payee).unwrap();
             assert_eq!(proven.item, items[usize::try_from(at).unwrap()], "{name}");
+            assert_eq!(proven.statement.tariff, tariff, "{name}");
             receipts += 1;
         }
     }
-    println!("{FILE}: {} cases, {receipts} receipts", cases.len());
+    println!("{FILE}: {} cases, {receipts} receipts, {documents} documents", cases.len());
     assert!(receipts > 0, "no receipts");
+    assert!(documents > 0, "no documents");
+}
+
+/// A case as it is made.
+struct Made {
+    name: &'static str,
+    start: u64,
+    leaf_size: u8,
+    tariff: [u8; 32],
+    items: Vec<Item>,
+    /// Place of the item, kind, bytes.
+    documents: Vec<(usize, &'static str, Vec<u8>)>,
+    /// Items that a receipt is made of.
+    shown: &'static [u32],
 }
 
 /// The file's text.
 fn blessed() -> String {
     let context = Context::new();
-    let one = |(name, start, leaf_size, items, shown): (&str, u64, u8, Vec<Item>, &[u32])| {
-        let start = Msat::new(start).unwrap();
+    let one = |case: Made| {
+        let start = Msat::new(case.start).unwrap();
         let channel = At { start, payee: key(&context).public() };
-        let sealed = build(&channel, &items, leaf_size);
+        let sealed = build(&channel, &case.items, case.leaf_size);
         let receipt = |at: &u32| {
-            let bytes = receipt(&context, &channel, &sealed, *at).encode();
+            let bytes = receipt(&context, &channel, &sealed, case.tariff, *at).encode();
             json!({ "at": at, "bytes": bytes.to_lower_hex_string() })
         };
+        let document = |(at, kind, bytes): &(usize, &str, Vec<u8>)| json!({ "at": at, "kind": kind, "bytes": bytes.to_lower_hex_string() });
         let fields = [
-            ("name", json!(name)),
+            ("name", json!(case.name)),
             ("start", json!(start.to_msat())),
-            ("leaf_size", json!(leaf_size)),
+            ("leaf_size", json!(case.leaf_size)),
+            ("tariff", json!(case.tariff.to_lower_hex_string())),
             ("paid", json!(sealed.credited.claim.paid.to_msat())),
             ("root", json!(sealed.credited.claim.root.to_lower_hex_string())),
             ("bytes", json!(sealed.bytes.to_lower_hex_string())),
-            ("receipts", json!(shown.iter().map(receipt).collect::<Vec<_>>())),
+            ("documents", json!(case.documents.iter().map(document).collect::<Vec<_>>())),
+            ("receipts", json!(case.shown.iter().map(receipt).collect::<Vec<_>>())),
         ];
         let fields = fields.map(|(field, value)| format!("      \"{field}\": {value},\n")).concat();
-        let items: Vec<_> = items.iter().map(|item| format!("{}", to_json(item))).collect();
+        let items: Vec<_> = case.items.iter().map(|item| format!("{}", to_json(item))).collect();
         // Several rows a line: the file is read by people, too.
         let items: Vec<_> = items.chunks(4).map(|rows| rows.join(", ")).collect();
         let items = items.join(",\n        ");
         format!("    {{\n{fields}      \"items\": [\n        {items}\n      ]\n    }}")
     };
-    let cases: Vec<_> = cases().into_iter().map(one).collect();
+    let mut cases: Vec<_> = cases().into_iter().map(one).collect();
+    cases.push(one(documents()));
     let source = "our own; layouts in src/batch/mod.rs, leaf.rs, receipt.rs; licence as the crate";
     format!("{{\n  \"source\": \"{source}\",\n  \"cases\": [\n{}\n  ]\n}}\n", cases.join(",\n"))
 }
 
-#[expect(clippy::type_complexity, reason = "a table: name, start, leaf size, items, receipts of")]
-fn cases() -> Vec<(&'static str, u64, u8, Vec<Item>, &'static [u32])> {
-    let item = |lane, id, charge| Item {
-        lane: Lane::new(lane).unwrap(),
-        id: ItemId::new(id).unwrap(),
-        charge,
-        hash: None,
-    };
-    let amount = |msat| Charge::Amount(Msat::new(msat).unwrap());
-    let metered = |count, msat, per| Charge::Metered {
-        count: Quantity::new(count).unwrap(),
-        price: Price::new(Msat::new(msat).unwrap(), per).unwrap(),
-    };
+fn item(lane: u16, id: u64, charge: Charge) -> Item {
+    Item { lane: Lane::new(lane).unwrap(), id: ItemId::new(id).unwrap(), charge, hash: None }
+}
+
+fn amount(msat: u64) -> Charge {
+    Charge::Amount(Msat::new(msat).unwrap())
+}
+
+fn metered(count: u64, msat: u64, per: u64) -> Charge {
+    let price = Price::new(Msat::new(msat).unwrap(), per).unwrap();
+    Charge::Metered { count: Quantity::new(count).unwrap(), price }
+}
+
+/// A session whole: the tariff first, then what was delivered, then the signed end.
+fn documents() -> Made {
+    let price = Price::new(Msat::new(450_000).unwrap(), 3_600_000).unwrap();
+    let tariff = Tariff::flat(tariff::Measure::WattSecond, price).unwrap();
+    let number = |value: u64| value.to_be_bytes().to_vec();
+    let statement = [
+        vec![1],
+        number(77),
+        vec![7; 32],
+        vec![0, 0, 0, 1],
+        tariff.hash().0.to_vec(),
+        // Start, end, quantity, idle seconds, owed, paid.
+        [1_800_000_000, 1_800_000_003, 66_000, 0, 8_250, 8_250].map(number).concat(),
+    ]
+    .concat();
+    let (opened, closed) = (hash_of("tariff", &tariff.encode()), hash_of("statement", &statement));
+    let mut items = vec![Item { hash: Some(opened), ..item(4, 1, amount(0)) }];
+    items.extend((2..5).map(|id| item(4, id, metered(22_000, 450_000, 3_600_000))));
+    items.push(Item { hash: Some(closed), ..item(4, 5, amount(0)) });
+    Made {
+        name: "tariff and signed meter statement",
+        start: 1_000_000,
+        leaf_size: 1,
+        tariff: opened,
+        items,
+        documents: vec![(0, "tariff", tariff.encode()), (4, "statement", statement)],
+        shown: &[0, 1, 4],
+    }
+}
+
+fn cases() -> Vec<Made> {
     // xorshift64*, so that anybody can make the same numbers.
     let mut state = 88_172_645_463_325_252_u64;
     let mut random = |below: u64| {
@@ -243,7 +313,16 @@ fn cases() -> Vec<(&'static str, u64, u8, Vec<Item>, &'static [u32])> {
     }
     let wide = [u64::from(u8::MAX), 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32];
     let wide = (1..).zip(wide).map(|(id, value)| item(0, id, amount(value))).collect();
-    vec![
+    let plain = |(name, start, leaf_size, items, shown)| Made {
+        name,
+        start,
+        leaf_size,
+        tariff: TARIFF,
+        items,
+        documents: Vec::new(),
+        shown,
+    };
+    let list: [(_, _, _, _, &[u32]); 8] = [
         ("one item", 0, 1, vec![item(0, 1, amount(1))], &[0]),
         ("last id of a lane", 0, 1, vec![item(65_535, u64::MAX, amount(7))], &[0]),
         ("constant", 1_000, 16, (1..=100).map(|id| item(3, id, amount(10))).collect(), &[0, 99]),
@@ -252,5 +331,6 @@ fn cases() -> Vec<(&'static str, u64, u8, Vec<Item>, &'static [u32])> {
         ("uniform to 1000", 0, 1, uniform, &[599]),
         ("skewed", 0, 16, skewed, &[511, 512]),
         ("lanes, gaps, prices, hashes", 123_456, 4, mixed, &[0, 1, 2, 35]),
-    ]
+    ];
+    list.map(plain).into()
 }

@@ -57,9 +57,7 @@ impl Charge {
             Self::Metered { count, price } => metered(*count, *price),
         }
     }
-}
 
-impl Charge {
     /// The price, and the number that is written: the count if there is one, else the amount.
     #[inline]
     pub(super) const fn parts(&self) -> (Option<Price>, u64) {

@@ -1,7 +1,8 @@
 //! The bytes of a leaf: what the tree hashes, and what a receipt shows.
 //!
-//! A leaf is a list of stretches. A stretch is up to 64 items of one lane with consecutive ids under
-//! one price, or without one; an item with a hash is a stretch by itself. Numbers are big-endian.
+//! A leaf is a list of stretches. A stretch is up to 64 items of one lane with consecutive ids
+//! under one price, or without one; an item with a hash is a stretch by itself. Numbers are
+//! big-endian.
 //!
 //! | bytes | what |
 //! | --- | --- |

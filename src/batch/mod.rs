@@ -47,6 +47,60 @@
 //!   one of the received bytes, and no lane goes above its limit.
 //! - B5. A batch pays something, because it is acknowledged by what was paid.
 //!
+//! ```
+//! use bitcoin::{OutPoint, XOnlyPublicKey};
+//! use millstream::batch::item::{Charge, Item, LeafSize};
+//! use millstream::batch::lanes::Lanes;
+//! use millstream::batch::{Batch, Builder, Channel};
+//! use millstream::units::{ItemId, Lane, Msat};
+//!
+//! /// Either side's view of a channel.
+//! struct View {
+//!     payee: XOnlyPublicKey,
+//!     paid: Msat,
+//! }
+//!
+//! impl Channel for View {
+//!     fn outpoint(&self) -> OutPoint {
+//!         OutPoint::null()
+//!     }
+//!     fn payee(&self) -> XOnlyPublicKey {
+//!         self.payee
+//!     }
+//!     fn paid(&self) -> Msat {
+//!         self.paid
+//!     }
+//!     fn room(&self) -> Msat {
+//!         Msat::MAX.saturating_sub(self.paid)
+//!     }
+//! }
+//!
+//! let payee = XOnlyPublicKey::from_slice(&bitcoin::secp256k1::constants::GENERATOR_X)?;
+//! let channel = View { payee, paid: Msat::ZERO };
+//! let mut lanes = Lanes::new(Msat::ZERO);
+//! let lane = Lane::new(0)?;
+//! lanes.open(lane, Msat::new(1_000_000)?)?;
+//!
+//! // The payer.
+//! let mut builder = Builder::new(&channel, &lanes, LeafSize::new(16)?)?;
+//! for number in 1..=1_000 {
+//!     let charge = Charge::Amount(Msat::new(250)?);
+//!     builder.push(&Item { lane, id: ItemId::new(number)?, charge, hash: None })?;
+//! }
+//! let sealed = builder.seal()?;
+//! assert!(sealed.bytes.len() < 20);
+//!
+//! // The payee, from the bytes and what the voucher says.
+//! let claim = sealed.credited.claim;
+//! let mut sum = Msat::ZERO;
+//! let credited = Batch::parse(&sealed.bytes)?.check(&channel, &lanes, &claim, |_, amount| {
+//!     sum = sum.saturating_add(amount);
+//! })?;
+//! assert_eq!(sum, Msat::new(250_000)?);
+//! assert_eq!(credited, sealed.credited);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
 //! Rank 2, builds on `core` and `alloc`. `stream` carries batches in its vouchers by implementing
 //! [`Channel`]; `signer` signs receipts; `node` joins hashes with the documents that they are of.
 

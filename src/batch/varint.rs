@@ -26,7 +26,8 @@ pub(super) fn put(value: u64, out: &mut Vec<u8>) {
 /// Takes a number off the front of `from`.
 ///
 /// # Errors
-/// [`BatchError::Truncated`]; [`BatchError::NotMinimal`] with a last byte of zero, or above 64 bits.
+/// [`BatchError::Truncated`]; [`BatchError::NotMinimal`] with a last byte of zero, or above 64
+/// bits.
 #[inline]
 pub(super) fn take(from: &mut &[u8]) -> Result<u64, BatchError> {
     let (first, rest) = from.split_first().ok_or(BatchError::Truncated)?;

@@ -214,8 +214,8 @@ fn shape(values: &[u64]) -> Shape {
 /// [`shape`] would come to the same, by counting the numbers of every width.
 ///
 /// A packing by `d` bits less saves `n d` and costs 16 and, for each number that is too wide then,
-/// `9 + d`. Of these there are `halves` for one bit less, `quarters` for two, and at least `eighths`
-/// for more, where the cost falls with `d`: so three comparisons decide.
+/// `9 + d`. Of these there are `halves` for one bit less, `quarters` for two, and at least
+/// `eighths` for more, where the cost falls with `d`: so three comparisons decide.
 fn is_full(values: &[u64], top: u32) -> bool {
     let Some(shift) = top.checked_sub(3) else { return false };
     let (mut halves, mut quarters, mut eighths) = (0_u64, 0_u64, 0_u64);

@@ -6,8 +6,18 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Which lane, gap before the id, price (0: none), value, whether it has a hash.
-type Raw = (usize, u64, usize, u64, bool);
+/// An item as it is drawn.
+#[derive(Debug, Clone, Copy)]
+struct Raw {
+    /// Place in [`LANES`].
+    lane: usize,
+    /// Ids left out before it.
+    gap: u64,
+    /// Place in [`PRICES`] from 1; 0 for none.
+    price: usize,
+    value: u64,
+    hash: bool,
+}
 
 const LANES: [u16; 3] = [2, 300, 0];
 const PRICES: [(u64, u64); 4] = [(1, 1), (450_000, 3_600_000), (0, 7), (999, 1_000)];
@@ -17,14 +27,16 @@ fn raw() -> impl Strategy<Value = Vec<Raw>> {
     let price = prop_oneof![3 => Just(0_usize), 2 => 1_usize..=4];
     let value = prop_oneof![8 => 0_u64..1_000, 1 => 0_u64..1_000_000_000];
     let hash = proptest::bool::weighted(0.02);
-    let one = (prop_oneof![9 => Just(0_usize), 1 => 0_usize..3], gap, price, value, hash);
+    let lane = prop_oneof![9 => Just(0_usize), 1 => 0_usize..3];
+    let one = (lane, gap, price, value, hash);
+    let one = one.prop_map(|(lane, gap, price, value, hash)| Raw { lane, gap, price, value, hash });
     // Stretches: an item is often repeated with the next id.
     proptest::collection::vec((one, 1_usize..80), 1..30).prop_map(|runs| {
         let spread = |(one, times): (Raw, usize)| {
-            let (lane, gap, price, value, hash) = one;
             (0..times).map(move |n| {
                 let again = u64::try_from(n).unwrap();
-                (lane, if n == 0 { gap } else { 0 }, price, value + again % 7, hash && n == 0)
+                let (gap, hash) = if n == 0 { (one.gap, one.hash) } else { (0, false) };
+                Raw { gap, value: one.value + again % 7, hash, ..one }
             })
         };
         runs.into_iter().flat_map(spread).collect()
@@ -34,7 +46,7 @@ fn raw() -> impl Strategy<Value = Vec<Raw>> {
 /// The items and, by the plainest means, what each costs.
 fn items(raw: &[Raw]) -> Vec<(Item, u64)> {
     let mut next: BTreeMap<u16, u64> = BTreeMap::new();
-    let one = |(place, gap, price, value, hashed): &Raw| {
+    let one = |Raw { lane: place, gap, price, value, hash: hashed }: &Raw| {
         let number = LANES[*place];
         let last = next.entry(number).or_insert(0);
         *last += gap + 1;

@@ -3,18 +3,18 @@
 //! `fuzz/` runs each of them under libFuzzer, and `tests/fuzz_seeds.rs` replays the seeds of each
 //! through the same function, so that what a fuzzer once found stays found. One file a target.
 
+mod batch;
 mod files;
 mod meter;
-mod batch;
 mod pair;
 mod records;
 mod terms;
 mod voucher;
 mod wire;
 
+pub use batch::{batch_decode, receipt_verify};
 pub use files::files;
 pub use meter::meter;
-pub use batch::{batch_decode, receipt_verify};
 pub use pair::pair;
 pub use records::records;
 pub use terms::{backup, terms};

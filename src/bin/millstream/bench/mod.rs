@@ -3,6 +3,7 @@
 //! ```text
 //!   Args --> groups of rows --> Stage: a payer and a payee, channels open and deep
 //!              |  pay, meter: CPU time of this thread, ours and bare operations in turns
+//!              |  batch:      windows of items on both ends, and their bytes
 //!              |  durable:    wall time, a store and a bare file in turns
 //!              |  sizes:      bytes and virtual bytes of what was really signed
 //!              '- memory:     resident bytes of many idle channels
@@ -12,6 +13,7 @@
 //! A figure with a peer is a ratio within its own run. Each group asserts that what it counts
 //! happened (accepted = submitted, paid = owed) before it gives its rows.
 
+mod batch;
 mod clock;
 mod durable;
 mod memory;
@@ -22,6 +24,7 @@ mod pay;
 mod row;
 mod sizes;
 mod stage;
+mod windows;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -59,6 +62,7 @@ const GROUPS: &[Group] = &[
     Group { names: memory::NAMES, run: memory::rows },
     Group { names: pay::NAMES, run: pay::rows },
     Group { names: meter::NAMES, run: meter::rows },
+    Group { names: batch::NAMES, run: batch::rows },
     Group { names: durable::NAMES, run: durable::rows },
     Group { names: sizes::NAMES, run: sizes::rows },
     Group { names: messages::NAMES, run: messages::rows },
