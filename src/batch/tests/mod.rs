@@ -1,6 +1,7 @@
-//! Tests of the room: a naive model, one encoding, attacks, limits, lanes, receipts.
+//! Tests of the room: a naive model, one encoding, attacks, hostile bytes, limits, lanes, receipts.
 
 mod attacks;
+mod hostile;
 mod lanes;
 mod limits;
 mod model;

@@ -11,7 +11,7 @@ use bitcoin::secp256k1::{Message, XOnlyPublicKey};
 use bitcoin::{Network, OutPoint};
 use millstream::batch::flight::Flight;
 use millstream::batch::item::{Charge, Item, LeafSize, Run};
-use millstream::batch::lanes::Lanes;
+use millstream::batch::lanes::{Credited, Lanes};
 use millstream::batch::receipt::Statement;
 use millstream::batch::{Batch, BatchError, Builder, Channel, Claim, Sealed};
 use millstream::keys::{ChannelKey, Context, Entropy, Seed, tagged_hash};
@@ -195,16 +195,8 @@ impl Windows {
     ) -> Result<(), Box<dyn Error>> {
         let message = Message::from_digest(digest(claim));
         self.context.secp().verify_schnorr(signature, &message, &self.payer.public())?;
-        let view = View { payee: self.payee, paid: self.paid };
-        let (mut visited, mut sum) = (0_u64, 0_u64);
-        let credited = Batch::parse(bytes)?.check(&view, &self.theirs, claim, |_, amount| {
-            visited += 1;
-            sum += amount.to_msat();
-        })?;
-        if sum != claim.paid.saturating_sub(claim.start).to_msat() {
-            return Err("the payee was shown other items".into());
-        }
-        self.visited += visited;
+        let credited = self.check(bytes, claim)?;
+        self.visited += u64::from(claim.items);
         self.theirs = credited.lanes;
         self.paid = claim.paid;
         if let Some(file) = &mut self.file {
@@ -213,6 +205,21 @@ impl Windows {
             file.sync_data()?;
         }
         Ok(())
+    }
+
+    /// Form, every item with a visit, sum and root.
+    pub(crate) fn check(&self, bytes: &[u8], claim: &Claim) -> Result<Credited, Box<dyn Error>> {
+        let view = View { payee: self.payee, paid: self.paid };
+        let (mut visited, mut sum) = (0_u32, 0_u64);
+        let credited = Batch::parse(bytes)?.check(&view, &self.theirs, claim, |_, amount| {
+            visited += 1;
+            sum += amount.to_msat();
+        })?;
+        let paid = claim.paid.saturating_sub(claim.start).to_msat();
+        if (visited, sum) != (claim.items, paid) {
+            return Err("the payee was shown other items".into());
+        }
+        Ok(credited)
     }
 
     /// That a changed item, sum or root is refused by what measures.
