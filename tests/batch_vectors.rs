@@ -239,8 +239,10 @@ fn blessed() -> String {
     };
     let mut cases: Vec<_> = cases().into_iter().map(one).collect();
     cases.push(one(documents()));
-    let source = "our own; layouts in src/batch/mod.rs, leaf.rs, receipt.rs; licence as the crate";
-    format!("{{\n  \"source\": \"{source}\",\n  \"cases\": [\n{}\n  ]\n}}\n", cases.join(",\n"))
+    let source = "millstream, our own; read, hashed and verified by an independent Python program \
+                  from the tables in src/batch/mod.rs, column, leaf.rs and receipt.rs";
+    let head = format!("  \"source\": \"{source}\",\n  \"license\": \"MIT OR Apache-2.0\",\n");
+    format!("{{\n{head}  \"cases\": [\n{}\n  ]\n}}\n", cases.join(",\n"))
 }
 
 fn item(lane: u16, id: u64, charge: Charge) -> Item {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bitcoin::{Network, OutPoint};
+use millstream::batch::receipt::ReceiptError;
 use millstream::chain::remote::RemoteError;
 use millstream::chain::{ChainError, CoinsError};
 use millstream::db::DbError;
@@ -104,6 +105,8 @@ pub(crate) enum Failure {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Backup(#[from] BackupError),
+    #[error("the receipt is refused: {0}")]
+    Receipt(#[from] ReceiptError),
     #[error(transparent)]
     Terms(#[from] TermsError),
     #[error(transparent)]

@@ -17,6 +17,7 @@ mod refund;
 mod restore;
 mod serve;
 mod soak;
+mod verify_receipt;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ enum Command {
     Refund(refund::Args),
     /// Have the simulated chain mine blocks
     Mine(mine::Args),
+    /// Check a receipt: what was paid, in which channel, by which tariff
+    VerifyReceipt(verify_receipt::Args),
     /// Measure every figure that this project claims, on this machine
     Bench(bench::Args),
     /// Run simulated pairs with faults, and count what they lose
@@ -75,6 +78,7 @@ impl Command {
             Self::Restore(args) => Ok(restore::run(args)?),
             Self::Refund(args) => Ok(refund::run(args)?),
             Self::Mine(args) => Ok(mine::run(args)?),
+            Self::VerifyReceipt(args) => Ok(verify_receipt::run(args)?),
             Self::Bench(args) => bench::run(args),
             Self::Soak(args) => soak::run(args),
         }
