@@ -140,7 +140,7 @@ fn file_that_is_no_receipt_is_refused_by_the_command() {
         desk.write(name, bytes);
         assert_eq!(desk.bad(name, &[]), short);
     }
-    desk.write("long", &[&desk.bytes[..], &[0; 100_000]].concat());
+    desk.write("long", &[desk.bytes.clone(), vec![0; 100_000]].concat());
     assert!(desk.bad("long", &[]).contains("bytes too many"));
     assert!(desk.bad("absent", &[]).contains("cannot be used"));
     let file = desk.write("terms", b"no terms");

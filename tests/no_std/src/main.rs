@@ -4,8 +4,9 @@
 //! It has a panic handler of its own and, for `alloc`, a global allocator of its own. Whatever pulls
 //! in `std` brings second ones, and the build fails; whatever needs an allocator without `alloc`
 //! does not link. Without a feature it prices a quantity. With `alloc` two nodes open a channel from
-//! terms, pay and are paid, and come back from their stores: `machines.rs`. Only the C library is
-//! linked beside it, for the start of the process and for libsecp256k1's copying of memory.
+//! terms, pay and are paid, and come back from their stores: `machines.rs`; a batch is counted:
+//! `batches.rs`. Only the C library is linked beside it, for the start of the process and for
+//! libsecp256k1's copying of memory.
 #![no_std]
 #![no_main]
 
@@ -16,6 +17,8 @@ use millstream::units::{Msat, Price, Quantity};
 
 #[cfg(feature = "alloc")]
 mod arena;
+#[cfg(feature = "alloc")]
+mod batches;
 #[cfg(feature = "alloc")]
 mod machines;
 
@@ -71,6 +74,10 @@ pub extern "C" fn main() -> i32 {
     #[cfg(feature = "alloc")]
     if machines::millstream_pays(60) != 60 * 18_750 {
         return 2;
+    }
+    #[cfg(feature = "alloc")]
+    if batches::millstream_batches(1_000) != 500_500 {
+        return 4;
     }
     0
 }
