@@ -68,7 +68,9 @@ mod tests {
         let (mut settling, at) = (Settling::default(), OutPoint::null());
         let mut due = |tip, market| {
             let found = settling.rate(at, height(tip), rate(market)).unwrap();
-            found.iter().for_each(|rate| settling.sent(at, height(tip), *rate));
+            if let Some(rate) = found {
+                settling.sent(at, height(tip), rate);
+            }
             found.map(FeeRate::to_sat_per_kvb)
         };
         assert_eq!(due(100, 1_200), Some(1_200));
