@@ -38,7 +38,7 @@ impl Session {
                 self.check_late(now, at)?;
                 self.check_reading(at, total)?;
                 self.check_tolerance(total)?;
-                self.check_late_idle(at, total, idle)?;
+                self.check_late_idle(at, idle)?;
                 self.read(account, at, total, idle)?;
                 account.quiet_since = self.idle_before(account);
             }
@@ -84,17 +84,12 @@ impl Session {
         Ok(())
     }
 
-    fn check_late_idle(
-        &self,
-        at: UtcSeconds,
-        total: Quantity,
-        claimed: Seconds,
-    ) -> Result<(), MeterError> {
-        let Account { started, quiet_since, quantity, idle: least, .. } = self.record.account;
+    fn check_late_idle(&self, at: UtcSeconds, claimed: Seconds) -> Result<(), MeterError> {
+        let Account { started, quiet_since, idle: least, .. } = self.record.account;
         let free_to = quiet_since.saturating_after(self.tariff.idle_grace());
-        let billed = if total > quantity { Seconds::MIN } else { at.saturating_since(free_to) };
+        let billed = at.saturating_since(free_to);
         let most = least.saturating_add(billed).min(at.saturating_since(started)).max(least);
-        if claimed < least || claimed > most {
+        if claimed > most {
             return Err(MeterError::IdleImpossible { claimed, least, most });
         }
         Ok(())

@@ -20,7 +20,8 @@
 //! - M2. A unit costs the price of its stamp (the reading that reports it) and of its place in the
 //!   session's total. So at a border of two bands at most one reading falls on the wrong side.
 //! - M3. Idle time is the seconds between two readings of equal totals, counted from the grace
-//!   after the last delivery. A service that is paused for debt is not idle.
+//!   after the last delivery. A service that is paused for debt is not idle. Which of the seconds
+//!   since the last reading it saw were idle a buyer cannot tell; it takes no more than there were.
 //! - M4. Service is paused if and only if `owed - paid > credit` ([`Window`]). It is paid for only
 //!   what is durable on the seller's side. Nothing is delivered or counted while paused, so the
 //!   debt is never above credit + one tick.
@@ -29,7 +30,7 @@
 //! - M6. The tariff is fixed by its hash. Another one counts only after the buyer has accepted it
 //!   by [`Session::accept_tariff`]; else the session ends at the old price.
 //! - M7. Readings are cumulative, and a repeated one changes nothing. A skipped one is healed by
-//!   the next as long as no price border, idle second or tariff change lies between; beyond these
+//!   the next as long as no price border or tariff change lies between; beyond these
 //!   the seller sends it again, because the buyer would count it at another price. So both sides
 //!   store their record when a price changes, if they want to meet to the millisatoshi after a
 //!   restart.

@@ -209,7 +209,8 @@ impl Session {
             (Input::Meter { total }, State::Active, Role::Seller) => {
                 self.check_stamp(now, now)?;
                 self.check_reading(now, total)?;
-                let idle = self.idle_most(now, total);
+                let delivers = total > account.quantity;
+                let idle = if delivers { account.idle } else { self.idle_most(now) };
                 self.read(account, now, total, idle)?;
             }
             (Input::Meter { total }, State::Active | State::Paused, Role::Buyer { .. }) => {
@@ -219,7 +220,7 @@ impl Session {
                 self.check_stamp(now, at)?;
                 self.check_reading(at, total)?;
                 self.check_tolerance(total)?;
-                self.check_idle(at, total, idle)?;
+                self.check_idle(at, idle)?;
                 self.read(account, at, total, idle)?;
             }
             (Input::Meter { .. } | Input::Claim { .. }, State::Paused, _) => {
@@ -322,6 +323,8 @@ impl Session {
         total: Quantity,
         idle: Seconds,
     ) -> Result<(), Overflow> {
+        // M3: a claim of fewer idle seconds than were counted takes none of them back.
+        let idle = idle.max(account.idle);
         let scale = self.tariff.scale();
         let step = total.sub(account.quantity)?;
         let mut sum = Exact { msat: account.accrued, rest: account.rest };
@@ -340,11 +343,8 @@ impl Session {
     }
 
     /// The largest total of idle seconds that a reading can bill (M3).
-    fn idle_most(&self, at: UtcSeconds, total: Quantity) -> Seconds {
+    fn idle_most(&self, at: UtcSeconds) -> Seconds {
         let account = &self.record.account;
-        if total > account.quantity {
-            return account.idle;
-        }
         let free_to = account.quiet_since.saturating_after(self.tariff.idle_grace());
         let billed = at.saturating_since(free_to.max(account.at));
         account.idle.saturating_add(billed)
@@ -391,15 +391,10 @@ impl Session {
         Ok(())
     }
 
-    fn check_idle(
-        &self,
-        at: UtcSeconds,
-        total: Quantity,
-        claimed: Seconds,
-    ) -> Result<(), MeterError> {
+    fn check_idle(&self, at: UtcSeconds, claimed: Seconds) -> Result<(), MeterError> {
         let least = self.record.account.idle;
-        let most = self.idle_most(at, total);
-        if claimed < least || claimed > most {
+        let most = self.idle_most(at);
+        if claimed > most {
             return Err(MeterError::IdleImpossible { claimed, least, most });
         }
         Ok(())

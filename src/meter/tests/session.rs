@@ -231,10 +231,30 @@ fn idle_seconds_that_cannot_have_been_are_refused() {
     };
     assert_eq!(claim(&mut payer, T0 + 60, T0 + 60, 0, 1), most(1, 0));
     assert_eq!(claim(&mut payer, T0 + 70, T0 + 70, 0, 11), most(11, 10));
-    // Nothing is idle while something is delivered.
-    assert_eq!(claim(&mut payer, T0 + 70, T0 + 70, 1, 1), most(1, 0));
+    assert_eq!(claim(&mut payer, T0 + 70, T0 + 70, 1, 11), most(11, 10));
     assert_eq!(claim(&mut payer, T0 + 70, T0 + 70, 0, 10), Ok(None));
-    assert!(claim(&mut payer, T0 + 71, T0 + 71, 0, 9).is_err());
+    assert_eq!(payer.owed(), msat(10));
+    // A seller that forgot idle seconds asks for less: none is given back, and none billed twice.
+    assert_eq!(claim(&mut payer, T0 + 71, T0 + 71, 0, 9), Ok(None));
+    assert_eq!((payer.owed(), payer.record().idle()), (msat(10), secs(10)));
+}
+
+#[test]
+fn lost_reading_of_idle_seconds_is_healed_by_the_next() {
+    for grace in [0, 60] {
+        let tariff = flat().with_idle(price(1, 1), secs(grace)).unwrap();
+        let mut seller = started(Role::Seller, tariff.clone());
+        let mut payer = started(buyer(), tariff);
+        meter(&mut payer, T0, 10).unwrap();
+        // Nobody hears of these two.
+        meter(&mut seller, T0 + 70, 0).unwrap();
+        meter(&mut seller, T0 + 75, 1).unwrap();
+        meter(&mut seller, T0 + 80, 2).unwrap();
+        let idle = seller.record().idle().to_u64();
+        assert_eq!(idle, 70 - grace);
+        assert_eq!(claim(&mut payer, T0 + 80, T0 + 80, 2, idle), Ok(None));
+        assert_eq!(payer.owed(), seller.owed());
+    }
 }
 
 #[test]
