@@ -8,6 +8,7 @@ mod street;
 use millstream::meter::{State, Tariff, Window};
 use millstream::node::Command;
 use millstream::sim::world::{Clear, EndId, Fate, Weather};
+use millstream::stream::payer::Ending;
 use millstream::units::{Msat, Ppm, Seconds};
 use street::{Street, id, msat, tariff};
 
@@ -281,4 +282,52 @@ fn claim_after_the_end_above_the_buyers_meter_is_refused_and_stays_the_sellers_r
     (street.session, street.total) = (8, 0);
     street.start_session(8);
     assert_eq!(street.state(street.car, 8), State::Active, "{:?}", street.refusals());
+}
+
+#[test]
+fn payment_by_hand_before_the_start_was_heard_counts_for_no_session() {
+    for lost in 0..MESSAGES {
+        let mut street = Street::open();
+        let link = street.link;
+        street.offer(link, 7);
+        street.world.settle_down().unwrap();
+        begin_fault(&mut street, Fault::Lost(lost));
+        street.accept(7).unwrap();
+        street.world.settle_down().unwrap();
+        let (outpoint, session, ending) = (street.outpoint, id(7), Ending::KeepsChange);
+        let pay = Command::Pay { outpoint, more: msat(500_000), session, ending };
+        street.world.command(street.car, pay).unwrap();
+        end_fault(&mut street, Fault::None);
+        for _ in 0..3 {
+            street.tick();
+        }
+        street.world.command(street.car, Command::EndSession(session)).unwrap();
+        end_fault(&mut street, Fault::None);
+        let case = format!("{lost}");
+        let stated = street.statements();
+        let statement = stated.first().unwrap_or_else(|| panic!("{case}: {:?}", street.refusals()));
+        assert_eq!(statement.paid, statement.owed, "{case}");
+    }
+}
+
+#[test]
+fn session_that_a_restart_left_unstated_keeps_no_channel_that_served_another_since() {
+    let mut street = Street::in_session();
+    street.end_session(7);
+    street.world.pass(secs(1)).unwrap();
+    let link = street.link;
+    street.offer(link, 8);
+    street.world.settle_down().unwrap();
+    begin_fault(&mut street, Fault::Cut(0, None));
+    street.accept(8).unwrap();
+    street.world.command(street.car, Command::EndSession(id(8))).unwrap();
+    // The station forgets its offer, the car that the session before was stated.
+    let station = street.station;
+    street.world.disconnect(link).unwrap();
+    street.world.reboot(station).unwrap();
+    end_fault(&mut street, Fault::Cut(0, Some(Who::Car)));
+    street.world.command(street.car, Command::ForgetSession(id(8))).unwrap();
+    (street.session, street.total) = (9, 0);
+    street.start_session(9);
+    assert_eq!(street.state(street.car, 9), State::Active, "{:?}", street.refusals());
 }

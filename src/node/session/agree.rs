@@ -222,7 +222,9 @@ impl<S: Signer> Node<S> {
         now: &Now,
         outpoint: OutPoint,
     ) -> Result<(), NodeError> {
-        if self.slot(outpoint)?.next.is_none() || self.unstated_on(outpoint).is_some() {
+        // The statement of a session may come when its channel is gone.
+        let waits = self.payers.get(&outpoint).is_some_and(|payer| payer.next.is_some());
+        if !waits || self.unstated_on(outpoint).is_some() {
             return Ok(());
         }
         let next = self.slot_mut(outpoint)?.next.take();
@@ -296,9 +298,21 @@ impl<S: Signer> Node<S> {
         let clock = if late { message.time } else { now.time };
         let input = Input::Start { at: message.time, tariff: TariffHash(message.tariff_hash) };
         let entered = self.step(clock, session, input)?;
+        self.count_from_start(session)?;
         self.store_session(session)?;
         self.tell_entered(session, entered)?;
         self.pay_due(now, session)
+    }
+
+    /// Buyer: nothing is due before the start, so what was paid since the session was taken was
+    /// paid beside it. A seller that heard of the payment first counts it before the session too;
+    /// one that heard of the start first counts more than this side asks of it, never less.
+    fn count_from_start(&mut self, session: SessionId) -> Result<(), NodeError> {
+        let Some(Place { outpoint, .. }) = self.session_slot(session)?.place else { return Ok(()) };
+        let Some(payer) = self.payers.get(&outpoint) else { return Ok(()) };
+        let place = Place { outpoint, earlier: Msat::ZERO, from: payer.machine.signed() };
+        self.session_mut(session)?.place = Some(place);
+        Ok(())
     }
 
     fn sell(&mut self, now: &Now, link: LinkId, message: &SessionStart) -> Result<(), NodeError> {

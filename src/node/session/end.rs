@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use bitcoin::OutPoint;
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::schnorr::Signature;
+use bitcoin::{OutPoint, XOnlyPublicKey};
 
 use super::super::effects::Event;
 use super::super::{LinkId, Node, NodeError, Now};
@@ -164,7 +164,7 @@ impl<S: Signer> Node<S> {
             message.statement.as_slice().split_at_checked(Statement::LENGTH).ok_or(malformed)?;
         let statement = Statement::decode(bytes)?;
         let signature = Signature::from_slice(signature).map_err(|_| malformed)?;
-        let base = self.slot(place.outpoint)?.machine.record().base();
+        let base = self.base_of(slot, place.outpoint)?;
         statement.verify(&self.context, base, &signature)?;
         // A rollover that one side has seen and the other has not: either outpoint is the channel.
         let stated = |outpoint: OutPoint| {
@@ -202,6 +202,16 @@ impl<S: Signer> Node<S> {
         }
         self.effects.tell(Event::StatementAgreed { statement });
         self.accept_next(now, place.outpoint)
+    }
+
+    /// Buyer: the key of the session's seller, also when its channel is gone: what was paid on a
+    /// top-up, and what replaced that is buried.
+    fn base_of(&self, slot: &SessionSlot, outpoint: OutPoint) -> Result<XOnlyPublicKey, NodeError> {
+        if let Some(payer) = self.payers.get(&outpoint) {
+            return Ok(payer.machine.record().base());
+        }
+        let base = slot.peer.and_then(|peer| XOnlyPublicKey::from_slice(peer.as_bytes()).ok());
+        base.ok_or(NodeError::NoChannel { outpoint })
     }
 
     /// Buyer: the seller knows nothing of the session that ended last on a channel, so that it will

@@ -35,6 +35,13 @@ impl<S: Signer> Node<S> {
             on.max_by_key(|(_, slot)| slot.meter.record().at()).map(|(id, _)| *id)
         };
         let Some(session) = self.unstated_on(outpoint).or_else(last) else { return Ok(()) };
+        // A channel takes the next session when the one before is over, even if a restart has
+        // forgotten that.
+        let before = self
+            .sessions
+            .iter_mut()
+            .filter(|(id, slot)| **id != session && slot.is_on(outpoint) && slot.is_settled());
+        before.for_each(|(_, slot)| slot.over = true);
         let slot = self.sessions.get_mut(&session).ok_or(NodeError::NoSession { session })?;
         let Role::Buyer { budget, .. } = slot.meter.record().role() else { return Ok(()) };
         // Until the statement claims may come that are to be paid.
