@@ -6,6 +6,7 @@ use bitcoin::{Transaction, Txid};
 
 use super::Flaw;
 use super::counters::Count;
+use super::ending::WORTH_SPENDING;
 use super::stage::Pair;
 use crate::stream::SpendKind;
 use crate::tx::{ChangeScript, Channel, dust_limit};
@@ -36,22 +37,24 @@ impl Pair {
         for (outpoint, channel) in self.channels.clone() {
             let kind = self.spend_of(&channel).map(|(_, kind)| kind);
             let start = self.started.get(&outpoint).copied().unwrap_or(Msat::ZERO);
-            let (signed, acked) = {
+            let (signed, acked, credit) = {
                 let seen = self.observer.seen();
-                (seen.signed(outpoint).max(start), seen.acked_from(outpoint, start))
+                let (signed, acked) = (seen.signed(outpoint), seen.acked_from(outpoint, start));
+                (signed.max(start), acked, seen.credit(outpoint))
             };
-            let limit = self.terms.zero_conf_limit.to_msat();
             let cheap = self.not_worth_it(&channel)?;
             // What an outpoint that never came to be started with was not moved there either.
             let exists = self.world.chain().with(|chain| chain.output(outpoint)).is_some();
             let (got, allowed) = match kind {
-                Some(SpendKind::Settlement { paid, .. }) => (paid, limit),
+                Some(SpendKind::Settlement { paid, .. }) => (paid, credit),
                 Some(SpendKind::Joint { .. }) => {
-                    (self.joint_at(&channel).unwrap_or(Msat::ZERO), limit)
+                    (self.joint_at(&channel).unwrap_or(Msat::ZERO), credit)
                 }
-                Some(SpendKind::Refund) => (Msat::ZERO, limit.max(cheap)),
-                None if exists => (Msat::ZERO, limit.max(cheap)),
-                None => (start, limit),
+                Some(SpendKind::Refund) => (Msat::ZERO, cheap),
+                None if !exists => (start, credit),
+                // Nobody can take it by any transaction that is relayed.
+                None if channel.capacity().to_sat() < WORTH_SPENDING => (Msat::ZERO, Msat::MAX),
+                None => return Err(Flaw::Wedged { what: "an output that nobody spent" }),
             };
             if got > signed {
                 return Err(Flaw::NotSigned { outpoint, signed, paid: got });

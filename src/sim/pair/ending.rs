@@ -4,6 +4,7 @@ use bitcoin::OutPoint;
 
 use super::Flaw;
 use super::counters::Count;
+use super::lines::Line;
 use super::sky::Rates;
 use super::stage::Pair;
 use super::standing::Standing;
@@ -14,7 +15,7 @@ use crate::units::Msat;
 /// A refund of 137 vB at 0.1 sat/vB, the least that is relayed, costs 14 sat and leaves 330 at
 /// least, or is dust. Nobody can take a smaller output from the chain by any transaction that is
 /// relayed, so that waiting for its end would be waiting for ever; every larger one must end.
-const WORTH_SPENDING: u64 = 344;
+pub(super) const WORTH_SPENDING: u64 = 344;
 /// 1 sat: what the last payment is at least, and a session's last tick at most costs 251.
 const LAST_PAYMENT: u64 = 1_000;
 
@@ -32,6 +33,7 @@ impl Pair {
         }
         self.check()?;
         if self.is_wide() {
+            self.state_sessions(tell)?;
             self.serve_once_more(tell)?;
             self.check()?;
         }
@@ -89,7 +91,7 @@ impl Pair {
 
     /// Whether nothing that either side decided stands against a payment of `more`: the output is
     /// deep, the last call has not come, there is room, and nobody has signed the channel's end.
-    fn may_be_paid(&self, outpoint: OutPoint, more: Msat) -> bool {
+    pub(super) fn may_be_paid(&self, outpoint: OutPoint, more: Msat) -> bool {
         let Some(payer) = self.payer_of(outpoint) else { return false };
         let tip = self.world.chain().with(|chain| chain.tip().height);
         let late = payer.last_call().is_none_or(|last_call| tip >= last_call);
@@ -107,19 +109,25 @@ impl Pair {
         tell: &mut dyn FnMut(&dyn core::fmt::Display),
     ) -> Result<(), Flaw> {
         let enough = Msat::new(10_000_000)?;
-        let fit = self.lines.iter().position(|line| {
+        let fits = |line: &&Line| {
             let here = self.current_on(&line.script);
             here.is_some_and(|outpoint| self.may_be_paid(outpoint, enough))
-        });
+        };
+        // One that has paid sessions shows besides that their statements have left it free.
+        let used = |line: &&Line| self.metered.sold.values().any(|sold| sold.script == line.script);
+        let mut fit = self.lines.iter().filter(fits);
+        let fit = fit.clone().find(used).or_else(|| fit.next()).map(|line| line.script.clone());
         let Some(fit) = fit else { return Ok(()) };
-        self.focus = fit;
+        self.focus = self.lines.iter().position(|line| line.script == fit).unwrap_or(0);
         // A session that is not paid keeps the next from its channel, until its owners let it go.
         for session in self.known_sessions() {
-            self.forget_session(session)?;
+            if !self.metered.stated.contains(&session) {
+                self.forget_session(session)?;
+            }
         }
         self.metered.now = None;
-        let stated = self.counters.of(Count::Statement);
         self.start_session()?;
+        let session = self.metered.now;
         let delivered = self.counters.of(Count::Tick);
         self.tick()?;
         tell(&Standing(self));
@@ -130,7 +138,7 @@ impl Pair {
         self.pass(11)?;
         self.pass(11)?;
         tell(&Standing(self));
-        if self.counters.of(Count::Statement) == stated {
+        if session.is_none_or(|session| !self.metered.stated.contains(&session)) {
             return Err(Flaw::Wedged { what: "a session that is not stated" });
         }
         self.counters.count(Count::FinalSession);

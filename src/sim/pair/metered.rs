@@ -1,8 +1,8 @@
 //! Metered sessions of a run: offered, delivered, paid, ended, and the prices that they go by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::ScriptBuf;
+use bitcoin::{OutPoint, Script, ScriptBuf};
 
 use super::Flaw;
 use super::counters::Count;
@@ -25,6 +25,21 @@ const DAY: u64 = 86_400;
 /// What the largest tick costs at the highest price, in msat: 20,000 Ws at 30 msat.
 pub(super) const TICK_MOST: u64 = 600_001;
 
+/// What is known of a session besides what the two sides remember.
+#[derive(Debug)]
+pub(super) struct Sold {
+    /// Of the channel that pays it.
+    pub(super) script: ScriptBuf,
+    /// Where it began.
+    pub(super) outpoint: OutPoint,
+    /// What was delivered in it.
+    pub(super) total: u64,
+    /// Whether its price goes with the time of day.
+    pub(super) timed: bool,
+    /// Whether its channel was paid by hand meanwhile, which the seller counts for it.
+    pub(super) beside: bool,
+}
+
 /// The session of the moment, and what all of them came to.
 #[derive(Debug)]
 pub(super) struct Metered {
@@ -32,6 +47,11 @@ pub(super) struct Metered {
     /// The script of the channel that pays it, whatever the outpoint.
     pub(super) script: ScriptBuf,
     pub(super) all: Vec<SessionId>,
+    pub(super) sold: BTreeMap<SessionId, Sold>,
+    /// Whose statement the buyer agreed to.
+    pub(super) stated: BTreeSet<SessionId>,
+    /// Whose statement the buyer found to say more than it had counted.
+    pub(super) disputed: BTreeSet<SessionId>,
     pub(super) next: u64,
     /// What the seller has delivered in this session.
     pub(super) total: u64,
@@ -55,6 +75,9 @@ impl Metered {
             now: None,
             script: ScriptBuf::new(),
             all: Vec::new(),
+            sold: BTreeMap::new(),
+            stated: BTreeSet::new(),
+            disputed: BTreeSet::new(),
             next: 100,
             total: 0,
             costs: zero,
@@ -65,6 +88,14 @@ impl Metered {
             agreed: 0,
             last_price: 0,
         }
+    }
+}
+
+impl Metered {
+    /// Somebody pays by hand where sessions are paid.
+    pub(super) fn paid_beside(&mut self, script: &Script) {
+        let here = self.sold.values_mut().filter(|sold| *sold.script == *script);
+        here.for_each(|sold| sold.beside = true);
     }
 }
 
@@ -134,7 +165,7 @@ impl Pair {
 
     /// What the seller delivered and lost the reading of, it reads again now, at the price of now:
     /// nobody can tell when it was delivered. It is one tick, because each is read before the next.
-    fn price_late_reading(&mut self, session: SessionId) -> Result<(), Flaw> {
+    pub(super) fn price_late_reading(&mut self, session: SessionId) -> Result<(), Flaw> {
         let seller = self.world.end(self.payee).and_then(|end| end.node().session(session));
         let Some(read) = seller.map(|meter| meter.record().quantity().to_u64()) else {
             return Ok(());
@@ -167,11 +198,19 @@ impl Pair {
         self.metered.owed = self.metered.owed.saturating_add(cost);
         self.metered.costs = self.metered.costs.saturating_add(cost);
         self.metered.tick_most = self.metered.tick_most.max(cost);
-        let total = Quantity::new(self.metered.total)?;
+        if let Some(sold) = self.metered.sold.get_mut(&session) {
+            sold.total = self.metered.total;
+        }
+        self.read_meters(session, self.metered.total)?;
+        self.counters.count(Count::Tick);
+        Ok(())
+    }
+
+    pub(super) fn read_meters(&mut self, session: SessionId, total: u64) -> Result<(), Flaw> {
+        let total = Quantity::new(total)?;
         for end in [self.payer, self.payee] {
             self.command(end, Command::Meter { session, total })?;
         }
-        self.counters.count(Count::Tick);
         Ok(())
     }
 
@@ -205,6 +244,9 @@ impl Pair {
                 self.counters.count(Count::Tariff);
             }
             let metered = &mut self.metered;
+            let (here, total, timed) = (script.clone(), 0, which == TIMED);
+            let sold = Sold { script: here, outpoint, total, timed, beside: false };
+            metered.sold.insert(session, sold);
             (metered.now, metered.script, metered.agreed) = (Some(session), script, which);
             (metered.total, metered.costs, metered.credit) = (0, Msat::ZERO, credit);
             metered.tick_most = Msat::ZERO;

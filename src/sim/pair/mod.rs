@@ -39,6 +39,7 @@ mod oracle;
 mod sky;
 mod stage;
 mod standing;
+mod statements;
 mod steps;
 mod topup;
 
@@ -50,7 +51,7 @@ use crate::chain::regtest::Regtest;
 use crate::node::NodeError;
 use crate::sim::world::{World, WorldError};
 use crate::store::fault::Cut;
-use crate::units::{Msat, Sat};
+use crate::units::{Msat, Sat, SessionId};
 use stage::{Pair, Plan};
 
 /// One run in this many checks scripts by Bitcoin Core's interpreter, where it is built in.
@@ -204,6 +205,12 @@ pub enum Flaw {
         debt: Msat,
         /// Credit and one tick.
         credit: Msat,
+    },
+    /// A session that has ended on both sides came to no statement.
+    #[error("{session} has ended and is not stated")]
+    Unstated {
+        /// Which.
+        session: SessionId,
     },
     /// Damage to a stored record was not noticed.
     #[error("a rotten record was read")]

@@ -9,9 +9,9 @@ use super::stage::Pair;
 use crate::meter::Role;
 use crate::node::NodeError;
 use crate::sim::world::WorldError;
-use crate::stream::Payer;
 use crate::stream::payer::PayerPhase;
-use crate::units::{Msat, Sat};
+use crate::stream::{Payee, Payer};
+use crate::units::{Height, Msat, Sat, SessionId};
 
 impl Pair {
     pub(super) fn check(&mut self) -> Result<(), Flaw> {
@@ -112,21 +112,42 @@ impl Pair {
         let end = self.world.end(self.payee).ok_or(WorldError::NoSuchEnd)?;
         let Some(payee) = end.node().payee(outpoint) else { return Ok(()) };
         let tip = end.node().view(self.world.now().time)?.tip.height;
-        let confirmed = payee.deadline().map(|at| at.saturating_before(self.delay.to_blocks()));
-        let depth = confirmed.map(|at| at.depth_at(tip));
-        let shallow = depth.is_none_or(|depth| depth < self.terms.confirmation_depth);
+        let shallow = self.is_shallow(payee, tip);
         let version2 = self.is_version2(outpoint);
         let limit = if shallow && version2 { Sat::ZERO } else { self.terms.zero_conf_limit };
-        let unsecured = match payee.phase().stated() {
-            _ if shallow => paid.saturating_sub(payee.start()),
-            Some(stated) => paid.saturating_sub(stated),
-            None => Msat::ZERO,
-        };
+        let unsecured = self.unsecured(payee, paid, tip);
         if unsecured > limit.to_msat() {
             return Err(Flaw::Unsecured { outpoint, unsecured, limit });
         }
         if shallow {
             self.counters.count(Count::ZeroConf);
+        }
+        Ok(())
+    }
+
+    fn is_shallow(&self, payee: &Payee, tip: Height) -> bool {
+        let confirmed = payee.deadline().map(|at| at.saturating_before(self.delay.to_blocks()));
+        let depth = confirmed.map(|at| at.depth_at(tip));
+        depth.is_none_or(|depth| depth < self.terms.confirmation_depth)
+    }
+
+    /// What is neither deep nor stated by the payee's own signature.
+    fn unsecured(&self, payee: &Payee, paid: Msat, tip: Height) -> Msat {
+        match payee.phase().stated() {
+            _ if self.is_shallow(payee, tip) => paid.saturating_sub(payee.start()),
+            Some(stated) => paid.saturating_sub(stated),
+            None => Msat::ZERO,
+        }
+    }
+
+    /// What the payee counts without security now, it may lose at the end; nothing else.
+    pub(super) fn note_credit(&self) -> Result<(), Flaw> {
+        let node = self.world.end(self.payee).ok_or(WorldError::NoSuchEnd)?.node();
+        let Ok(view) = node.view(self.world.now().time) else { return Ok(()) };
+        let mut seen = self.observer.seen();
+        for payee in node.payees() {
+            let unsecured = self.unsecured(payee, payee.paid(), view.tip.height);
+            seen.gives_credit(payee.outpoint(), unsecured);
         }
         Ok(())
     }
@@ -146,7 +167,7 @@ impl Pair {
             }
             // Nobody counts more than was delivered, and the buyer pays no more than it counts.
             let (owed, paid) = (meter.owed(), meter.record().paid());
-            let slack = if seller { Msat::ZERO } else { self.slack() };
+            let slack = if seller { Msat::ZERO } else { self.slack(session) };
             let most = self.metered.costs.saturating_add(slack);
             if owed > most || (!seller && paid > owed) {
                 let (signed, allowed) = (owed.max(paid), most.min(owed));
@@ -160,7 +181,7 @@ impl Pair {
     /// more than it was told to pay by hand and its sessions owed: not one tick more, but for what
     /// a changed reading may claim within each buyer's slack.
     pub(super) fn check_overpaid(&self, realised: Msat) -> Result<(), Flaw> {
-        let sessions = self.metered.all.iter().map(|_| self.slack());
+        let sessions = self.metered.all.iter().map(|session| self.slack(*session));
         let slack = sessions.fold(Msat::ZERO, Msat::saturating_add);
         let allowed = self.told.saturating_add(self.metered.owed).saturating_add(slack);
         if realised > allowed {
@@ -170,10 +191,9 @@ impl Pair {
     }
 
     /// A buyer gives the seller's reading a slack of one tick beside its own meter, so a byte that
-    /// changed on the way can make it count that much more in a session, and no more than that.
-    /// On a line that changes nothing there is no such thing.
-    fn slack(&self) -> Msat {
-        let changed = self.observer.seen().counters.of(Count::Corrupted) > 0;
+    /// changed on the way can make it count that much more in that session, and no more than that.
+    fn slack(&self, session: SessionId) -> Msat {
+        let changed = self.observer.seen().is_changed(session);
         if changed { Msat::new(TICK_MOST).unwrap_or(Msat::MAX) } else { Msat::ZERO }
     }
 

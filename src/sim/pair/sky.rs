@@ -11,7 +11,7 @@ use super::counters::{Count, Counters};
 use super::dice::Dice;
 use crate::sim::world::{EndId, Fate, Weather};
 use crate::tx::Voucher;
-use crate::units::{ChannelAlias, Msat};
+use crate::units::{ChannelAlias, Msat, SessionId};
 use crate::wire::Message;
 
 /// How often what happens to a message, in per mille. Drawn for each run; all 0 in calm weather.
@@ -40,6 +40,10 @@ pub(super) struct Seen {
     carried: BTreeSet<(Msat, [u8; 64])>,
     /// The amounts at which the payer proposed to close or to top up.
     joint: BTreeSet<(OutPoint, Msat)>,
+    /// The most that a payee ever had of each outpoint without security.
+    credit: BTreeMap<OutPoint, Msat>,
+    /// The sessions of which a reading was changed on the way, or made out of something else.
+    changed: BTreeSet<SessionId>,
     /// The first voucher that broke P6, until an oracle takes it.
     offence: Option<Flaw>,
     pub(super) counters: Counters,
@@ -89,6 +93,22 @@ impl Seen {
     pub(super) fn resumes(&mut self, outpoint: OutPoint, signed: Msat) {
         let floor = self.signed_in_life.entry(outpoint).or_insert(Msat::ZERO);
         *floor = signed.max(*floor);
+    }
+
+    /// The payee counts `unsecured` on the outpoint, which nothing secures now.
+    pub(super) fn gives_credit(&mut self, outpoint: OutPoint, unsecured: Msat) {
+        let most = self.credit.entry(outpoint).or_insert(Msat::ZERO);
+        *most = unsecured.max(*most);
+    }
+
+    /// The most that the payee ever had of the outpoint without security.
+    pub(super) fn credit(&self, outpoint: OutPoint) -> Msat {
+        self.credit.get(&outpoint).copied().unwrap_or(Msat::ZERO)
+    }
+
+    /// Whether the buyer of the session may have been shown a reading that the seller never made.
+    pub(super) fn is_changed(&self, session: SessionId) -> bool {
+        self.changed.contains(&session)
     }
 
     pub(super) const fn take_offence(&mut self) -> Option<Flaw> {
@@ -192,8 +212,27 @@ impl Observer {
 /// Weather by dice.
 #[derive(Debug)]
 pub(super) struct Sky {
-    pub(super) dice: Dice,
-    pub(super) observer: Observer,
+    dice: Dice,
+    observer: Observer,
+    /// The message that is about to travel.
+    last: Option<Message>,
+}
+
+impl Sky {
+    pub(super) const fn new(dice: Dice, observer: Observer) -> Self {
+        Self { dice, observer, last: None }
+    }
+
+    /// The session of the reading that the last message becomes, if it becomes one.
+    fn changed_reading(&self, at: usize, mask: u8) -> Option<SessionId> {
+        let mut bytes = Vec::new();
+        self.last.as_ref()?.encode(&mut bytes);
+        *bytes.get_mut(at)? ^= mask;
+        match Message::decode(&bytes) {
+            Ok(Some(Message::Reading(reading))) => Some(reading.session),
+            _ => None,
+        }
+    }
 }
 
 impl Weather for Sky {
@@ -219,7 +258,9 @@ impl Weather for Sky {
             let length = u64::try_from(bytes).unwrap_or(1);
             let at = usize::try_from(self.dice.below(length)).unwrap_or(0);
             let bit = u32::try_from(self.dice.below(8)).unwrap_or(0);
-            (Count::Corrupted, Fate::Corrupted { at, mask: 1_u8.wrapping_shl(bit) })
+            let mask = 1_u8.wrapping_shl(bit);
+            seen.changed.extend(self.changed_reading(at, mask));
+            (Count::Corrupted, Fate::Corrupted { at, mask })
         } else {
             return Fate::Arrives;
         };
@@ -229,5 +270,6 @@ impl Weather for Sky {
 
     fn sees(&mut self, _from: EndId, message: &Message) {
         self.observer.seen().see(message);
+        self.last = Some(message.clone());
     }
 }

@@ -150,7 +150,7 @@ impl Pair {
         let observer = Observer::default();
         // Which messages the weather strikes is a fuzzer's choice too, by one byte.
         let luck = if let Plan::Steered(_) = plan { dice.below(256) } else { seed };
-        let sky = Sky { dice: Dice::new(luck, 1), observer: observer.clone() };
+        let sky = Sky::new(Dice::new(luck, 1), observer.clone());
         let mut world = World::on_filled(chain);
         let (terms, delay) = terms(&mut dice, base)?;
         let mut payer = Machine::payer("payer", PAYER_SEED);
@@ -317,6 +317,7 @@ impl Pair {
                 self.note(end, &event)?;
             }
         }
+        self.note_credit()?;
         let ends = [self.payer, self.payee].map(|end| self.world.end(end));
         for end in ends.into_iter().flatten() {
             let payers = end.node().payers().map(|m| (m.channel(), m.start()));
@@ -340,8 +341,15 @@ impl Pair {
                 }
                 Count::Acknowledged
             }
-            Event::StatementAgreed { .. } => Count::Statement,
+            Event::StatementAgreed { statement } => {
+                self.metered.stated.insert(statement.session);
+                Count::Statement
+            }
             Event::RolledOver { .. } if end == self.payer => Count::RolledOver,
+            Event::StatementDisputed { statement, .. } => {
+                self.metered.disputed.insert(statement.session);
+                return Ok(());
+            }
             Event::TopUpAgreed { outpoint, spend } => {
                 self.agreed = Some((*outpoint, spend.clone()));
                 return Ok(());

@@ -26,9 +26,8 @@ impl fmt::Display for Standing<'_> {
                 let (at, paid, phase) = (payee.outpoint(), payee.paid(), payee.phase());
                 writeln!(f, "  payee {at}: {paid} {phase:?}")?;
             }
-            if let Some(session) = &pair.metered.now {
-                let meter = end.node().session(*session).map(crate::meter::Session::record);
-                writeln!(f, "  session {meter:?}")?;
+            for (meter, link) in end.node().sessions() {
+                writeln!(f, "  session at {link:?}: {:?}", meter.record())?;
             }
             for refusal in end.refusals().collect::<Vec<_>>().into_iter().rev().take(2) {
                 writeln!(f, "  {} refused {refusal:?}", end.name())?;

@@ -208,6 +208,8 @@ impl Pair {
         if !paid {
             self.told = before;
         }
+        let script = self.script_of(outpoint);
+        self.metered.paid_beside(&script);
         self.count_refused_version2(outpoint);
         Ok(paid)
     }
