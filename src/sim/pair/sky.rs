@@ -44,6 +44,8 @@ pub(super) struct Seen {
     credit: BTreeMap<OutPoint, Msat>,
     /// The sessions of which a reading was changed on the way, or made out of something else.
     changed: BTreeSet<SessionId>,
+    /// The sessions of which any message was changed: a stamp, for instance, that is believed.
+    garbled: BTreeSet<SessionId>,
     /// The first voucher that broke P6, until an oracle takes it.
     offence: Option<Flaw>,
     pub(super) counters: Counters,
@@ -109,6 +111,11 @@ impl Seen {
     /// Whether the buyer of the session may have been shown a reading that the seller never made.
     pub(super) fn is_changed(&self, session: SessionId) -> bool {
         self.changed.contains(&session)
+    }
+
+    /// Whether a side may have been told of the session what the other never said.
+    pub(super) fn is_garbled(&self, session: SessionId) -> bool {
+        self.garbled.contains(&session)
     }
 
     pub(super) const fn take_offence(&mut self) -> Option<Flaw> {
@@ -199,6 +206,19 @@ impl Seen {
     }
 }
 
+/// The session that a message is about.
+const fn session_of(message: &Message) -> Option<SessionId> {
+    match message {
+        Message::SessionOffer(m) => Some(m.session),
+        Message::SessionStart(m) => Some(m.session),
+        Message::Reading(m) => Some(m.session),
+        Message::SessionPause(m) => Some(m.session),
+        Message::SessionEnd(m) => Some(m.session),
+        Message::Statement(m) => Some(m.session),
+        _ => None,
+    }
+}
+
 /// One observer for the weather and the oracles.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Observer(Arc<Mutex<Seen>>);
@@ -260,6 +280,7 @@ impl Weather for Sky {
             let bit = u32::try_from(self.dice.below(8)).unwrap_or(0);
             let mask = 1_u8.wrapping_shl(bit);
             seen.changed.extend(self.changed_reading(at, mask));
+            seen.garbled.extend(self.last.as_ref().and_then(session_of));
             (Count::Corrupted, Fate::Corrupted { at, mask })
         } else {
             return Fate::Arrives;

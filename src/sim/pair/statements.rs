@@ -67,7 +67,9 @@ impl Pair {
         // A reading that was lost before a border of two prices comes again too late to be
         // believed: the buyer counts what it said at the price of the next.
         let repriced = sold.timed && seller.owed() > buyer.owed();
-        let here = self.current_on(&sold.script).filter(|_| !void && !disputed && !repriced);
+        let garbled = self.observer.seen().is_garbled(session);
+        let here =
+            self.current_on(&sold.script).filter(|_| !void && !disputed && !repriced && !garbled);
         let open = here.is_some_and(|outpoint| {
             let owed = seller.debt();
             self.may_be_paid(outpoint, owed)
