@@ -16,7 +16,6 @@ enum Shown {
 }
 use Shown::{By, Later};
 
-const HOLDS: Shown = Later("holds are not signed or accepted; records that have one are refused");
 const DUPLEX: Shown = Later("there are no two-way channels");
 const HUB: Shown = Later("nothing is forwarded");
 const SHARES: Shown = Later("there is no mining");
@@ -391,9 +390,97 @@ const TABLE: &[(&str, Shown)] = &[
     ("receipt with any bit changed", By(&["receipt_with_any_bit_changed_is_refused"])),
     ("receipt of another payee", By(&["receipt_of_another_payee_is_refused"])),
     ("receipt of another channel", By(&["receipt_of_another_channel_batch_or_item_is_refused"])),
+    // Holds.
+    (
+        "hold dropped, shrunk, with another hash or expiry",
+        By(&[
+            "hold_dropped_shrunk_or_changed_is_refused",
+            "hold_that_changes_or_takes_a_used_id_is_refused",
+        ]),
+    ),
+    (
+        "hold folded for less than its amount",
+        By(&["hold_folded_for_less_than_its_amount_is_refused"]),
+    ),
+    ("hold folded twice", By(&["hold_folded_twice_is_paid_once"])),
+    (
+        "holds reordered, or an id used again",
+        By(&[
+            "holds_out_of_order_or_with_a_used_id_are_refused",
+            "holds_that_do_not_rise_or_that_a_wallets_change_would_pin_are_refused",
+        ]),
+    ),
+    (
+        "hold with an expiry too near the deadline, or that could not be enforced",
+        By(&["hold_with_an_expiry_too_near_or_too_far_is_refused_by_both"]),
+    ),
+    (
+        "hold below dust, or too many",
+        By(&[
+            "hold_below_the_terms_dust_or_above_their_count_is_refused_by_both",
+            "hold_at_its_dust_limit_is_taken_and_below_refused",
+            "largest_settlement_with_holds_fits_and_one_hold_more_is_refused",
+        ]),
+    ),
+    (
+        "hold on an unconfirmed outpoint",
+        By(&["hold_on_a_shallow_or_unconfirmed_output_is_refused_by_both_and_by_the_signer"]),
+    ),
+    (
+        "hold on a wallet's change, where one change could be paid for two channels",
+        By(&["hold_on_a_wallets_change_or_without_rules_is_refused"]),
+    ),
+    (
+        "wrong preimage, or one of 31 or 33 bytes",
+        By(&[
+            "preimage_of_another_hash_is_refused_by_both",
+            "preimage_of_another_length_or_hash_is_refused",
+        ]),
+    ),
+    (
+        "preimage revealed too late to claim",
+        By(&["preimage_is_not_used_once_the_claim_could_be_late_nor_after_a_release"]),
+    ),
+    (
+        "hold claimed after its release",
+        By(&["hold_claimed_after_its_release_is_known_as_such_and_timed_out_if_late"]),
+    ),
+    (
+        "old voucher with folded or released holds published, early or late",
+        By(&["old_voucher_published_costs_no_more_than_the_stated_exposure"]),
+    ),
+    (
+        "more held than the budgets allow",
+        By(&["hold_over_the_budget_is_refused", "hold_is_charged_once_and_its_fold_costs_nothing"]),
+    ),
+    (
+        "payer restored from an old record while holds are open",
+        By(&[
+            "payer_with_an_older_record_takes_over_the_holds_that_it_signed",
+            "payer_restored_from_its_backup_takes_over_the_holds_of_a_channel_that_paid_nothing",
+        ]),
+    ),
+    (
+        "hold sent before it is durable",
+        By(&[
+            "power_cut_before_the_write_of_an_offer_sends_nothing_and_after_it_loses_nothing",
+            "any_faults_leave_every_hold_paid_once_or_given_up",
+        ]),
+    ),
+    (
+        "claim or timeout signed for another channel or by the other side",
+        By(&["claim_or_timeout_of_another_channel_is_refused"]),
+    ),
+    (
+        "bundle changed, shrunk or paid in part after it was offered",
+        By(&["bundle_does_not_fail_in_part_after_it_was_offered"]),
+    ),
+    (
+        "bundle of no item, of too many, or of all money and more",
+        By(&["bundle_has_between_one_item_and_a_million"]),
+    ),
     // Later features.
     ("revoked states broadcast; reestablish; penalties", DUPLEX),
-    ("holds: dropped, shrunk, reordered, id reused, published late", HOLDS),
     ("hub: outgoing before incoming, delta too small, silent neighbour", HUB),
     ("shares: replayed, stale, forged", SHARES),
 ];

@@ -6,7 +6,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, ScriptBuf, TxOut, Weight, Witness};
 use millstream::tx::{
     ChangeScript, Channel, Delay, FeeInput, JointSpend, Refund, Settled, Settlement, TxError,
-    WalletScript,
+    VoucherKind, WalletScript,
 };
 use millstream::units::{FeeRate, Msat, Sat};
 use tx_support::{
@@ -239,7 +239,9 @@ fn voucher_of_a_witness_has_64_bytes_and_its_type() {
         let channel = channel(1, 10_000, OWN);
         let part = settled(1, channel.clone(), msat(paid));
         let voucher = part.voucher().voucher();
-        let whole = channel.witness_signature(voucher).to_vec();
+        let typed = channel.kind(msat(paid)).unwrap();
+        assert_eq!(part.voucher().kind(), typed);
+        let whole = typed.witness_signature(&voucher.signature).to_vec();
         assert_eq!(whole[64], kind);
         assert_eq!(channel.parse_witness(msat(paid), &whole), Ok(voucher));
         let refused = |bytes: &[u8]| {
@@ -251,6 +253,7 @@ fn voucher_of_a_witness_has_64_bytes_and_its_type() {
         refused(&whole[..64]);
         refused(&[&whole[..], &[0]].concat());
         refused(&[&whole[..64], &[other]].concat());
+        refused(&[&whole[..64], &[VoucherKind::All.sighash_byte()]].concat());
     }
 }
 

@@ -1,11 +1,14 @@
 //! What the signer keeps of one channel, and the policy of its outpoint.
 
+use alloc::vec::Vec;
+
 use bitcoin::{OutPoint, TxOut};
 
-use super::{Past, PeerId, SignerError};
+use super::{Exposure, Past, PeerId, SignerError};
 use crate::keys::ChannelKey;
+use crate::tx::hold::{Held, Hold};
 use crate::tx::{Channel, JointSpend};
-use crate::units::{KeyIndex, Msat};
+use crate::units::{Height, HoldId, KeyIndex, Msat};
 
 /// A registered channel with its cached key pair.
 pub(super) struct Entry {
@@ -82,6 +85,13 @@ pub(super) struct Payer {
     /// S5: the largest `paid` that the budgets were charged for. Above `signed` on a descendant
     /// whose carried balance was charged on its predecessor.
     pub(super) exposure: Msat,
+    /// S5: what the vouchers with holds can cost.
+    pub(super) held: Exposure,
+    /// The tip that the newest voucher with holds was signed under.
+    pub(super) height: Height,
+    /// S8: the holds of the newest voucher, and the highest id ever signed.
+    open: Vec<Hold>,
+    last_hold: Option<HoldId>,
     /// S3 was looked up already.
     pub(super) cleared: bool,
 }
@@ -111,7 +121,19 @@ impl Payer {
             Past::Unknown { .. } => (Life::Unknown, Msat::ZERO),
         };
         let root = if matches!(past, Past::New) { outpoint } else { root };
-        Self { index, peer, root, life, signed: Msat::ZERO, exposure, cleared: false }
+        Self {
+            index,
+            peer,
+            root,
+            life,
+            signed: Msat::ZERO,
+            exposure,
+            held: Exposure::NONE,
+            height: Height::MIN,
+            open: Vec::new(),
+            last_hold: None,
+            cleared: false,
+        }
     }
 
     /// S2: whether the outpoint's past is known.
@@ -139,6 +161,39 @@ impl Payer {
             return Err(SignerError::AboveExposure { exposure, asked: paid });
         }
         Ok(())
+    }
+
+    /// S5: what this outpoint can cost while the tip is at `height`.
+    pub(super) fn exposure_at(&self, height: Height) -> Msat {
+        self.exposure.max(self.held.at(height))
+    }
+
+    /// S8: a hold that the newest voucher has is the same or has grown; any other is new.
+    pub(super) fn check_ids(&self, held: &Held) -> Result<(), SignerError> {
+        for (hold, _) in held.holds() {
+            let known = self.open.iter().find(|open| open.id == hold.id);
+            let kept = match known {
+                Some(open) => open.may_grow_to(hold),
+                None => self.last_hold.is_none_or(|last| hold.id > last),
+            };
+            if !kept {
+                return Err(SignerError::HoldReused { id: hold.id });
+            }
+        }
+        Ok(())
+    }
+
+    /// A voucher of the state `held` was signed, after which the exposure is `next`.
+    pub(super) fn holds_signed(&mut self, held: &Held, next: Exposure, height: Height) {
+        self.held = next;
+        self.height = height;
+        self.open = held.holds().iter().map(|(hold, _)| *hold).collect();
+        self.last_hold = self.last_hold.max(self.open.last().map(|hold| hold.id));
+    }
+
+    /// A voucher without holds was signed: those that were open are folded or given up.
+    pub(super) fn holds_ended(&mut self) {
+        self.open.clear();
     }
 
     /// A voucher of `paid` was signed, now or in an earlier life.

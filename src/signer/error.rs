@@ -7,7 +7,7 @@ use super::budget::{Ahead, Budget};
 use crate::keys::KeyError;
 use crate::store::StoreError;
 use crate::tx::TxError;
-use crate::units::{Blame, Msat, SessionId, UtcSeconds};
+use crate::units::{Blame, HoldId, Msat, SessionId, UtcSeconds};
 
 /// Why the signer refused. It is as it was before it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +78,19 @@ pub enum SignerError {
     NotADescendant {
         /// The outpoint.
         from: OutPoint,
+    },
+    /// A voucher with holds on an outpoint that is not confirmed: it can be replaced, and the hold
+    /// with it.
+    #[error("hold on {outpoint}, which is not confirmed")]
+    Unconfirmed {
+        /// The outpoint.
+        outpoint: OutPoint,
+    },
+    /// Another hold was signed under this id, or a newer one; or it would shrink.
+    #[error("hold {id} was signed before, otherwise")]
+    HoldReused {
+        /// The hold.
+        id: HoldId,
     },
     /// A payee's signature on this outpoint left already, and this changes more than its fee.
     #[error("a payee's signature at {stated} left; {asked} changes more than the fee")]
@@ -189,6 +202,7 @@ impl SignerError {
             | Self::AboveExposure { .. }
             | Self::SecondOutpoint { .. }
             | Self::NotADescendant { .. }
+            | Self::HoldReused { .. }
             | Self::MoreThanTheFee { .. }
             | Self::OverBudget { .. }
             | Self::NeedsReservation { .. }
@@ -202,7 +216,7 @@ impl SignerError {
             | Self::Key(_)
             | Self::Tx(_)
             | Self::BadRecord { .. } => Blame::Us,
-            Self::ClockBackwards { .. } => Blame::World,
+            Self::ClockBackwards { .. } | Self::Unconfirmed { .. } => Blame::World,
             Self::Store(error) => error.blame(),
         }
     }

@@ -8,10 +8,12 @@ use bitcoin::{Network, OutPoint};
 
 use super::budget::{Ahead, BudgetRecord, Committed, Policy, Purse, Reservation};
 use super::channel::{Entry, Joint, Payee, Payer, Side};
-use super::{Attest, KeyName, Past, PeerId, Request, Role, Signer, SignerError};
+use super::held::HeldAt;
+use super::{Attest, Exposure, KeyName, Past, PeerId, Request, Role, Signer, SignerError};
 use crate::keys::{BaseKey, Context, Entropy, Seed, tagged_hash};
+use crate::tx::hold::HeldChecked;
 use crate::tx::{Channel, JointSpend, Refund, Settlement, VoucherChecked};
-use crate::units::{Msat, SessionId, UtcSeconds};
+use crate::units::{Height, Msat, SessionId, UtcSeconds};
 
 /// A [`Signer`] with the seed in memory, wiped when dropped.
 ///
@@ -19,18 +21,18 @@ use crate::units::{Msat, SessionId, UtcSeconds};
 /// no derivation, no write.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
 pub struct MemorySigner {
-    context: Context,
+    pub(super) context: Context,
     seed: Seed,
     base: BaseKey,
     network: Network,
     policy: Policy,
-    channels: BTreeMap<OutPoint, Entry>,
+    pub(super) channels: BTreeMap<OutPoint, Entry>,
     /// What was signed on channels that were forgotten, the newest last.
     forgotten: VecDeque<(OutPoint, Side)>,
     /// S7: the latest time at which a voucher was signed or a reservation applied.
-    clock: UtcSeconds,
+    pub(super) clock: UtcSeconds,
     /// `None`: the record is missing (B6).
-    purse: Option<Purse>,
+    pub(super) purse: Option<Purse>,
 }
 
 /// The state of a [`MemorySigner`] without its secrets, to be compared and printed.
@@ -99,12 +101,19 @@ impl MemorySigner {
         Ok(())
     }
 
-    /// The largest `paid` that was ever signed on `outpoint`: what the payee can take of it.
+    /// The largest cost of any voucher that was ever signed on `outpoint`: what the payee can take
+    /// of it, holds included whose expiry had not passed when the newest one with holds was signed.
     ///
     /// `None` if it is no registered channel of ours as payer, or not resumed.
     pub fn exposure(&self, outpoint: OutPoint) -> Option<Msat> {
         let payer = self.channels.get(&outpoint)?.payer().ok()?;
-        payer.check_known(outpoint).ok().map(|()| payer.exposure)
+        self.exposure_at(outpoint, payer.height)
+    }
+
+    /// The same while the tip is at `height`: released holds count up to their expiry.
+    pub fn exposure_at(&self, outpoint: OutPoint, height: Height) -> Option<Msat> {
+        let payer = self.channels.get(&outpoint)?.payer().ok()?;
+        payer.check_known(outpoint).ok().map(|()| payer.exposure_at(height))
     }
 
     /// The curve's context, blinded, for verifying with.
@@ -123,11 +132,11 @@ impl MemorySigner {
         }
     }
 
-    fn entry(&self, outpoint: OutPoint) -> Result<&Entry, SignerError> {
+    pub(super) fn entry(&self, outpoint: OutPoint) -> Result<&Entry, SignerError> {
         self.channels.get(&outpoint).ok_or(SignerError::UnknownChannel { outpoint })
     }
 
-    fn check_clock(&self, now: UtcSeconds) -> Result<(), SignerError> {
+    pub(super) fn check_clock(&self, now: UtcSeconds) -> Result<(), SignerError> {
         let last = self.clock;
         if now < last { Err(SignerError::ClockBackwards { last, now }) } else { Ok(()) }
     }
@@ -150,19 +159,20 @@ impl MemorySigner {
         let digest = entry.channel.digest(paid)?;
         let payer = entry.payer_mut()?;
         payer.check_forward(outpoint, paid)?;
-        let amount = paid.saturating_sub(payer.exposure);
+        let amount = paid.saturating_sub(payer.exposure_at(payer.height));
         if amount > Msat::ZERO {
             let purse = self.purse.as_mut().ok_or(SignerError::RecordMissing)?;
             purse.spend(&Ahead { peer: payer.peer, session, amount }, now)?;
         }
         payer.vouched(paid);
+        payer.holds_ended();
         payer.cleared = true;
         self.clock = now;
         Ok(entry.key.sign(&self.context, digest, aux))
     }
 
     /// S3. Looked up once a channel: while one outpoint of a script is paid on, no other can be.
-    fn check_one_outpoint(&self, outpoint: OutPoint) -> Result<(), SignerError> {
+    pub(super) fn check_one_outpoint(&self, outpoint: OutPoint) -> Result<(), SignerError> {
         let entry = self.entry(outpoint)?;
         let payer = entry.payer()?;
         if payer.cleared {
@@ -319,6 +329,18 @@ impl Signer for MemorySigner {
         Ok(())
     }
 
+    fn resume_held(&mut self, checked: &HeldChecked) -> Result<(), SignerError> {
+        self.take_up_held(checked)
+    }
+
+    fn resume_exposure(
+        &mut self,
+        outpoint: OutPoint,
+        exposure: &Exposure,
+    ) -> Result<(), SignerError> {
+        self.take_up_exposure(outpoint, exposure)
+    }
+
     fn forget(&mut self, outpoint: OutPoint) -> Result<(), SignerError> {
         let missing = SignerError::UnknownChannel { outpoint };
         let entry = self.channels.remove(&outpoint).ok_or(missing)?;
@@ -339,7 +361,12 @@ impl Signer for MemorySigner {
             Request::Voucher { channel, paid, session } => {
                 self.voucher(channel, paid, session, now, aux)
             }
+            Request::Held { held, session, tip, confirmed } => {
+                self.held_voucher(held, &HeldAt { session, tip, confirmed, now }, aux)
+            }
             Request::Settlement { settlement, index } => self.settlement(settlement, index, aux),
+            Request::HoldSettlement { settlement } => self.hold_settlement(settlement, aux),
+            Request::HoldSpend { channel, spend } => self.hold_spend(channel, spend, aux),
             Request::Refund { refund } => self.refund(refund, aux),
             Request::Close { spend } => self.joint(spend, false, aux),
             Request::TopUp { spend } => self.joint(spend, true, aux),

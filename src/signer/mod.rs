@@ -26,8 +26,12 @@
 //! * S3. Vouchers on one outpoint of a script only, and on outpoints that descend from it, until
 //!   [`Signer::forget`] says that its spend is buried.
 //! * S4. A close or top-up states a `paid` that vouchers were signed for already.
-//! * S5. The exposure on an outpoint is the largest `paid` ever signed there; what a voucher adds
-//!   to it is what it spends of the budgets ([`budget`]). Replacing and re-signing cost nothing.
+//! * S5. The exposure on an outpoint is the largest cost of any voucher ever signed there: what it
+//!   pays, and the holds in it whose expiry has not passed ([`Exposure`]). What a voucher adds to
+//!   it is what it spends of the budgets ([`budget`]). Replacing and re-signing cost nothing.
+//! * S8. Holds are signed on confirmed outpoints only, and never on a channel whose change is a
+//!   wallet's. A hold keeps its id, hash, expiry and delay, and may grow; ids are never used again.
+//!   A released hold stays in the exposure until its expiry has passed.
 //!
 //! # Policy of a payee's channel
 //!
@@ -96,6 +100,8 @@
 pub mod budget;
 mod channel;
 mod error;
+mod exposure;
+mod held;
 mod memory;
 
 use bitcoin::OutPoint;
@@ -103,11 +109,13 @@ use bitcoin::secp256k1::XOnlyPublicKey;
 use bitcoin::secp256k1::schnorr::Signature;
 
 pub use error::SignerError;
+pub use exposure::Exposure;
 pub use memory::{MemorySigner, Snapshot};
 
 use crate::keys::Entropy;
+use crate::tx::hold::{Held, HeldChecked, HoldSettlement, HoldSpend};
 use crate::tx::{Channel, JointSpend, Refund, Settlement, VoucherChecked};
-use crate::units::{KeyIndex, Msat, SessionId, UtcSeconds};
+use crate::units::{Height, KeyIndex, Msat, SessionId, UtcSeconds};
 use budget::{Ahead, Committed, Reservation};
 
 /// What signs for one machine, as payer and as payee.
@@ -142,6 +150,25 @@ pub trait Signer {
     /// [`SignerError::UnknownChannel`], [`SignerError::OtherRole`], [`SignerError::Tx`] if the
     /// signature is not ours.
     fn resume(&mut self, voucher: &VoucherChecked) -> Result<(), SignerError>;
+
+    /// Takes up a payer's channel from the payee's best voucher where that one has open holds.
+    ///
+    /// The caller checked our own signature on it ([`Held::verify`]). As [`Self::resume`].
+    ///
+    /// # Errors
+    /// [`SignerError::UnknownChannel`], [`SignerError::OtherChannel`], [`SignerError::OtherRole`].
+    fn resume_held(&mut self, checked: &HeldChecked) -> Result<(), SignerError>;
+
+    /// Takes over what the durable record of a payer's channel says of its holds: the exposure
+    /// only rises.
+    ///
+    /// # Errors
+    /// [`SignerError::UnknownChannel`], [`SignerError::OtherRole`].
+    fn resume_exposure(
+        &mut self,
+        outpoint: OutPoint,
+        exposure: &Exposure,
+    ) -> Result<(), SignerError>;
 
     /// Forgets a channel, wiping its key pair. Call it when the outpoint's spend is buried, or when
     /// its funding can no longer confirm: then another outpoint of the script may be paid on.
@@ -291,6 +318,30 @@ pub enum Request<'a> {
         paid: Msat,
         /// The session whose budget pays.
         session: SessionId,
+    },
+    /// The payer's voucher while holds are open.
+    Held {
+        /// The whole state, of the registered channel.
+        held: &'a Held,
+        /// The session whose budget pays, for what is held as for what is paid.
+        session: SessionId,
+        /// The tip's height: holds whose expiry is below it are at risk no more.
+        tip: Height,
+        /// The height at which the channel's output confirmed.
+        confirmed: Option<Height>,
+    },
+    /// The payee's signature of a settlement with holds.
+    HoldSettlement {
+        /// The whole transaction.
+        settlement: &'a HoldSettlement,
+    },
+    /// The payee's claim or the payer's timeout of one hold's output, in the role in which the
+    /// channel is registered; resumed or not.
+    HoldSpend {
+        /// The registered channel whose settlement made the output.
+        channel: &'a Channel,
+        /// The transaction.
+        spend: &'a HoldSpend,
     },
     /// The payee's signature of one channel's input of a settlement.
     Settlement {

@@ -4,7 +4,7 @@ use bitcoin::{Network, OutPoint};
 
 use super::bytes::{Reader, Writer};
 use super::error::StreamError;
-use super::terms::Terms;
+use super::terms::{HoldRules, Terms};
 use crate::tx::seen::OutputStatus;
 use crate::tx::{ChangeScript, Channel, Delay, FundingOutput};
 use crate::units::{Blocks, Height, Sat, UtcSeconds};
@@ -19,6 +19,8 @@ pub struct Rules {
     pub settle_margin: Blocks,
     /// What is accepted on a shallower output.
     pub zero_conf_limit: Sat,
+    /// Conditional payments; none on channels that were opened before there were any.
+    pub holds: HoldRules,
 }
 
 impl Rules {
@@ -29,6 +31,7 @@ impl Rules {
             confirmation_depth: terms.confirmation_depth,
             settle_margin: terms.settle_margin,
             zero_conf_limit: terms.zero_conf_limit,
+            holds: terms.holds,
         }
     }
 
@@ -50,6 +53,8 @@ impl Rules {
             confirmation_depth: Blocks::new(u32::from(r.u16()?)).ok()?,
             settle_margin: Blocks::new(u32::from(r.u16()?)).ok()?,
             zero_conf_limit: r.sat()?,
+            // They stand in the part of the record that only channels with holds have.
+            holds: HoldRules::NONE,
         })
     }
 }

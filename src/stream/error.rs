@@ -6,7 +6,7 @@ use super::terms::TermsError;
 use crate::signer::SignerError;
 use crate::store::StoreError;
 use crate::tx::TxError;
-use crate::units::{Blame, Blocks, Height, Msat, Sat, Seconds, UtcSeconds};
+use crate::units::{Blame, Blocks, Height, HoldId, Msat, Sat, Seconds, UtcSeconds};
 
 /// Why a machine refused an input; its state is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -168,6 +168,117 @@ pub enum StreamError {
     /// Nothing was paid, so there is nothing to settle.
     #[error("no voucher to settle")]
     NothingToSettle,
+    /// Holds are open: the channel settles alone, does not close or top up, and every payment is a
+    /// step of its own.
+    #[error("{count} holds are open")]
+    HoldsOpen {
+        /// How many.
+        count: usize,
+    },
+    /// There is no such hold.
+    #[error("no hold {id}")]
+    NoSuchHold {
+        /// The id.
+        id: HoldId,
+    },
+    /// A hold shrank, or has another hash, expiry or delay than before.
+    #[error("hold {id} is not the same, nor has it grown")]
+    HoldChanged {
+        /// The id.
+        id: HoldId,
+    },
+    /// An id that was used before.
+    #[error("hold {id} is not above {last}, which was used")]
+    HoldReused {
+        /// The id.
+        id: HoldId,
+        /// The highest id so far.
+        last: HoldId,
+    },
+    /// Holds are gone that were neither released nor past, and paid did not rise by their amount.
+    #[error("paid rose by {got} where {want} was held")]
+    NotFolded {
+        /// The sum of the holds that are gone.
+        want: Msat,
+        /// How much paid rose.
+        got: Msat,
+    },
+    /// The payee could not settle and claim before the expiry any more.
+    #[error("hold until {expiry} had to be settled below {settle_by}, the tip is at {height}")]
+    HoldTooNear {
+        /// The hold's expiry.
+        expiry: Height,
+        /// The tip's height.
+        height: Height,
+        /// Expiry less claim's delay and settle margin.
+        settle_by: Height,
+    },
+    /// The hold would outlive the time to settle.
+    #[error("hold until {expiry}, which is not below the last call at {last_call}")]
+    HoldTooFar {
+        /// The hold's expiry.
+        expiry: Height,
+        /// The channel's last call.
+        last_call: Height,
+    },
+    /// The hold's expiry has passed.
+    #[error("hold {id} ended at {expiry}")]
+    HoldPast {
+        /// The id.
+        id: HoldId,
+        /// Its expiry.
+        expiry: Height,
+    },
+    /// The payee has promised not to claim the hold.
+    #[error("hold {id} was released")]
+    HoldReleased {
+        /// The id.
+        id: HoldId,
+    },
+    /// The payee knows the preimage; the hold is paid.
+    #[error("hold {id} was fulfilled")]
+    HoldFulfilled {
+        /// The id.
+        id: HoldId,
+    },
+    /// A bundle without items, or with too many.
+    #[error("a bundle of {got} items, 1 to {max} can be")]
+    BundleItems {
+        /// How many.
+        got: u32,
+        /// The limit.
+        max: u32,
+    },
+    /// A bundle has no item of this number, or it failed before.
+    #[error("no item {number} in the bundle")]
+    NoSuchItem {
+        /// The number.
+        number: u32,
+    },
+    /// A part of a bundle under the same hash could not fail apart from the rest.
+    #[error("a bundle is split off under another hash only")]
+    SameHash,
+    /// The root is of other items than the bundle's.
+    #[error("a bundle of {want} with the root of one of {got}")]
+    OtherBundle {
+        /// What the bundle's items cost.
+        want: Msat,
+        /// What the root's items cost.
+        got: Msat,
+    },
+    /// A hold that is not worth its bundle, or whose bundle is gone, or is not more of the same.
+    #[error("hold {id} does not hold its bundle")]
+    WrongBundle {
+        /// The hold.
+        id: HoldId,
+    },
+    /// Old vouchers with given-up holds must be watched for, and only so many can be; a rollover,
+    /// a top-up, or payments above what they could cost make room.
+    #[error("more than {max} holds to watch on one outpoint")]
+    TooManyKept {
+        /// The limit.
+        max: usize,
+    },
     /// A proposed close or top-up differs from what the payee would build.
     #[error("proposal states {got} where {want} is owed")]
     WrongProposal {
@@ -244,10 +355,17 @@ impl StreamError {
             | Self::WrongValue { .. }
             | Self::SpentOutput { .. }
             | Self::WrongProposal { .. }
+            | Self::HoldChanged { .. }
+            | Self::HoldReused { .. }
+            | Self::NotFolded { .. }
+            | Self::WrongBundle { .. }
             | Self::CloseScript { .. }
             | Self::NoFirstVoucher => Blame::Peer,
             Self::NotDeepEnough { .. }
             | Self::TooLate { .. }
+            | Self::HoldTooNear { .. }
+            | Self::HoldTooFar { .. }
+            | Self::HoldPast { .. }
             | Self::TooEarly { .. }
             | Self::Unconfirmed { .. }
             | Self::StalledTip { .. } => Blame::World,
@@ -256,6 +374,15 @@ impl StreamError {
             | Self::Backwards { .. }
             | Self::LastNotAllowed { .. }
             | Self::NothingToSettle
+            | Self::HoldsOpen { .. }
+            | Self::NoSuchHold { .. }
+            | Self::HoldReleased { .. }
+            | Self::HoldFulfilled { .. }
+            | Self::TooManyKept { .. }
+            | Self::BundleItems { .. }
+            | Self::NoSuchItem { .. }
+            | Self::SameHash
+            | Self::OtherBundle { .. }
             | Self::OldStep { .. }
             | Self::BrokenRecord { .. }
             | Self::ForgedRecord { .. } => Blame::Us,

@@ -33,6 +33,12 @@
 //!   chain stands still.
 //! * S6. A payee signature that has left is never revoked: the least that one stated stays what the
 //!   payee relies on until the outpoint's spend is buried.
+//! * S8. A hold in the best voucher stays as it was, grows, is paid by a rise of `paid` by its full
+//!   amount, or goes after the payee released it or its expiry has passed; ids rise and are never
+//!   used again. New ones stand on deep outputs alone, between what the payee can still enforce and
+//!   its last call.
+//! * S9. The payer's record of a voucher with holds is durable before it leaves, and keeps every
+//!   hold that an old voucher could still claim beyond what is paid.
 //! * S7. The payer never signs less than it signed before; after a restart it signs nothing until
 //!   the payee has presented its best voucher.
 //!
@@ -44,14 +50,18 @@
 //! | S4 | `Payee::check_secured`, `payee/accept.rs` |
 //! | S5 | `Payee::check_last_call`, `payee/mod.rs`; [`View::live_height`]; [`Payer::pay`] |
 //! | S6 | `Payee::promised`, `PayeeRecord::may_follow`; `Payee::notice_spend` for a lost record |
+//! | S8 | [`Payee::accept_held`], `payee/held.rs`; [`Payer::offer`], `payer/held.rs` |
+//! | S9 | [`payer::HoldStep`]; `PayerHolds::after`, `payer/holds.rs` |
 //! | S7 | [`Payer::pay`], [`Payer::resume`]; `PayerRecord::may_follow`, asked by [`Payer::apply`] |
 //!
 //! Rank 4. Used by `node`; imports `signer`, `tx`, `store`, `keys`, `units`.
 
 mod backup;
+pub mod bundle;
 mod bytes;
 mod channel;
 mod error;
+mod hold;
 mod joint;
 pub mod payee;
 pub mod payer;
@@ -62,6 +72,7 @@ mod view;
 pub use backup::{Backup, BackupError};
 pub use channel::{OpenRequest, Rules, deadline};
 pub use error::StreamError;
+pub use hold::HoldVoucher;
 pub use joint::{CloseProposal, TopUpProposal};
 pub use payee::Payee;
 pub use payer::Payer;

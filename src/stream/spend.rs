@@ -2,7 +2,7 @@
 
 use bitcoin::{OutPoint, Transaction, Witness};
 
-use crate::tx::Channel;
+use crate::tx::{Channel, VoucherKind};
 use crate::units::{Msat, Sat};
 
 /// The witness of a settle-leaf spend: two signatures, the script and the control block.
@@ -19,6 +19,14 @@ pub enum SpendKind {
         /// The voucher's cumulative amount.
         paid: Msat,
         /// Where the channel goes on with how much, if its change is its own script.
+        rollover: Option<(OutPoint, Sat)>,
+    },
+    /// The payee put a voucher with open holds on the chain. What was paid is not to be seen, where
+    /// the payee's output is left out; the holds' outputs are found by their scripts.
+    HoldSettlement {
+        /// The sub-satoshi part of the voucher's cumulative amount, 0 ..= 999 msat.
+        rest: Msat,
+        /// Where the channel goes on with how much, unless the change was left out.
         rollover: Option<(OutPoint, Sat)>,
     },
     /// Both signed: a close, or a top-up if the channel's own script is output 0.
@@ -49,9 +57,13 @@ impl SpendKind {
         if input.witness.nth(1).is_some_and(|signature| signature.len() == DEFAULT_SIGNATURE) {
             return Some(Self::Joint { rest, top_up: own(0) });
         }
+        let kind = input.witness.nth(1).and_then(<[u8]>::last).copied();
         // The last voucher signs no output, so its paid is the capacity whatever stands there.
-        if input.witness.nth(1).and_then(<[u8]>::last) == Some(&0x82) {
+        if kind == Some(VoucherKind::None.sighash_byte()) {
             return Some(Self::Settlement { paid: channel.capacity().to_msat(), rollover: None });
+        }
+        if kind == Some(VoucherKind::All.sighash_byte()) {
+            return Some(Self::HoldSettlement { rest, rollover: own(0) });
         }
         let change = tx.output.get(index)?.value.to_sat();
         let balance = channel.capacity().saturating_sub(Sat::new(change).ok()?);
@@ -67,10 +79,14 @@ impl SpendKind {
                 let rest = Msat::new(u64::from(paid.sub_sat())).unwrap_or(Msat::ZERO);
                 Some((outpoint, capacity, rest))
             }
-            Self::Joint { rest, top_up: Some((outpoint, capacity)) } => {
+            Self::Joint { rest, top_up: Some((outpoint, capacity)) }
+            | Self::HoldSettlement { rest, rollover: Some((outpoint, capacity)) } => {
                 Some((outpoint, capacity, rest))
             }
-            Self::Settlement { .. } | Self::Joint { .. } | Self::Refund => None,
+            Self::Settlement { .. }
+            | Self::Joint { .. }
+            | Self::HoldSettlement { .. }
+            | Self::Refund => None,
         }
     }
 }

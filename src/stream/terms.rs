@@ -225,10 +225,7 @@ impl Terms {
         w.u16(narrow(self.confirmation_depth));
         w.u16(narrow(self.settle_margin));
         w.u64(self.zero_conf_limit.to_sat());
-        w.u16(self.holds.k);
-        w.u32(u32::try_from(self.holds.fee.to_sat()).unwrap_or(u32::MAX));
-        w.u32(u32::try_from(self.holds.dust.to_sat()).unwrap_or(u32::MAX));
-        w.u8(self.holds.count);
+        self.holds.write(&mut w);
         w.bytes(&self.tariff);
         w.u64(self.credit.to_msat());
         w.u64(self.prepay.to_msat());
@@ -265,12 +262,7 @@ impl Terms {
             confirmation_depth: Blocks::new(u32::from(r.u16()?)).ok()?,
             settle_margin: Blocks::new(u32::from(r.u16()?)).ok()?,
             zero_conf_limit: Sat::new(r.u64()?).ok()?,
-            holds: HoldRules {
-                k: r.u16()?,
-                fee: Sat::new(u64::from(r.u32()?)).ok()?,
-                dust: Sat::new(u64::from(r.u32()?)).ok()?,
-                count: r.u8()?,
-            },
+            holds: HoldRules::read(r)?,
             tariff: *r.array::<32>()?,
             credit: Msat::new(r.u64()?).ok()?,
             prepay: Msat::new(r.u64()?).ok()?,

@@ -19,7 +19,7 @@ use super::voucher::Channel;
 use crate::units::{FeeRate, Sat};
 
 /// BIP125's sequence: replaceable, no relative lock.
-const REPLACEABLE: Sequence = Sequence(0xffff_fffd);
+pub(super) const REPLACEABLE: Sequence = Sequence(0xffff_fffd);
 /// A TRUC transaction's largest size in virtual bytes (BIP431).
 pub(super) const TRUC_VBYTES: u64 = 10_000;
 /// A TRUC child's largest size in virtual bytes (BIP431).

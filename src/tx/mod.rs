@@ -160,6 +160,7 @@
 
 mod change;
 mod draft;
+pub mod hold;
 mod joint;
 mod output;
 mod refund;
@@ -176,10 +177,10 @@ pub use joint::JointSpend;
 pub use output::{Delay, FundingOutput, payee_script};
 pub use refund::Refund;
 pub use settle::{Settled, Settlement};
-pub use voucher::{Channel, Voucher, VoucherChecked};
+pub use voucher::{Channel, Voucher, VoucherChecked, VoucherKind};
 
 use crate::keys::KeyError;
-use crate::units::{Blame, Msat, Overflow, Sat, UnitError};
+use crate::units::{Blame, HoldId, Msat, Overflow, Sat, UnitError};
 
 /// Why a transaction cannot be built, or does not check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -233,6 +234,69 @@ pub enum TxError {
         kind: Option<u8>,
         /// The type byte that belongs there.
         implied: u8,
+    },
+    /// The change of a channel with holds is its own script: an equal script elsewhere would let
+    /// the payee pay one change for two channels, and a wallet's could pin the settlement.
+    #[error("holds on channel {outpoint}, whose change is not its own script")]
+    HoldsNeedOwnChange {
+        /// The channel.
+        outpoint: OutPoint,
+    },
+    /// A state with holds that has none: that is a plain voucher.
+    #[error("no open hold")]
+    NoHolds,
+    /// More holds than one settlement can carry.
+    #[error("{got} open holds, above {max}")]
+    TooManyHolds {
+        /// What was asked.
+        got: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Ids of holds rise.
+    #[error("hold {after} stands behind hold {before}")]
+    HoldOrder {
+        /// The first of the two.
+        before: HoldId,
+        /// The second.
+        after: HoldId,
+    },
+    /// A hold's output is too small to be relayed.
+    #[error("hold {id} of {amount} is below its dust limit of {dust}")]
+    HoldBelowDust {
+        /// Which.
+        id: HoldId,
+        /// Its amount.
+        amount: Sat,
+        /// The limit.
+        dust: Sat,
+    },
+    /// The settlement could not be paid for: balance, holds and what is missing of the fee exceed
+    /// the capacity.
+    #[error("balance, holds and fee of {needed} are above the capacity of {capacity}")]
+    HoldsAboveCapacity {
+        /// Their sum.
+        needed: Sat,
+        /// The capacity.
+        capacity: Sat,
+    },
+    /// A claim after zero or one blocks would leave the payer no block of its own.
+    #[error("claim's delay of {got} blocks is below 2")]
+    ClaimDelayTooShort {
+        /// What was asked.
+        got: u16,
+    },
+    /// A preimage has 32 bytes.
+    #[error("preimage of {bytes} bytes, not 32")]
+    PreimageLength {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The preimage is of another hash.
+    #[error("preimage is not of {want}")]
+    WrongPreimage {
+        /// The hold's hash.
+        want: hold::PaymentHash,
     },
     /// The key is not the one in the channel's script.
     #[error("key is not the channel's {want}")]
@@ -350,7 +414,16 @@ impl TxError {
             | Self::AboveCapacity { .. }
             | Self::ChangeBelowDust { .. }
             | Self::BadSignature { .. }
-            | Self::SignatureForm { .. } => Blame::Peer,
+            | Self::SignatureForm { .. }
+            | Self::HoldsNeedOwnChange { .. }
+            | Self::NoHolds
+            | Self::TooManyHolds { .. }
+            | Self::HoldOrder { .. }
+            | Self::HoldBelowDust { .. }
+            | Self::HoldsAboveCapacity { .. }
+            | Self::ClaimDelayTooShort { .. }
+            | Self::PreimageLength { .. }
+            | Self::WrongPreimage { .. } => Blame::Peer,
             Self::WrongKey { .. }
             | Self::OtherChannel { .. }
             | Self::NoParts

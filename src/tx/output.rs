@@ -86,11 +86,7 @@ impl FundingOutput {
             TapLeafHash::from_script(&settle_script(payer, payee), LeafVersion::TapScript);
         let refund_leaf =
             TapLeafHash::from_script(&refund_script(payer, delay), LeafVersion::TapScript);
-        let root = TapNodeHash::from_node_hashes(settle_leaf.into(), refund_leaf.into());
-        let tweak = TapTweakHash::from_key_and_tweak(internal, Some(root)).to_scalar();
-        let (key, parity) =
-            internal.add_tweak(context.secp(), &tweak).map_err(|_| KeyError::Cancelled)?;
-        let script = p2tr(key);
+        let (script, parity) = two_leaves(context, internal, settle_leaf, refund_leaf)?;
         Ok(Self { payer, payee, delay, internal, parity, settle_leaf, refund_leaf, script })
     }
 
@@ -144,22 +140,41 @@ impl FundingOutput {
     /// The settle leaf's control block, 65 bytes.
     #[must_use]
     pub fn settle_control(&self) -> Vec<u8> {
-        self.control(self.refund_leaf)
+        control_block(self.parity, self.internal, self.refund_leaf)
     }
 
     /// The refund leaf's control block, 65 bytes.
     #[must_use]
     pub fn refund_control(&self) -> Vec<u8> {
-        self.control(self.settle_leaf)
+        control_block(self.parity, self.internal, self.settle_leaf)
     }
+}
 
-    fn control(&self, sibling: TapLeafHash) -> Vec<u8> {
-        let mut block = Vec::with_capacity(65);
-        block.push(LeafVersion::TapScript.to_consensus() | self.parity.to_u8());
-        block.extend_from_slice(&self.internal.serialize());
-        block.extend_from_slice(sibling.as_ref());
-        block
-    }
+/// The script of a P2TR output with two leaves at depth 1, and the parity of its key.
+pub(super) fn two_leaves(
+    context: &Context,
+    internal: XOnlyPublicKey,
+    one: TapLeafHash,
+    other: TapLeafHash,
+) -> Result<(ScriptBuf, Parity), TxError> {
+    let root = TapNodeHash::from_node_hashes(one.into(), other.into());
+    let tweak = TapTweakHash::from_key_and_tweak(internal, Some(root)).to_scalar();
+    let (key, parity) =
+        internal.add_tweak(context.secp(), &tweak).map_err(|_| KeyError::Cancelled)?;
+    Ok((p2tr(key), parity))
+}
+
+/// The control block of the leaf beside `sibling`, 65 bytes.
+pub(super) fn control_block(
+    parity: Parity,
+    internal: XOnlyPublicKey,
+    sibling: TapLeafHash,
+) -> Vec<u8> {
+    let mut block = Vec::with_capacity(65);
+    block.push(LeafVersion::TapScript.to_consensus() | parity.to_u8());
+    block.extend_from_slice(&internal.serialize());
+    block.extend_from_slice(sibling.as_ref());
+    block
 }
 
 /// The payee's default output: P2TR of its channel key without a script tree (BIP341, key only).

@@ -8,7 +8,7 @@ use bitcoin::{ScriptBuf, Transaction, TxOut, Witness};
 
 use super::change::{ChangeScript, dust_limit};
 use super::draft::{Draft, FeeInput, TRUC_VBYTES, output};
-use super::voucher::{Channel, VoucherChecked};
+use super::voucher::{Channel, VoucherChecked, VoucherKind};
 use super::{TxError, settle_witness};
 use crate::units::{FeeRate, Sat};
 
@@ -49,7 +49,11 @@ impl Settled {
     }
 
     fn has_change(&self) -> bool {
-        self.voucher.voucher().paid != self.channel.capacity().to_msat()
+        match self.voucher.kind() {
+            VoucherKind::Single => true,
+            // ALL settles alone, as a transaction of its own kind.
+            VoucherKind::None | VoucherKind::All => false,
+        }
     }
 }
 
@@ -228,7 +232,7 @@ impl Settlement {
         settle_witness(
             part.channel.output(),
             &payee_signature,
-            &part.channel.witness_signature(part.voucher.voucher()),
+            &part.voucher.kind().witness_signature(&part.voucher.voucher().signature),
         )
     }
 }

@@ -1,5 +1,7 @@
 //! Vouchers: the payer's cumulative signature, and the digest that it signs.
 
+use core::cmp::Ordering;
+
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::secp256k1::{Message, schnorr};
 use bitcoin::sighash::TapSighash;
@@ -15,10 +17,6 @@ use crate::units::{Msat, Sat};
 const TEMPLATE_VERSION: u32 = 3;
 /// Switches BIP68 off, so that the low bits of the sequence can carry the sub-satoshi part.
 const SEQUENCE_FLAG: u32 = 1 << 31;
-/// BIP341's type byte of a voucher: the payee may add inputs and outputs.
-const SINGLE_ANYONECANPAY: u8 = 0x83;
-/// BIP341's type byte of the last voucher: every output is the payee's.
-const NONE_ANYONECANPAY: u8 = 0x82;
 /// The length of a P2TR script.
 const P2TR_LEN: u8 = 34;
 /// BIP341: an input without annex, spent by a script path (extension flag 1).
@@ -27,6 +25,53 @@ const SPEND_TYPE_SCRIPT: u8 = 2;
 const KEY_VERSION: u8 = 0;
 /// BIP342: no `OP_CODESEPARATOR` was executed.
 const NO_CODE_SEPARATOR: u32 = u32::MAX;
+
+/// What a voucher's signature says of the outputs of its settlement: BIP341's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VoucherKind {
+    /// SINGLE and ANYONECANPAY: the change is output i for input i, all else is the payee's choice.
+    Single,
+    /// NONE and ANYONECANPAY, the last voucher of the whole capacity: every output is the payee's.
+    None,
+    /// ALL and ANYONECANPAY, while a hold is open: every output is fixed, inputs may be added.
+    All,
+}
+
+impl VoucherKind {
+    /// BIP341's type byte, the 65th of the signature in a witness.
+    #[must_use]
+    pub const fn sighash_byte(self) -> u8 {
+        match self {
+            Self::All => 0x81,
+            Self::None => 0x82,
+            Self::Single => 0x83,
+        }
+    }
+
+    /// A voucher's signature as it stands in the witness: 64 bytes and the type.
+    #[must_use]
+    pub fn witness_signature(self, signature: &schnorr::Signature) -> [u8; 65] {
+        let mut bytes = [0; 65];
+        let (front, kind) = bytes.split_at_mut(64);
+        front.copy_from_slice(&signature.serialize());
+        kind.fill(self.sighash_byte());
+        bytes
+    }
+
+    /// The signature in a witness: exactly 64 bytes and this type's byte.
+    ///
+    /// # Errors
+    /// [`TxError::SignatureForm`] for any other length or byte.
+    pub fn parse_signature(self, bytes: &[u8]) -> Result<schnorr::Signature, TxError> {
+        let (implied, kind) = (self.sighash_byte(), bytes.get(64).copied());
+        let wrong = TxError::SignatureForm { bytes: bytes.len(), kind, implied };
+        if bytes.len() != 65 || kind != Some(implied) {
+            return Err(wrong);
+        }
+        let (front, _) = bytes.split_at_checked(64).ok_or(wrong)?;
+        schnorr::Signature::from_slice(front).map_err(|_| wrong)
+    }
+}
 
 /// One funded channel: all that a voucher's signature depends on but the amount.
 ///
@@ -42,7 +87,8 @@ pub struct Channel {
 /// A cumulative payment: `paid` millisatoshis since the channel opened, signed by the payer.
 ///
 /// A newer voucher replaces an older one. What it says is what [`Channel::digest`] hashes; the
-/// signature is BIP340's, without a type byte (the amount implies it).
+/// signature is BIP340's, without a type byte (the amount implies it: [`Channel::kind`]). A voucher
+/// with open holds is a [`Held`](super::hold::Held) template with its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Voucher {
     /// The cumulative amount, 0 ..= capacity x 1000.
@@ -56,6 +102,7 @@ pub struct Voucher {
 #[must_use]
 pub struct VoucherChecked {
     voucher: Voucher,
+    kind: VoucherKind,
     outpoint: OutPoint,
     /// What the signature fits: it stands for outpoint, capacity, scripts, change and amount.
     digest: [u8; 32],
@@ -65,6 +112,11 @@ impl VoucherChecked {
     /// The voucher that was checked.
     pub const fn voucher(&self) -> Voucher {
         self.voucher
+    }
+
+    /// Which type its signature has: SINGLE, or NONE for the last voucher.
+    pub const fn kind(&self) -> VoucherKind {
+        self.kind
     }
 
     /// The channel that it was checked against.
@@ -148,18 +200,29 @@ impl Channel {
         Sequence(SEQUENCE_FLAG | u32::from(paid.sub_sat()))
     }
 
+    /// The kind of a voucher of `paid` without holds: the last one, of the full capacity, signs no
+    /// output.
+    ///
+    /// # Errors
+    /// [`TxError::AboveCapacity`].
+    pub fn kind(&self, paid: Msat) -> Result<VoucherKind, TxError> {
+        let limit = self.capacity.to_msat();
+        match paid.cmp(&limit) {
+            Ordering::Less => Ok(VoucherKind::Single),
+            Ordering::Equal => Ok(VoucherKind::None),
+            Ordering::Greater => Err(TxError::AboveCapacity { paid, limit }),
+        }
+    }
+
     /// The change output at `paid`, or `None` at the full capacity (the last voucher).
     ///
     /// # Errors
     /// [`TxError::AboveCapacity`]; [`TxError::ChangeBelowDust`] if the change would be dust and
     /// `paid` is not the full capacity.
     pub fn change_output(&self, paid: Msat) -> Result<Option<TxOut>, TxError> {
-        let limit = self.capacity.to_msat();
-        if paid > limit {
-            return Err(TxError::AboveCapacity { paid, limit });
-        }
-        if paid == limit {
-            return Ok(None);
+        match self.kind(paid)? {
+            VoucherKind::Single => {}
+            VoucherKind::None | VoucherKind::All => return Ok(None),
         }
         let change = self.capacity.saturating_sub(paid.floor_to_sat());
         let dust = dust_limit(self.change_script());
@@ -202,26 +265,47 @@ impl Channel {
     /// # Errors
     /// As [`Self::change_output`].
     pub fn digest(&self, paid: Msat) -> Result<[u8; 32], TxError> {
-        let change = self.change_output(paid)?;
-        let script = self.output.script().as_bytes();
+        let kind = self.kind(paid)?;
+        let outputs = match self.change_output(paid)? {
+            Some(change) => Some(hash_outputs(core::slice::from_ref(&change))?),
+            None => None,
+        };
+        Ok(self.digest_of(kind, paid, outputs))
+    }
+
+    /// The digest of a voucher of `kind`, whose signed outputs have this hash.
+    pub(super) fn digest_of(
+        &self,
+        kind: VoucherKind,
+        paid: Msat,
+        outputs: Option<sha256::Hash>,
+    ) -> [u8; 32] {
+        // ALL signs the outputs before the input (BIP341's `sha_outputs`), SINGLE its one after it.
+        let (before, after) = match kind {
+            VoucherKind::All => (outputs, None),
+            VoucherKind::Single | VoucherKind::None => (None, outputs),
+        };
         let mut engine = TapSighash::engine();
-        engine.input(&[0, Self::sighash_byte(change.is_some())]);
+        engine.input(&[0, kind.sighash_byte()]);
         engine.input(&TEMPLATE_VERSION.to_le_bytes());
         engine.input(&0_u32.to_le_bytes());
+        if let Some(hash) = before {
+            engine.input(hash.as_byte_array());
+        }
         engine.input(&[SPEND_TYPE_SCRIPT]);
         engine.input(self.outpoint.txid.as_byte_array());
         engine.input(&self.outpoint.vout.to_le_bytes());
         engine.input(&self.capacity.to_sat().to_le_bytes());
         engine.input(&[P2TR_LEN]);
-        engine.input(script);
+        engine.input(self.output.script().as_bytes());
         engine.input(&Self::sequence(paid).to_consensus_u32().to_le_bytes());
-        if let Some(change) = change {
-            engine.input(hash_output(&change)?.as_byte_array());
+        if let Some(hash) = after {
+            engine.input(hash.as_byte_array());
         }
         engine.input(self.output.settle_leaf_hash().as_byte_array());
         engine.input(&[KEY_VERSION]);
         engine.input(&NO_CODE_SEPARATOR.to_le_bytes());
-        Ok(TapSighash::from_engine(engine).to_byte_array())
+        TapSighash::from_engine(engine).to_byte_array()
     }
 
     /// Signs a voucher of `paid` with the payer's key.
@@ -249,12 +333,12 @@ impl Channel {
     /// # Errors
     /// As [`Self::change_output`]; [`TxError::BadSignature`] if the payer did not sign this.
     pub fn verify(&self, context: &Context, voucher: Voucher) -> Result<VoucherChecked, TxError> {
-        let digest = self.digest(voucher.paid)?;
+        let (kind, digest) = (self.kind(voucher.paid)?, self.digest(voucher.paid)?);
         context
             .secp()
             .verify_schnorr(&voucher.signature, &Message::from_digest(digest), &self.output.payer())
             .map_err(|_| TxError::BadSignature { paid: voucher.paid })?;
-        Ok(VoucherChecked { voucher, outpoint: self.outpoint, digest })
+        Ok(VoucherChecked { voucher, kind, outpoint: self.outpoint, digest })
     }
 
     /// A voucher whose signature comes as it stands in the witness, from a chain or from another
@@ -263,41 +347,25 @@ impl Channel {
     /// # Errors
     /// As [`Self::change_output`]; [`TxError::SignatureForm`] for any other length or type byte.
     pub fn parse_witness(&self, paid: Msat, signature: &[u8]) -> Result<Voucher, TxError> {
-        let implied = Self::sighash_byte(self.change_output(paid)?.is_some());
-        let kind = signature.get(64).copied();
-        let wrong = TxError::SignatureForm { bytes: signature.len(), kind, implied };
-        if signature.len() != 65 || kind != Some(implied) {
-            return Err(wrong);
-        }
-        let (bytes, _) = signature.split_at_checked(64).ok_or(wrong)?;
-        let signature = schnorr::Signature::from_slice(bytes).map_err(|_| wrong)?;
+        // A change below dust has no voucher, whatever the signature looks like.
+        self.change_output(paid)?;
+        let signature = self.kind(paid)?.parse_signature(signature)?;
         Ok(Voucher { paid, signature })
-    }
-
-    /// A voucher's signature as it stands in the witness: 64 bytes and the type.
-    #[must_use]
-    pub fn witness_signature(&self, voucher: Voucher) -> [u8; 65] {
-        let mut bytes = [0; 65];
-        let (signature, kind) = bytes.split_at_mut(64);
-        signature.copy_from_slice(&voucher.signature.serialize());
-        kind.fill(Self::sighash_byte(voucher.paid != self.capacity.to_msat()));
-        bytes
-    }
-
-    const fn sighash_byte(has_change: bool) -> u8 {
-        if has_change { SINGLE_ANYONECANPAY } else { NONE_ANYONECANPAY }
     }
 }
 
-/// SHA-256 of a transaction output as consensus serialises it (BIP341, `sha_single_output`).
-fn hash_output(output: &TxOut) -> Result<sha256::Hash, TxError> {
-    let script = output.script_pubkey.as_bytes();
-    // Change scripts are witness programs of at most 34 bytes, so one byte holds the length.
-    let length = u8::try_from(script.len())
-        .map_err(|_| TxError::NonStandardChange { bytes: script.len() })?;
+/// SHA-256 of transaction outputs as consensus serialises them (BIP341: `sha_outputs`, and of one
+/// output `sha_single_output`).
+pub(super) fn hash_outputs(outputs: &[TxOut]) -> Result<sha256::Hash, TxError> {
     let mut engine = sha256::Hash::engine();
-    engine.input(&output.value.to_sat().to_le_bytes());
-    engine.input(&[length]);
-    engine.input(script);
+    for output in outputs {
+        let script = output.script_pubkey.as_bytes();
+        // All of them are witness programs of at most 34 bytes, so one byte holds the length.
+        let length = u8::try_from(script.len())
+            .map_err(|_| TxError::NonStandardChange { bytes: script.len() })?;
+        engine.input(&output.value.to_sat().to_le_bytes());
+        engine.input(&[length]);
+        engine.input(script);
+    }
     Ok(sha256::Hash::from_engine(engine))
 }

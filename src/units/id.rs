@@ -1,6 +1,7 @@
 //! Ids: small integers that name things, one type each.
 
 pub use alias::ChannelAlias;
+pub use hold::HoldId;
 pub use item::ItemId;
 pub use key::KeyIndex;
 pub use lane::Lane;
@@ -13,6 +14,15 @@ mod alias {
         /// A channel's short name on one connection. The channel's identity is its full outpoint;
         /// the alias is agreed per connection and means nothing elsewhere.
         ChannelAlias(u32), 0, u32::MAX, "", to_u32
+    }
+}
+
+mod hold {
+    use crate::units::bounded;
+
+    bounded! {
+        /// One conditional payment of a channel: ids rise and are never used again.
+        HoldId(u64), 0, u64::MAX, "", to_u64
     }
 }
 

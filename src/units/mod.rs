@@ -25,7 +25,7 @@ mod time;
 
 pub use amount::{Msat, Sat};
 pub use blame::Blame;
-pub use id::{ChannelAlias, ItemId, KeyIndex, Lane, SessionId};
+pub use id::{ChannelAlias, HoldId, ItemId, KeyIndex, Lane, SessionId};
 pub use price::{Price, Quantity};
 pub use rate::{FeeRate, Ppm};
 pub use time::{Blocks, Height, Seconds, UtcSeconds};

@@ -16,7 +16,7 @@ const STATES: [&str; 7] = [
     "payee new",
     "payee stated",
 ];
-const REQUESTS: [&str; 8] = [
+const REQUESTS: [&str; 14] = [
     "voucher",
     "lower voucher",
     "settlement",
@@ -25,20 +25,34 @@ const REQUESTS: [&str; 8] = [
     "close",
     "top-up",
     "statement",
+    "held",
+    "held, lower",
+    "held, unconfirmed",
+    "hold settlement",
+    "claim",
+    "timeout",
 ];
 
 /// Signs nothing for a stranger, only refunds for the forgetful, and each side its own.
 #[test]
 fn request_in_each_state_is_signed_or_refused_as_the_table_says() {
     let want = [
-        // voucher, lower, settlement, lower, refund, close, top-up, statement
-        "unknown unknown unknown unknown unknown unknown unknown signed",
-        "resume resume role role signed resume resume signed",
-        "signed signed role role signed exposure exposure signed",
-        "signed backwards role role signed signed signed signed",
-        "unknown unknown unknown unknown unknown unknown unknown signed",
-        "role role signed signed role signed signed signed",
-        "role role signed backwards role signed signed signed",
+        // voucher, lower, settlement, lower, refund, close, top-up, statement;
+        // held, held lower, held unconfirmed, hold settlement, claim, timeout
+        "unknown unknown unknown unknown unknown unknown unknown signed \
+         unknown unknown unknown unknown unknown unknown",
+        "resume resume role role signed resume resume signed \
+         resume resume unconfirmed role role signed",
+        "signed signed role role signed exposure exposure signed \
+         signed signed unconfirmed role role signed",
+        "signed backwards role role signed signed signed signed \
+         signed backwards unconfirmed role role signed",
+        "unknown unknown unknown unknown unknown unknown unknown signed \
+         unknown unknown unknown unknown unknown unknown",
+        "role role signed signed role signed signed signed \
+         role role role signed signed role",
+        "role role signed backwards role signed signed signed \
+         role role role signed signed role",
     ];
     let mut cells = 0;
     for (state, want) in STATES.iter().zip(want) {
@@ -84,7 +98,23 @@ fn verdict(state: &str, request: &str) -> &'static str {
     let settlements = [settle(PAID), settle(PAID - 1)];
     let (close, top_up) = (close(&channel, PAID, 300), top_up(&channel, PAID));
     let refund = refund(&channel);
+    let (held, lower) = (held_of(&channel, PAID), held_of(&channel, PAID - 1));
+    let hold_settlement = hold_settlement(&channel, PAID);
+    let [claim, timeout] = hold_spends(&hold_settlement);
+    let held_request = |held, confirmed| Request::Held {
+        held,
+        session: session(1),
+        tip: Height::new(110).unwrap(),
+        confirmed,
+    };
+    let confirmed = Height::new(100).ok();
     let request = match request {
+        "held" => held_request(&held, confirmed),
+        "held, lower" => held_request(&lower, confirmed),
+        "held, unconfirmed" => held_request(&held, None),
+        "hold settlement" => Request::HoldSettlement { settlement: &hold_settlement },
+        "claim" => Request::HoldSpend { channel: &channel, spend: &claim },
+        "timeout" => Request::HoldSpend { channel: &channel, spend: &timeout },
         "voucher" => voucher(PAID),
         "lower voucher" => voucher(PAID - 1),
         "settlement" => Request::Settlement { settlement: &settlements[0], index: 0 },
@@ -108,6 +138,7 @@ fn verdict(state: &str, request: &str) -> &'static str {
                 SignerError::OtherRole { .. } => "role",
                 SignerError::Backwards { .. } => "backwards",
                 SignerError::AboveExposure { .. } => "exposure",
+                SignerError::Unconfirmed { .. } => "unconfirmed",
                 _ => "other",
             }
         }
@@ -123,6 +154,9 @@ fn check(signer: &MemorySigner, request: &Request<'_>, signature: &Signature) {
         Request::Voucher { channel, paid, .. } => (channel.digest(paid).unwrap(), payer),
         Request::Settlement { settlement, index } => (settlement.digest(index).unwrap(), payee),
         Request::Refund { refund } => (refund.digest().unwrap(), payer),
+        Request::Held { held, .. } => (held.digest().unwrap(), payer),
+        Request::HoldSettlement { settlement } => (settlement.digest().unwrap(), payee),
+        Request::HoldSpend { spend, .. } => (spend.digest().unwrap(), own),
         Request::Close { spend } | Request::TopUp { spend } => (spend.digest().unwrap(), own),
         Request::Attest { kind, bytes } => {
             let digest = crate::keys::tagged_hash(kind.tag(), &[bytes]);

@@ -1,6 +1,7 @@
 //! What the tests of this room share: two machines, their channels, and every kind of request.
 
 mod budgets;
+mod held;
 mod matrix;
 mod model;
 mod payee;
@@ -8,6 +9,7 @@ mod payer;
 mod records;
 
 use alloc::vec;
+use alloc::vec::Vec;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::Message;
@@ -17,10 +19,11 @@ use super::budget::{Budget, Policy};
 use super::*;
 use crate::keys::{Context, Seed};
 use crate::store::{MemoryStore, Store};
+use crate::tx::hold::{ClaimDelay, Hold, Preimage};
 use crate::tx::{
     ChangeScript, Delay, FundingOutput, Settled, TxError, Voucher, VoucherChecked, WalletScript,
 };
-use crate::units::Sat;
+use crate::units::{FeeRate, HoldId, Sat};
 
 pub(super) const AUX: Entropy = Entropy::new([0; 32]);
 /// A moment in the middle of an hour and of a day.
@@ -163,4 +166,47 @@ pub(super) fn refund(channel: &Channel) -> Refund {
     let fee = Sat::new(500).unwrap();
     let output = channel.output().clone();
     Refund::with_fee(channel.outpoint(), channel.capacity(), output, wallet(7), fee).unwrap()
+}
+
+pub(super) const EXPIRY: u32 = 200;
+
+pub(super) fn hold(id: u8, amount: u64) -> Hold {
+    Hold {
+        id: HoldId::new(id.into()).unwrap(),
+        amount: Sat::new(amount).unwrap(),
+        hash: Preimage::new([id; 32]).hash(),
+        expiry: Height::new(EXPIRY).unwrap(),
+        delay: ClaimDelay::new(12).unwrap(),
+    }
+}
+
+pub(super) fn held_with(channel: &Channel, paid: u64, holds: Vec<Hold>) -> Held {
+    let fee = Sat::new(300).unwrap();
+    Held::new(&Context::new(), channel.clone(), msat(paid), fee, holds).unwrap()
+}
+
+/// One hold of 5,000 satoshis.
+pub(super) fn held_of(channel: &Channel, paid: u64) -> Held {
+    held_with(channel, paid, vec![hold(1, 5_000)])
+}
+
+/// The state signed by the payer's bare key.
+pub(super) fn old_held(held: Held) -> HeldChecked {
+    let context = Context::new();
+    let key = seed(1).payer_key(&context, Network::Regtest, key_index(0)).unwrap();
+    let signature = held.sign(&context, &key, &AUX).unwrap();
+    held.verify(&context, &signature).unwrap()
+}
+
+pub(super) fn hold_settlement(channel: &Channel, paid: u64) -> HoldSettlement {
+    HoldSettlement::new(old_held(held_of(channel, paid)), &[]).unwrap()
+}
+
+/// The claim and the timeout of a settlement's first hold.
+pub(super) fn hold_spends(settlement: &HoldSettlement) -> [HoldSpend; 2] {
+    let (coin, rate) = (settlement.coins().unwrap()[0].clone(), FeeRate::new(1_000).unwrap());
+    [
+        HoldSpend::claim(coin.clone(), Preimage::new([1; 32]), wallet(8), rate).unwrap(),
+        HoldSpend::time_out(coin, wallet(7), rate).unwrap(),
+    ]
 }

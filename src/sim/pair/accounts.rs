@@ -50,6 +50,8 @@ impl Pair {
                 Some(SpendKind::Joint { .. }) => {
                     (self.joint_at(&channel).unwrap_or(Msat::ZERO), credit)
                 }
+                // Simulated pairs hold nothing: the audit refused it.
+                Some(SpendKind::HoldSettlement { .. }) => (Msat::ZERO, Msat::ZERO),
                 Some(SpendKind::Refund) => (Msat::ZERO, cheap),
                 None if !exists => (start, credit),
                 // Nobody can take it by any transaction that is relayed.
@@ -119,6 +121,7 @@ impl Pair {
                 let cheap = fee.is_none_or(|fee| fee <= Sat::new(CLOSE_FEE_MOST).unwrap_or(fee));
                 self.joint_at(first).is_some() && (top_up.is_some() || cheap)
             }
+            SpendKind::HoldSettlement { .. } => false,
             SpendKind::Refund => {
                 let fee = ins.checked_sub(others);
                 got == Sat::ZERO && fee.is_some_and(|fee| fee <= fee_most)
@@ -177,7 +180,7 @@ impl Pair {
         }
         for (_, kind) in &spent.parts {
             let count = match kind {
-                SpendKind::Settlement { .. } => Count::Settled,
+                SpendKind::Settlement { .. } | SpendKind::HoldSettlement { .. } => Count::Settled,
                 SpendKind::Refund => Count::Refunded,
                 SpendKind::Joint { top_up: None, .. } => Count::Closed,
                 SpendKind::Joint { .. } if spent.tx.output.len() > 1 => Count::PaidOut,

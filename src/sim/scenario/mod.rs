@@ -17,6 +17,8 @@ mod locks;
 mod regtest;
 mod run;
 mod stream_batch;
+mod stream_hold_ends;
+mod stream_holds;
 mod stream_kinds;
 mod stream_lab;
 mod stream_pinning;
@@ -43,6 +45,8 @@ pub fn all() -> Result<Vec<Scenario>, BuildError> {
         stream_kinds::scenarios(&lab)?,
         stream_batch::scenarios(&lab)?,
         stream_pinning::scenarios(&lab)?,
+        stream_holds::scenarios(&lab)?,
+        stream_hold_ends::scenarios(&lab)?,
     ];
     Ok(rooms.into_iter().flatten().collect())
 }

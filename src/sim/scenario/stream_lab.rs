@@ -27,14 +27,14 @@ pub(super) const RATE: u64 = 2_000;
 /// Both parties' keys of one channel, and the channel.
 pub(super) struct Stream {
     pub(super) channel: Channel,
-    payer: ChannelKey,
-    payee: ChannelKey,
+    pub(super) payer: ChannelKey,
+    pub(super) payee: ChannelKey,
 }
 
 /// One payee and any number of payers.
 pub(super) struct StreamLab<'lab> {
     pub(super) lab: &'lab Lab,
-    context: Context,
+    pub(super) context: Context,
     base: BaseKey,
 }
 
@@ -327,7 +327,7 @@ impl<'lab> StreamLab<'lab> {
         Ok(joint.finish(&payer, &payee, witnesses)?)
     }
 
-    fn fee_witnesses(
+    pub(super) fn fee_witnesses(
         &self,
         tx: &Transaction,
         spent: &[TxOut],
@@ -337,7 +337,7 @@ impl<'lab> StreamLab<'lab> {
         (first..).zip(coins).map(|(index, coin)| self.lab.witness(tx, spent, index, coin)).collect()
     }
 
-    fn signature(
+    pub(super) fn signature(
         &self,
         key: &ChannelKey,
         digest: [u8; 32],
@@ -346,7 +346,7 @@ impl<'lab> StreamLab<'lab> {
     }
 }
 
-fn fee_inputs(coins: &[LabCoin]) -> Result<Vec<FeeInput>, BuildError> {
+pub(super) fn fee_inputs(coins: &[LabCoin]) -> Result<Vec<FeeInput>, BuildError> {
     coins.iter().map(|coin| Ok(FeeInput::new(coin.outpoint, coin.output.clone())?)).collect()
 }
 

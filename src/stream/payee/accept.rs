@@ -1,13 +1,18 @@
 //! Accepting a voucher: the one thing that a payee does all day.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use super::{Payee, PayeePhase, PayeeRecord};
 use crate::keys::Context;
 use crate::stream::channel;
 use crate::stream::error::StreamError;
+use crate::stream::hold::HoldVoucher;
 use crate::stream::view::View;
+use crate::tx::hold::HeldChecked;
 use crate::tx::seen::Tip;
 use crate::tx::{TxError, Voucher, VoucherChecked};
-use crate::units::Msat;
+use crate::units::{Msat, Sat};
 
 /// An accepted voucher. Commit the record, then acknowledge and count [`Accepted::paid`] as paid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +24,15 @@ pub struct Accepted {
 }
 
 /// How an accepted voucher relates to what the payee had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcceptedProof {
     /// The same amount again: nothing changes, the acknowledgement is repeated.
     Repeated,
     /// A newer one, its signature checked.
     Newer(VoucherChecked),
+    /// A newer state with open holds, its signature checked.
+    Held(Box<HeldChecked>),
 }
 
 impl Accepted {
@@ -47,12 +54,13 @@ impl Accepted {
 
     /// Whether there is anything new to store.
     pub const fn is_new(&self) -> bool {
-        matches!(self.proof, AcceptedProof::Newer(_))
+        !matches!(self.proof, AcceptedProof::Repeated)
     }
 }
 
 impl Payee {
-    /// Decides on a voucher: one verification, no write.
+    /// Decides on a voucher: one verification, no write. Where the best one has holds, this one
+    /// ends them ([`Payee::accept_held`]).
     ///
     /// S2: the signature fits exactly this outpoint and template. S3: paid never falls. S4: what is
     /// not secured by depth is within the zero-conf limit. S5: nothing is accepted at or after the
@@ -84,12 +92,34 @@ impl Payee {
         beside: Msat,
         view: &View,
     ) -> Result<Accepted, StreamError> {
-        if self.record.best == Some(voucher) {
-            let record = self.record.clone();
-            return Ok(Accepted { record, gained: Msat::ZERO, proof: AcceptedProof::Repeated });
+        if !self.record.holds.list.is_empty() {
+            let (paid, signature) = (voucher.paid, voucher.signature);
+            let ended = HoldVoucher { paid, holds: Vec::new(), bundles: Vec::new(), signature };
+            return self.accept_state(context, &ended, beside, view);
         }
+        if self.record.best == Some(voucher) {
+            return Ok(self.repeated());
+        }
+        self.check_newer(voucher.paid, beside, view)?;
+        // Last, because it is the only check that costs anything.
+        let checked = self.channel.verify(context, voucher)?;
+        if self.record.best.is_some_and(|best| best.paid == voucher.paid) {
+            // Another signature of the same state: a payer must not cause writes for nothing.
+            return Ok(self.repeated());
+        }
+        let mut record = self.record.clone();
+        record.best = Some(voucher);
+        Ok(self.accepted(record, AcceptedProof::Newer(checked)))
+    }
+
+    /// Phase, order, deadline and depth: what every voucher that is not a repetition must pass.
+    pub(super) fn check_newer(
+        &self,
+        got: Msat,
+        beside: Msat,
+        view: &View,
+    ) -> Result<(), StreamError> {
         self.check_unspent()?;
-        let got = voucher.paid;
         if let Some(best) = self.record.best
             && got < best.paid
         {
@@ -99,17 +129,27 @@ impl Payee {
             return Err(StreamError::BelowStart { got, start: self.record.start });
         }
         self.check_last_call(view)?;
-        self.check_secured(got, beside, view)?;
-        // Last, because it is the only check that costs anything.
-        let checked = self.channel.verify(context, voucher)?;
-        let mut record = self.record.clone();
-        if self.record.best.is_some_and(|best| best.paid == got) {
-            // Another signature of the same state: a payer must not cause writes for nothing.
-            return Ok(Accepted { record, gained: Msat::ZERO, proof: AcceptedProof::Repeated });
-        }
-        record.best = Some(voucher);
+        self.check_secured(got, beside, view)
+    }
+
+    pub(super) fn repeated(&self) -> Accepted {
+        let (record, proof) = (self.record.clone(), AcceptedProof::Repeated);
+        Accepted { record, gained: Msat::ZERO, proof }
+    }
+
+    pub(super) fn accepted(&self, record: PayeeRecord, proof: AcceptedProof) -> Accepted {
         let gained = record.paid().saturating_sub(self.paid());
-        Ok(Accepted { record, gained, proof: AcceptedProof::Newer(checked) })
+        Accepted { record, gained, proof }
+    }
+
+    /// S8: nothing is held on a shallow output, whatever credit there is.
+    pub(super) fn check_deep(&self, amount: Sat, view: &View) -> Result<(), StreamError> {
+        let depth = channel::depth(self.record.confirmed, view.tip.height);
+        if depth < self.record.rules.confirmation_depth {
+            let (asked, limit) = (amount.to_msat(), Msat::ZERO);
+            return Err(StreamError::NotDeepEnough { asked, depth, limit });
+        }
+        Ok(())
     }
 
     /// Whether anything above what is paid could be accepted now, `beside` as in

@@ -146,6 +146,7 @@ impl Payee {
             return Err(StreamError::WrongProposal { want, got });
         }
         // A joint spend has confirmed inputs only: else it could not be relayed.
+        self.check_no_live_holds(view.tip.height)?;
         let outpoint = self.outpoint();
         self.record.confirmed.ok_or(StreamError::Unconfirmed { outpoint })?;
         self.check_last_call(view)

@@ -5,6 +5,8 @@
 //! before it lets anything of the step leave.
 
 mod accept;
+mod held;
+mod holds;
 mod joint;
 mod record;
 mod settle;
@@ -14,6 +16,7 @@ use bitcoin::OutPoint;
 use bitcoin::secp256k1::XOnlyPublicKey;
 
 pub use accept::{Accepted, AcceptedProof};
+pub use holds::{PayeeHold, PayeeHoldState};
 pub use joint::{CloseAnswer, TopUpAnswer};
 pub use record::{PayeePhase, PayeeRecord};
 pub use settle::{SettleAdvice, SettlePolicy, SettlementPlan};
@@ -25,7 +28,7 @@ use super::terms::Terms;
 use super::view::View;
 use crate::keys::Context;
 use crate::tx::seen::OutputStatus;
-use crate::tx::{Channel, FundingOutput, Voucher};
+use crate::tx::{Channel, FundingOutput, TxError, Voucher};
 use crate::units::{Height, Msat, Sat};
 
 /// One channel as its payee keeps it.
@@ -70,6 +73,7 @@ impl Payee {
             start: Msat::ZERO,
             confirmed: status.confirmed,
             best: None,
+            holds: holds::PayeeHolds::NONE,
             phase: PayeePhase::Open,
         };
         let payee = Self { record, channel };
@@ -94,12 +98,11 @@ impl Payee {
         let output = FundingOutput::new(context, record.payer, base, record.delay)?;
         let channel =
             Channel::new(record.outpoint, record.capacity, output, record.change.clone())?;
-        if let Some(best) = record.best {
-            let (outpoint, paid) = (record.outpoint, best.paid);
-            let forged = StreamError::ForgedRecord { outpoint, paid };
-            let _checked = channel.verify(context, best).map_err(|_| forged)?;
-        }
-        Ok(Self { record, channel })
+        let payee = Self { record, channel };
+        let (outpoint, paid) = (payee.outpoint(), payee.paid());
+        let forged = |_| StreamError::ForgedRecord { outpoint, paid };
+        payee.check_best(context).map_err(forged)?;
+        Ok(payee)
     }
 
     /// Takes the record of a step. The only mutation.
@@ -151,7 +154,8 @@ impl Payee {
         self.paid().saturating_sub(self.record.start)
     }
 
-    /// The best voucher: what the payee presents to a payer that lost its memory.
+    /// The best voucher: what the payee presents to a payer that lost its memory. Where it has
+    /// holds, [`Payee::best_held`] is the whole of it.
     pub const fn best(&self) -> Option<Voucher> {
         self.record.best
     }
@@ -199,8 +203,20 @@ impl Payee {
         if !self.record.holds_together() || self.record.outpoint != self.channel.outpoint() {
             return Err(StreamError::BrokenRecord { at: 0 });
         }
-        if let Some(best) = self.record.best {
-            let _checked = self.channel.verify(context, best)?;
+        self.check_best(context)?;
+        Ok(())
+    }
+
+    /// S2: whether the best voucher, with its holds, is the payer's.
+    fn check_best(&self, context: &Context) -> Result<(), TxError> {
+        match self.best_held() {
+            Some(best) if best.holds.is_empty() => {
+                let _checked = self.channel.verify(context, best.voucher())?;
+            }
+            Some(best) => {
+                let _checked = best.check(context, &self.channel, &self.record.rules)?;
+            }
+            None => {}
         }
         Ok(())
     }

@@ -10,13 +10,17 @@ use crate::store::{Key, envelope};
 use crate::stream::bytes::{Reader, Writer};
 use crate::stream::channel::Rules;
 use crate::stream::error::StreamError;
+use crate::stream::payee::holds::PayeeHolds;
+use crate::stream::terms::HoldRules;
 use crate::tx::{ChangeScript, Delay, Voucher};
 use crate::units::{Height, Msat, Sat};
 
 /// The store's room byte of payee records.
 const ROOM: u8 = 0x04;
-/// The record format that this release writes and reads.
+/// The format of records of channels that take no holds.
 const VERSION: u8 = 1;
+/// The format of records of channels that take holds.
+const HOLD_VERSION: u8 = 2;
 
 /// What the payee stores of a channel, under [`PayeeRecord::key`]; newest wins.
 ///
@@ -33,9 +37,19 @@ const VERSION: u8 = 1;
 /// | 4 | confirmation height, or 0xffffffff |
 /// | 1, or 1 + 8 + 64 | best voucher: 0, or 1 with paid and signature |
 /// | 1 + .. | phase: 0 open; 1 promised + 8 stated; 2 spent + 32 txid + 4 height + 1 or 9 before; 3 closed + 8 kept |
-/// | 1 | number of open holds: 0 in this release |
+/// | 1 | 0: no holds |
 ///
-/// With the envelope at most 229 bytes while it is open.
+/// That is version 1, at most 229 bytes with the envelope while it is open. Where the terms took
+/// holds, the record has version 2 and in place of the last byte:
+///
+/// | bytes | field |
+/// | --- | --- |
+/// | 2 + 4 + 4 + 1 | rules for holds: k, agreed fee, dust, count, as in the terms |
+/// | 8 | highest id that was ever used; 0 if none was |
+/// | 1 | number of holds in the best voucher |
+/// | 52 each | id, sat, hash, expiry |
+/// | 1, or 1 + 32 after each | 0 open; 1 released; 2 fulfilled + preimage |
+/// | 1, or 1 + 44 after that | 0; 1 and its bundle: root, items, total in msat |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayeeRecord {
     pub(in crate::stream) payer: XOnlyPublicKey,
@@ -48,7 +62,9 @@ pub struct PayeeRecord {
     pub(in crate::stream) truc: bool,
     pub(in crate::stream) start: Msat,
     pub(in crate::stream) confirmed: Option<Height>,
+    /// With holds, `holds` is a part of what it states, and its signature of the third kind.
     pub(in crate::stream) best: Option<Voucher>,
+    pub(in crate::stream) holds: PayeeHolds,
     pub(in crate::stream) phase: PayeePhase,
 }
 
@@ -181,8 +197,15 @@ impl PayeeRecord {
             }
         }
         self.write_phase(&mut w);
-        w.u8(0);
-        Ok(envelope::seal(&self.key()?, VERSION, &w.finish()))
+        let version = if self.rules.holds == HoldRules::NONE {
+            w.u8(0);
+            VERSION
+        } else {
+            self.rules.holds.write(&mut w);
+            self.holds.write(&mut w);
+            HOLD_VERSION
+        };
+        Ok(envelope::seal(&self.key()?, version, &w.finish()))
     }
 
     fn write_phase(&self, w: &mut Writer) {
@@ -210,9 +233,11 @@ impl PayeeRecord {
     /// # Errors
     /// [`StreamError::Store`] for an unknown version or rot, [`StreamError::BrokenRecord`].
     pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, StreamError> {
-        let body = envelope::open(key, VERSION, bytes)?;
-        let mut r = Reader::new(body);
-        let record = Self::read(&mut r).ok_or(StreamError::BrokenRecord { at: r.at() })?;
+        let with_holds = bytes.first() != Some(&VERSION);
+        let version = if with_holds { HOLD_VERSION } else { VERSION };
+        let mut r = Reader::new(envelope::open(key, version, bytes)?);
+        let record =
+            Self::read(&mut r, with_holds).ok_or(StreamError::BrokenRecord { at: r.at() })?;
         // Assert twice: what is read must be what could have been written.
         if !r.is_empty() || record.key()? != *key || !record.holds_together() {
             return Err(StreamError::BrokenRecord { at: r.at() });
@@ -220,8 +245,8 @@ impl PayeeRecord {
         Ok(record)
     }
 
-    fn read(r: &mut Reader<'_>) -> Option<Self> {
-        let record = Self {
+    fn read(r: &mut Reader<'_>, with_holds: bool) -> Option<Self> {
+        let mut record = Self {
             payer: r.key()?,
             delay: Delay::new(r.u16()?).ok()?,
             change: r.change()?,
@@ -238,9 +263,15 @@ impl PayeeRecord {
             } else {
                 None
             },
+            holds: PayeeHolds::NONE,
             phase: Self::read_phase(r)?,
         };
-        (r.u8()? == 0).then_some(record)
+        if !with_holds {
+            return (r.u8()? == 0).then_some(record);
+        }
+        record.rules.holds = HoldRules::read(r).filter(|rules| *rules != HoldRules::NONE)?;
+        record.holds = PayeeHolds::read(r, record.rules.claim_delay()?)?;
+        Some(record)
     }
 
     fn read_phase(r: &mut Reader<'_>) -> Option<PayeePhase> {
@@ -264,6 +295,7 @@ impl PayeeRecord {
         self.paid() <= capacity
             && self.best.is_none_or(|best| best.paid >= self.start)
             && self.phase.stated().is_none_or(|stated| stated <= capacity)
+            && self.holds.holds_together(self.best.is_some())
     }
 
     /// Whether this record and `other` are of one channel: what never changes is equal.
@@ -274,6 +306,7 @@ impl PayeeRecord {
             && self.change == other.change
             && self.capacity == other.capacity
             && self.start == other.start
+            && self.rules.holds == other.rules.holds
     }
 
     /// Whether this record may replace `before`: paid never falls (S3), a statement is never taken
@@ -281,6 +314,10 @@ impl PayeeRecord {
     pub(in crate::stream) fn may_follow(&self, before: &Self) -> bool {
         if let PayeePhase::Closed { .. } = self.phase {
             return self.paid() >= before.paid();
+        }
+        // S8: ids are never used again, and what was fulfilled or released stays it.
+        if !self.holds.may_follow(&before.holds) {
+            return false;
         }
         let kept = match (before.phase.stated(), self.phase.stated()) {
             (Some(before), Some(now)) => now <= before,

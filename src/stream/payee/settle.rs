@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, ScriptBuf};
 
+use super::holds::PayeeHolds;
 use super::{Payee, PayeePhase, PayeeRecord, balance};
 use crate::keys::Context;
 use crate::stream::error::StreamError;
@@ -68,7 +69,8 @@ impl SettlementPlan {
     ///
     /// # Errors
     /// [`StreamError::NothingToSettle`] for a channel without a voucher,
-    /// [`StreamError::WrongPhase`] for one that is spent or closed.
+    /// [`StreamError::HoldsOpen`] for one with holds, [`StreamError::WrongPhase`] for one that is
+    /// spent or closed.
     pub fn new<'a>(
         context: &Context,
         payees: impl IntoIterator<Item = &'a Payee>,
@@ -106,7 +108,7 @@ impl Payee {
         let Some(paid) = paid.filter(|_| self.may_settle()) else {
             return Ok(SettleAdvice::Nothing);
         };
-        let Some(by) = self.last_call() else {
+        let Some(by) = self.settle_by() else {
             return Ok(SettleAdvice::Nothing);
         };
         let from = by.saturating_before(policy.lead);
@@ -115,6 +117,11 @@ impl Payee {
             return Ok(SettleAdvice::Wait { until: from });
         }
         let cost = self.settle_cost(policy.rate)?;
+        // What holds bring is worth settling for, even where nothing is paid.
+        let balance = match self.check_no_holds() {
+            Ok(()) => balance,
+            Err(_) => self.worth_with_holds().saturating_add(cost),
+        };
         Ok(match balance.checked_sub(cost) {
             Some(worth) if worth >= dust_limit(self.channel.output().script()) => {
                 SettleAdvice::Now { by, worth }
@@ -124,11 +131,14 @@ impl Payee {
     }
 
     /// What settling this channel alone can cost at `rate`: its own weight, and what a payer can
-    /// add by pinning where the change is a wallet's.
+    /// add by pinning where the change is a wallet's. With holds it is the agreed fee.
     ///
     /// # Errors
     /// [`StreamError::Tx`] if that is above all money.
     pub fn settle_cost(&self, rate: FeeRate) -> Result<Sat, StreamError> {
+        if self.check_no_holds().is_err() {
+            return Ok(self.record.rules.holds.fee);
+        }
         let pinning = match self.record.change {
             ChangeScript::Own => 0,
             ChangeScript::Wallet(_) => PINNING_WEIGHT,
@@ -161,6 +171,7 @@ impl Payee {
         if !self.may_settle() {
             return Err(self.wrong_phase("settle"));
         }
+        self.check_no_holds()?;
         let (index, part) = settlement
             .parts()
             .iter()
@@ -196,6 +207,7 @@ impl Payee {
             truc: true,
             confirmed: None,
             best: None,
+            holds: PayeeHolds::NONE,
             phase: PayeePhase::Open,
             ..self.record.clone()
         }
@@ -220,6 +232,8 @@ impl Payee {
         if !self.may_settle() {
             return Err(self.wrong_phase("settle"));
         }
+        // A channel with holds settles alone, by `Payee::hold_settlement`.
+        self.check_no_holds()?;
         let best = self.record.best.ok_or(StreamError::NothingToSettle)?;
         let checked = self.channel.verify(context, best)?;
         Ok(Settled::new(self.channel.clone(), checked)?)

@@ -55,7 +55,7 @@ pub enum PayeeNews {
     SpendUndone,
     /// The spend is buried: the channel's end.
     Closed {
-        /// What the payee got, before fees.
+        /// What the payee got, before fees; what it claims of holds comes to it.
         kept: Msat,
     },
 }
@@ -108,7 +108,9 @@ impl Payee {
         // S6: whoever made it, this spend carries a payee signature, also one of a lost record.
         let stated = match kind {
             SpendKind::Settlement { paid, .. } => Some(before.map_or(paid, |b| b.min(paid))),
-            SpendKind::Joint { rest, .. } => Some(before.unwrap_or(rest)),
+            SpendKind::Joint { rest, .. } | SpendKind::HoldSettlement { rest, .. } => {
+                Some(before.unwrap_or(rest))
+            }
             SpendKind::Refund => before,
         };
         let phase = PayeePhase::Spent { by, at, stated };
@@ -119,7 +121,9 @@ impl Payee {
         if channel::is_buried(at, tip.height, &record.rules) {
             let kept = match kind {
                 SpendKind::Settlement { paid, .. } => paid,
-                SpendKind::Joint { .. } => before.unwrap_or(self.paid()),
+                SpendKind::Joint { .. } | SpendKind::HoldSettlement { .. } => {
+                    before.unwrap_or(self.paid())
+                }
                 SpendKind::Refund => Msat::ZERO,
             };
             record.phase = PayeePhase::Closed { kept };

@@ -101,6 +101,7 @@ impl Payer {
         aux: &Entropy,
     ) -> Result<CloseStep, StreamError> {
         self.check_may_leave("close")?;
+        self.check_no_live_holds(view.tip.height)?;
         self.check_confirmed()?;
         check_close_script(&self.channel, &script)?;
         let paid = self.record.signed;
@@ -132,6 +133,7 @@ impl Payer {
         aux: &Entropy,
     ) -> Result<TopUpStep, StreamError> {
         self.check_may_leave("top up")?;
+        self.check_no_live_holds(view.tip.height)?;
         self.check_confirmed()?;
         let paid = self.record.signed;
         let payout = carries.is_none().then_some(payee);

@@ -5,6 +5,8 @@
 //! need not be durable: after a restart the payee's best voucher says what was signed
 //! ([`Payer::resume`]), and the payer checks its own signature on it.
 
+mod held;
+mod holds;
 mod joint;
 mod open;
 mod pay;
@@ -14,6 +16,8 @@ mod watch;
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::XOnlyPublicKey;
 
+pub use held::{HoldStaged, HoldStep};
+pub use holds::{PayerHold, PayerHoldState};
 pub use joint::{CloseStep, RefundStep, TopUpStep};
 pub use open::Opening;
 pub use pay::{Ending, Paid, Resumed};
@@ -102,15 +106,29 @@ impl Payer {
         self.record.start
     }
 
-    /// The most that a voucher with change can still add.
+    /// The most that a voucher with change can still add, beside the open holds and their fee.
     #[must_use]
     pub fn spendable(&self) -> Msat {
-        self.channel.largest_with_change().saturating_sub(self.record.signed)
+        let rest = self.channel.largest_with_change().saturating_sub(self.record.signed);
+        let due = self.record.holds.due();
+        if due == Msat::ZERO {
+            return rest;
+        }
+        let missing = self.record.rules.holds.fee.saturating_sub(self.record.signed.floor_to_sat());
+        rest.saturating_sub(due.saturating_add(missing.to_msat()))
     }
 
-    /// What this outpoint can cost the payer at most: everything signed on it so far.
-    pub const fn exposure(&self) -> Msat {
-        self.record.signed
+    /// What this outpoint can cost the payer at most: the largest cost of any voucher signed on it
+    /// so far, with every hold that was ever in it.
+    #[must_use]
+    pub fn exposure(&self) -> Msat {
+        self.exposure_at(Height::MIN)
+    }
+
+    /// The same while the tip is at `height`: holds count, released ones too, up to their expiry.
+    #[must_use]
+    pub fn exposure_at(&self, height: Height) -> Msat {
+        self.record.signed.max(self.record.holds.exposure.at(height))
     }
 
     /// Where the channel stands.
@@ -181,6 +199,7 @@ impl PayerRecord {
         start: Msat,
         phase: PayerPhase,
     ) -> Self {
-        Self { outpoint, capacity, start, signed: start, confirmed: None, phase, ..self.clone() }
+        let (signed, confirmed, holds) = (start, None, holds::PayerHolds::NONE);
+        Self { outpoint, capacity, start, confirmed, signed, holds, phase, ..self.clone() }
     }
 }

@@ -3,12 +3,13 @@
 use bitcoin::secp256k1::XOnlyPublicKey;
 use bitcoin::{OutPoint, ScriptBuf};
 
+use super::holds::PayerHolds;
 use super::{Payer, PayerPhase, PayerRecord};
 use crate::keys::Context;
 use crate::stream::backup::Backup;
 use crate::stream::channel::{self, OpenRequest, Rules};
 use crate::stream::error::StreamError;
-use crate::stream::terms::Terms;
+use crate::stream::terms::{HoldRules, Terms};
 use crate::stream::view::View;
 use crate::tx::seen::OutputStatus;
 use crate::tx::{ChangeScript, Delay, FundingOutput, TxError, dust_limit};
@@ -87,6 +88,7 @@ impl Opening {
             start: Msat::ZERO,
             confirmed: None,
             signed: Msat::ZERO,
+            holds: PayerHolds::NONE,
             phase: PayerPhase::Open,
         };
         let backup = Backup {
@@ -160,6 +162,7 @@ impl Payer {
             start: Msat::ZERO,
             confirmed: status.confirmed,
             signed: Msat::ZERO,
+            holds: PayerHolds::NONE,
             phase: PayerPhase::Unsure,
         })
     }
@@ -168,5 +171,6 @@ impl Payer {
 /// Rules where the payee's are not known: spends count as final only after a day.
 fn careful_rules() -> Rules {
     let day = Blocks::new(144).unwrap_or(Blocks::MAX);
-    Rules { confirmation_depth: day, settle_margin: day, zero_conf_limit: Sat::ZERO }
+    let holds = HoldRules::NONE;
+    Rules { confirmation_depth: day, settle_margin: day, zero_conf_limit: Sat::ZERO, holds }
 }

@@ -42,8 +42,8 @@ impl Paid {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Resumed {
-    record: PayerRecord,
-    behind: Msat,
+    pub(super) record: PayerRecord,
+    pub(super) behind: Msat,
 }
 
 impl Resumed {
@@ -67,8 +67,9 @@ impl Payer {
     ///
     /// # Errors
     /// [`StreamError::MustResume`] after a restart, [`StreamError::Backwards`],
-    /// [`StreamError::LastNotAllowed`], [`StreamError::TooLate`]; [`StreamError::Signer`] by policy
-    /// and, with [`SignerError::Tx`], for what no voucher of the channel can say: it holds
+    /// [`StreamError::LastNotAllowed`], [`StreamError::TooLate`]; [`StreamError::HoldsOpen`] while
+    /// holds are open ([`Payer::pay_held`]); [`StreamError::Signer`] by policy and, with
+    /// [`SignerError::Tx`], for what no voucher of the channel can say: it holds
     /// `TxError::AboveCapacity` with both amounts, or `TxError::ChangeBelowDust`. The signer says
     /// it, because what our own caller chose is ours and not the peer's.
     pub fn pay(
@@ -87,6 +88,7 @@ impl Payer {
             }
             PayerPhase::Spent { .. } | PayerPhase::Closed => return Err(self.wrong_phase("pay")),
         }
+        self.check_no_open_holds()?;
         if paid < self.record.signed {
             return Err(StreamError::Backwards { got: paid, signed: self.record.signed });
         }
@@ -136,6 +138,7 @@ impl Payer {
         };
         let Some((voucher, change)) = best else {
             self.register(signer, Past::New)?;
+            signer.resume_exposure(self.outpoint(), &self.record.holds.exposure)?;
             let behind = record.signed.saturating_sub(record.start);
             return Ok(Resumed { record, behind });
         };
@@ -151,6 +154,10 @@ impl Payer {
             record.change = shown.change().clone();
         }
         let behind = record.signed.saturating_sub(voucher.paid);
+        if voucher.paid > record.signed {
+            // Signed after this record: the holds that it knows as open were folded or given up.
+            record.holds = record.holds.ended(voucher.paid);
+        }
         record.signed = record.signed.max(voucher.paid);
         record.start = record.start.min(record.signed);
         let mut payer = self.clone();
@@ -168,6 +175,7 @@ impl Payer {
             registered => registered?,
         }
         signer.resume(&checked)?;
+        signer.resume_exposure(self.outpoint(), &record.holds.exposure)?;
         Ok(Resumed { record, behind })
     }
 }

@@ -10,13 +10,17 @@ use crate::store::{Key, envelope};
 use crate::stream::bytes::{Reader, Writer, outpoint_key};
 use crate::stream::channel::Rules;
 use crate::stream::error::StreamError;
+use crate::stream::payer::holds::PayerHolds;
+use crate::stream::terms::HoldRules;
 use crate::tx::{ChangeScript, Delay};
 use crate::units::{Height, KeyIndex, Msat, Sat};
 
 /// The store's room byte of payer records.
 const ROOM: u8 = 0x03;
-/// The record format that this release writes and reads.
+/// The format of records of channels that take no holds.
 const VERSION: u8 = 1;
+/// The format of records of channels that take holds.
+const HOLD_VERSION: u8 = 2;
 
 /// What the payer stores of a channel, under [`PayerRecord::key`]; newest wins.
 ///
@@ -31,9 +35,20 @@ const VERSION: u8 = 1;
 /// | 4 | confirmation height, or 0xffffffff |
 /// | 8 | signed: the highest `paid` that this record knows of, msat |
 /// | 1 + .. | phase: 0 open; 1 leaving + 8 stated; 2 spent + 32 txid + 4 height; 3 closed |
-/// | 1 | number of open holds: 0 in this release |
+/// | 1 | 0: no holds |
 ///
-/// With the envelope at most 224 bytes.
+/// That is version 1, with the envelope at most 224 bytes. Where the terms took holds, the record
+/// has version 2 and in place of the last byte:
+///
+/// | bytes | field |
+/// | --- | --- |
+/// | 2 + 4 + 4 + 1 | rules for holds: k, agreed fee, dust, count, as in the terms |
+/// | 8 | highest id that was ever used; 0 if none was |
+/// | 8 + 1 | exposure: its floor in msat, number of steps |
+/// | 4 + 8 each | until which height, msat |
+/// | 2 | number of holds that are kept, at most 256 |
+/// | 52 + 1 + 8 each | id, sat, hash, expiry; 0 open, 1 released, 2 given up after its release, 3 given up after its expiry; most that a voucher with it could cost, msat |
+/// | 1, or 1 + 44 after each | 0; 1 and its bundle: root, items, total in msat |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayerRecord {
     pub(in crate::stream) index: KeyIndex,
@@ -47,6 +62,7 @@ pub struct PayerRecord {
     pub(in crate::stream) start: Msat,
     pub(in crate::stream) confirmed: Option<Height>,
     pub(in crate::stream) signed: Msat,
+    pub(in crate::stream) holds: PayerHolds,
     pub(in crate::stream) phase: PayerPhase,
 }
 
@@ -188,8 +204,15 @@ impl PayerRecord {
             }
             PayerPhase::Closed => w.u8(3),
         }
-        w.u8(0);
-        Ok(envelope::seal(&self.key()?, VERSION, &w.finish()))
+        let version = if self.rules.holds == HoldRules::NONE {
+            w.u8(0);
+            VERSION
+        } else {
+            self.rules.holds.write(&mut w);
+            self.holds.write(&mut w);
+            HOLD_VERSION
+        };
+        Ok(envelope::seal(&self.key()?, version, &w.finish()))
     }
 
     /// Reads what [`Self::encode`] wrote under `key`; an open or leaving channel comes back as
@@ -198,17 +221,19 @@ impl PayerRecord {
     /// # Errors
     /// [`StreamError::Store`] for an unknown version or rot, [`StreamError::BrokenRecord`].
     pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, StreamError> {
-        let body = envelope::open(key, VERSION, bytes)?;
-        let mut r = Reader::new(body);
-        let record = Self::read(&mut r).ok_or(StreamError::BrokenRecord { at: r.at() })?;
+        let with_holds = bytes.first() != Some(&VERSION);
+        let version = if with_holds { HOLD_VERSION } else { VERSION };
+        let mut r = Reader::new(envelope::open(key, version, bytes)?);
+        let record =
+            Self::read(&mut r, with_holds).ok_or(StreamError::BrokenRecord { at: r.at() })?;
         if !r.is_empty() || record.key()? != *key || !record.holds_together() {
             return Err(StreamError::BrokenRecord { at: r.at() });
         }
         Ok(record)
     }
 
-    fn read(r: &mut Reader<'_>) -> Option<Self> {
-        let record = Self {
+    fn read(r: &mut Reader<'_>, with_holds: bool) -> Option<Self> {
+        let mut record = Self {
             index: KeyIndex::new(r.u32()?).ok()?,
             base: r.key()?,
             delay: Delay::new(r.u16()?).ok()?,
@@ -220,6 +245,7 @@ impl PayerRecord {
             start: r.msat()?,
             confirmed: r.height()?,
             signed: r.msat()?,
+            holds: PayerHolds::NONE,
             phase: match r.u8()? {
                 0 => PayerPhase::Unsure,
                 // S7: payments after it were not written either.
@@ -232,7 +258,12 @@ impl PayerRecord {
                 _ => return None,
             },
         };
-        (r.u8()? == 0).then_some(record)
+        if !with_holds {
+            return (r.u8()? == 0).then_some(record);
+        }
+        record.rules.holds = HoldRules::read(r).filter(|rules| *rules != HoldRules::NONE)?;
+        record.holds = PayerHolds::read(r, record.rules.claim_delay()?)?;
+        Some(record)
     }
 
     /// Whether this record and `other` are of one channel.
@@ -242,18 +273,22 @@ impl PayerRecord {
             && self.base == other.base
             && self.delay == other.delay
             && self.capacity == other.capacity
+            && self.rules.holds == other.rules.holds
     }
 
     /// Whether this record may replace `before`: signed never falls (S7), and a closed channel
     /// stays closed.
     pub(in crate::stream) fn may_follow(&self, before: &Self) -> bool {
         let reopens = before.phase == PayerPhase::Closed && self.phase != PayerPhase::Closed;
-        self.signed >= before.signed && !reopens
+        // S9: a step from before an offer would forget a hold that may have left.
+        self.signed >= before.signed && !reopens && self.holds.may_follow(&before.holds)
     }
 
     /// P1: capacity is what is signed and the rest. S1: what is signed lies between the start and
     /// the capacity, in any record.
     pub(in crate::stream) fn holds_together(&self) -> bool {
-        self.start <= self.signed && self.signed <= self.capacity.to_msat()
+        self.start <= self.signed
+            && self.signed <= self.capacity.to_msat()
+            && self.holds.holds_together()
     }
 }

@@ -144,9 +144,8 @@ impl Payer {
 /// been seen and paid on before; and what a top-up carried is in the record that negotiated it.
 const fn successor_phase(kind: SpendKind, before: PayerPhase) -> PayerPhase {
     match (kind, before) {
-        (SpendKind::Settlement { .. }, PayerPhase::Unsure) | (SpendKind::Joint { .. }, _) => {
-            PayerPhase::Unsure
-        }
+        (SpendKind::Settlement { .. } | SpendKind::HoldSettlement { .. }, PayerPhase::Unsure)
+        | (SpendKind::Joint { .. }, _) => PayerPhase::Unsure,
         _ => PayerPhase::Open,
     }
 }

@@ -19,7 +19,7 @@ fn name(error: StreamError) -> String {
     String::from(shown.split([' ', '(', '{']).next().unwrap_or_default())
 }
 
-fn cell(result: Result<&'static str, StreamError>) -> String {
+pub(super) fn cell(result: Result<&'static str, StreamError>) -> String {
     result.map_or_else(name, String::from)
 }
 
@@ -196,7 +196,7 @@ const PAYER_INPUTS: [&str; 17] = [
     "refund, buried",
 ];
 
-fn table(inputs: &[&str], rows: &[(&'static str, Vec<String>)]) -> String {
+pub(super) fn table(inputs: &[&str], rows: &[(&'static str, Vec<String>)]) -> String {
     let mut lines = Vec::new();
     for (phase, row) in rows {
         assert_eq!(row.len(), inputs.len());

@@ -3,6 +3,12 @@
 mod accept;
 mod backup;
 mod chain;
+mod held;
+mod held_bundle;
+mod held_chain;
+mod held_matrix;
+mod held_model;
+mod held_resume;
 mod joint;
 mod matrix;
 mod open;
@@ -27,7 +33,7 @@ use super::*;
 use crate::keys::{Context, Entropy, Seed};
 use crate::signer::budget::Policy;
 use crate::signer::{MemorySigner, Past, PeerId, Request, Role, Signer};
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, Store};
 use crate::tx::seen::{OutputStatus, Spend, Tip};
 use crate::tx::{
     ChangeScript, Channel, Delay, FeeInput, JointSpend, Settlement, Voucher, WalletScript,
@@ -164,6 +170,10 @@ pub(super) struct Pair {
     pub(super) payee: Payee,
     pub(super) payer_signer: MemorySigner,
     pub(super) payee_signer: MemorySigner,
+    /// Where the payer's steps with holds are written before their vouchers leave.
+    pub(super) payer_store: MemoryStore,
+    /// When the payer's power goes next.
+    pub(super) cut: Option<held::Cut>,
 }
 
 /// What the payer chose when it opened.
@@ -172,19 +182,24 @@ pub(super) struct Choice {
     pub(super) confirmed: Option<u32>,
     pub(super) truc: bool,
     pub(super) capacity: u64,
+    pub(super) holds: HoldRules,
 }
 
 impl Default for Choice {
     fn default() -> Self {
         let (change, confirmed) = (ChangeScript::Own, Some(CONFIRMED));
-        Self { change, confirmed, truc: true, capacity: CAPACITY }
+        Self { change, confirmed, truc: true, capacity: CAPACITY, holds: HoldRules::NONE }
     }
 }
 
 pub(super) fn opening(change: ChangeScript, capacity: u64) -> Opening {
-    let (context, terms, index) = (Context::new(), terms(), KeyIndex::new(0).unwrap());
+    opening_by(&terms(), change, capacity)
+}
+
+fn opening_by(terms: &Terms, change: ChangeScript, capacity: u64) -> Opening {
+    let (context, index) = (Context::new(), KeyIndex::new(0).unwrap());
     let (key, delay) = (payer_key(0), Delay::new(DELAY).unwrap());
-    Opening::new(&context, &terms, index, key, delay, sat(capacity), change, &view(90)).unwrap()
+    Opening::new(&context, terms, index, key, delay, sat(capacity), change, &view(90)).unwrap()
 }
 
 impl Pair {
@@ -195,15 +210,17 @@ impl Pair {
 
     pub(super) fn with(choice: Choice) -> Self {
         let context = Context::new();
-        let opening = opening(choice.change, choice.capacity);
+        let terms = Terms { holds: choice.holds, ..terms() };
+        let opening = opening_by(&terms, choice.change, choice.capacity);
         let (record, _, request) = opening.funded(outpoint(1));
         let payer = Payer::load(&context, payer_key(0), record).unwrap();
         let mut status = status(payer.channel(), choice.confirmed);
         status.truc = choice.truc;
-        let record = Payee::open(&context, &terms(), &request, Some(&status), &view(DEEP)).unwrap();
+        let record = Payee::open(&context, &terms, &request, Some(&status), &view(DEEP)).unwrap();
         let payee = Payee::load(&context, base(2), record).unwrap();
-        let mut pair =
-            Self { context, payer, payee, payer_signer: payer_signer(), payee_signer: signer(2) };
+        let (payer_signer, payee_signer) = (payer_signer(), signer(2));
+        let (payer_store, cut) = (MemoryStore::default(), None);
+        let mut pair = Self { context, payer, payee, payer_signer, payee_signer, payer_store, cut };
         pair.payer.register(&mut pair.payer_signer, Past::New).unwrap();
         pair.register_payee();
         pair.notice(&status, DEEP);

@@ -127,8 +127,14 @@ fn record_of_an_unknown_version_is_refused_with_it() {
         for got in (0..=255).filter(|version| *version != 1) {
             let mut other = stored.bytes.clone();
             other[0] = got;
-            let refused = StoreError::UnknownVersion { got, known: 1 };
-            assert_eq!(decode(&stored, &other), Err(StreamError::Store(refused)));
+            let refused = decode(&stored, &other).unwrap_err();
+            if got == 2 {
+                // Known, for channels with holds, and under the checksum.
+                assert!(matches!(refused, StreamError::Store(StoreError::Rotted { .. })));
+            } else {
+                let unknown = StoreError::UnknownVersion { got, known: 2 };
+                assert_eq!(refused, StreamError::Store(unknown));
+            }
         }
     }
 }
