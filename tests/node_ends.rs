@@ -9,7 +9,8 @@ use millstream::meter::{State, Tariff, Window};
 use millstream::node::Command;
 use millstream::sim::world::{Clear, EndId, Fate, Weather};
 use millstream::stream::payer::Ending;
-use millstream::units::{Msat, Ppm, Seconds};
+use millstream::units::{Msat, Ppm, Price, Seconds};
+use millstream::wire::{Message, Reading, SessionEnd};
 use street::{Street, id, msat, tariff};
 
 fn secs(seconds: u64) -> Seconds {
@@ -157,13 +158,28 @@ fn orders(acts: &[Act]) -> Vec<Vec<Act>> {
     all
 }
 
-fn crossing(order: &[Act], fault: Fault) -> Street {
+/// What the last second delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Service,
+    /// Nothing: it is idle, and every second of that is billed.
+    Idle,
+}
+
+/// An idle second costs 10,000 msat, from the first one on.
+fn with_idle() -> Tariff {
+    tariff().with_idle(Price::new(msat(10_000), 1).unwrap(), Seconds::MIN).unwrap()
+}
+
+fn crossing(order: &[Act], fault: Fault, last: Last) -> Street {
     let mut street = Street::open();
-    street.start_session(7);
+    offer(&mut street, if last == Last::Idle { with_idle() } else { tariff() });
+    street.accept(7).unwrap();
+    street.world.settle_down().unwrap();
     street.tick();
     street.tick();
     begin_fault(&mut street, fault);
-    street.total += 100_000;
+    street.total += if last == Last::Idle { 0 } else { 100_000 };
     for step in order {
         act(&mut street, *step);
     }
@@ -173,7 +189,7 @@ fn crossing(order: &[Act], fault: Fault) -> Street {
 
 #[test]
 fn reading_that_crosses_the_buyers_end_is_paid_and_stated() {
-    let mut street = crossing(&[CarReads, StationReads, CarEnds], Fault::None);
+    let mut street = crossing(&[CarReads, StationReads, CarEnds], Fault::None, Last::Service);
     let session = id(7);
     for end in [street.car, street.station] {
         let meter = street.world.end(end).unwrap().node().session(session).unwrap();
@@ -182,6 +198,10 @@ fn reading_that_crosses_the_buyers_end_is_paid_and_stated() {
         assert_eq!(meter.debt(), Msat::ZERO);
     }
     assert_over(&mut street, "crossing");
+}
+
+fn both(fault: Fault) -> [(Fault, Last); 2] {
+    [(fault, Last::Service), (fault, Last::Idle)]
 }
 
 #[test]
@@ -194,14 +214,16 @@ fn session_reaches_its_statement_in_every_order_and_through_every_single_fault()
         &[CarReads, StationReads, CarEnds, StationEnds],
     ] {
         for order in orders(acts) {
-            for fault in faults() {
-                let mut street = crossing(&order, fault);
-                assert_over(&mut street, &format!("{order:?} {fault:?}"));
+            for (fault, last) in faults().into_iter().flat_map(both) {
+                let mut street = crossing(&order, fault, last);
+                let sold = street.world.end(street.station).unwrap().node().session(id(7)).unwrap();
+                assert_eq!(sold.record().idle() > Seconds::MIN, last == Last::Idle);
+                assert_over(&mut street, &format!("{order:?} {fault:?} {last:?}"));
                 cases += 1;
             }
         }
     }
-    assert_eq!(cases, (6 + 2 + 3 + 12) * (1 + 4 * MESSAGES));
+    assert_eq!(cases, 2 * (6 + 2 + 3 + 12) * (1 + 4 * MESSAGES));
 }
 
 /// A start that costs 1,000 msat, whatever follows.
@@ -209,11 +231,11 @@ fn with_fee() -> Tariff {
     tariff().with_fees(msat(1_000), Msat::ZERO).unwrap()
 }
 
-fn offer_with_fee(street: &mut Street) {
+fn offer(street: &mut Street, tariff: Tariff) {
     let offer = Command::OfferSession {
         link: street.link,
         session: id(7),
-        tariff: with_fee(),
+        tariff,
         window: Window { credit: msat(5_000_000), prepay: Msat::ZERO },
         skew: secs(5),
         tolerance: Ppm::new(25_000).unwrap(),
@@ -226,7 +248,7 @@ fn offer_with_fee(street: &mut Street) {
 fn session_ended_before_its_start_was_heard_leaves_the_channel_free() {
     for lost in 0..MESSAGES {
         let mut street = Street::open();
-        offer_with_fee(&mut street);
+        offer(&mut street, with_fee());
         begin_fault(&mut street, Fault::Lost(lost));
         street.accept(7).unwrap();
         street.world.command(street.car, Command::EndSession(id(7))).unwrap();
@@ -330,4 +352,63 @@ fn session_that_a_restart_left_unstated_keeps_no_channel_that_served_another_sin
     (street.session, street.total) = (9, 0);
     street.start_session(9);
     assert_eq!(street.state(street.car, 9), State::Active, "{:?}", street.refusals());
+}
+
+/// The station keeps its statements to itself.
+#[derive(Debug, Default)]
+struct Unstated {
+    is_statement: bool,
+}
+
+impl Weather for Unstated {
+    fn fate(&mut self, _from: EndId, _bytes: usize) -> Fate {
+        if self.is_statement { Fate::Lost } else { Fate::Arrives }
+    }
+
+    fn sees(&mut self, _from: EndId, message: &Message) {
+        self.is_statement = matches!(message, Message::Statement(_));
+    }
+}
+
+#[test]
+fn idle_time_after_the_buyers_own_end_is_not_paid_though_no_statement_comes() {
+    for rebooted in [false, true] {
+        let mut street = Street::open();
+        offer(&mut street, with_idle());
+        street.accept(7).unwrap();
+        street.world.settle_down().unwrap();
+        street.tick();
+        let (car, before) = (street.car, street.signed());
+        street.world.set_weather(Box::new(Unstated::default()));
+        act(&mut street, CarEnds);
+        street.world.settle_down().unwrap();
+        if rebooted {
+            let link = street.link;
+            street.world.disconnect(link).unwrap();
+            street.world.settle_down().unwrap();
+            street.world.reboot(car).unwrap();
+            street.reconnect();
+        }
+        let tell = |street: &mut Street, idle: u64| {
+            let (link, quantity, time) = (street.link, street.quantity(), street.time());
+            let idle = Some(secs(idle));
+            let told = street.inject(car, link, Reading { session: id(7), time, quantity, idle });
+            street.world.settle_down().unwrap();
+            told
+        };
+        for hour in 1..=3 {
+            street.world.pass(secs(3_600)).unwrap();
+            let (link, quantity, time) = (street.link, street.quantity(), street.time());
+            // The seller's end is of just now, too.
+            street.inject(car, link, SessionEnd { session: id(7), time, quantity }).unwrap();
+            assert!(tell(&mut street, 3_600 * hour).is_err(), "{rebooted}");
+            assert_eq!(street.signed(), before, "{rebooted}");
+        }
+        // A second before the end, and the five by which the clocks may differ.
+        assert!(tell(&mut street, 7).is_err(), "{rebooted}");
+        for _again in 0..2 {
+            tell(&mut street, 6).unwrap();
+            assert_eq!(street.signed(), before.add(msat(60_000)).unwrap(), "{rebooted}");
+        }
+    }
 }

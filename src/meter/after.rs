@@ -8,8 +8,9 @@
 //!   buyer    end ------+   +---> still a claim: checked, counted, paid
 //! ```
 //!
-//! The end's stamp takes the place of the last reading's in the record. What later claims are held
-//! against is in `quiet_since`: at the end of a buyer it moves up to where idle time is billed to.
+//! The end's stamp takes the place of the last reading's in the record, and stays: an ended buyer
+//! owes for time up to there. What later claims are held against is in `quiet_since`: at the end of
+//! a buyer it moves up to where idle time is billed to.
 
 use crate::units::{Quantity, Seconds, UtcSeconds};
 
@@ -41,6 +42,8 @@ impl Session {
                 self.check_late_idle(at, idle)?;
                 self.read(account, at, total, idle)?;
                 account.quiet_since = self.idle_before(account);
+                // Neither a later claim nor the seller's later end moves the own one.
+                account.at = self.record.account.at;
             }
             (Input::Start { at, tariff }, Role::Buyer { .. }) if !self.record.has_begun() => {
                 self.check_skew(now, at)?;
@@ -48,18 +51,14 @@ impl Session {
                     return Err(MeterError::TariffUnknown { got: tariff });
                 }
                 account.start(at, &self.tariff)?;
-            }
-            (Input::End { at }, Role::Buyer { .. }) => {
-                self.check_late(now, at)?;
-                account.at = at;
+                // A seller may have begun before it heard of the end.
+                account.at = at.max(self.record.account.at);
             }
             _ => {
                 let state = self.record.state;
                 return Err(MeterError::WrongState { state, input: input.name() });
             }
         }
-        // The latest end is the end: what was claimed after it, or stamped by the seller, moves it.
-        account.at = account.at.max(self.record.account.at);
         self.finish(now, next)
     }
 
@@ -84,8 +83,11 @@ impl Session {
         Ok(())
     }
 
+    /// Time goes on after the own end, and the seller may stamp it: idle time is taken up to the
+    /// end and the skew of the two clocks, however late it is claimed.
     fn check_late_idle(&self, at: UtcSeconds, claimed: Seconds) -> Result<(), MeterError> {
-        let Account { started, quiet_since, idle: least, .. } = self.record.account;
+        let Account { started, at: end, quiet_since, idle: least, .. } = self.record.account;
+        let at = at.min(end.saturating_after(self.skew()));
         let free_to = quiet_since.saturating_after(self.tariff.idle_grace());
         let billed = at.saturating_since(free_to);
         let most = least.saturating_add(billed).min(at.saturating_since(started)).max(least);
@@ -97,7 +99,7 @@ impl Session {
 }
 
 impl Record {
-    /// Of an ended session: whether the seller's start was taken before the end, or after it.
+    /// Whether the seller's start was taken, before the end or after it.
     pub(crate) fn has_begun(&self) -> bool {
         let own = &self.account;
         let Account { started, at, measured, .. } = *own;

@@ -39,8 +39,9 @@
 //!   most the window's `prepay`; anything else is refused, and told as a dispute.
 //! - M9. Nothing that was delivered is lost by crossing the end: until the statement an ended buyer
 //!   takes the claims that its own meter (tolerance and slack), its budget and its clock bear out,
-//!   and its own meter may still be read. The seller's later end moves its own. What the buyer's
-//!   meter does not bear out stays the seller's risk: at most the credit and one tick.
+//!   and its own meter may still be read. Idle time counts up to its own end and the skew, however
+//!   late it is claimed: no stamp of the seller moves that end. What the buyer's
+//!   meter and end do not bear out stays the seller's risk: at most the credit and one tick.
 //!
 //! Rank 2, no allocation but for the tariff's lists. Used by `signer` (statements), `stream` and
 //! `node`, which carry claims over `wire` and turn [`Session::pay_to`] into vouchers.

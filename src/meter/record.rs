@@ -24,7 +24,7 @@ pub(super) struct Account {
     /// The tariff that counts.
     pub(super) tariff: TariffHash,
     pub(super) started: UtcSeconds,
-    /// The last stamp; after the end that of the end.
+    /// The last stamp; after the end that of the end: a buyer's own one, whatever comes later.
     pub(super) at: UtcSeconds,
     /// When something was delivered last, or service was resumed; see `after` for an ended buyer.
     pub(super) quiet_since: UtcSeconds,
@@ -238,6 +238,11 @@ impl Record {
     /// What holds in every record that a session writes.
     pub(super) fn check(&self) -> Result<(), MeterError> {
         let account = &self.account;
+        // M9: a claim that crossed a buyer's end bills idle time by the seller's clock.
+        let last = match (self.state, self.role) {
+            (State::Ended, Role::Buyer { skew, .. }) => account.at.saturating_after(skew),
+            _ => account.at,
+        };
         let begun = match self.state {
             State::Offered => *account == Account::none(account.tariff),
             // M4: served if and only if the debt is within the credit.
@@ -247,10 +252,7 @@ impl Record {
         let rules = [
             (begun, "state"),
             (account.started <= account.at, "at"),
-            (
-                account.idle.to_u64() <= account.at.saturating_since(account.started).to_u64(),
-                "idle",
-            ),
+            (account.idle <= last.saturating_since(account.started), "idle"),
         ];
         let buyer = match self.role {
             Role::Seller => [(account.measured == Quantity::ZERO, "measured"), (true, "budget")],

@@ -182,7 +182,7 @@ impl Session {
     /// | Offered | Active, Paused | - | - | - | - | Ended |
     /// | Active | - | Active, Paused | Active, Paused | same | Active, Paused | Ended |
     /// | Paused | - | buyer: same | - | Paused, Active | Paused | Ended |
-    /// | Ended | - | buyer: same | buyer: same | same | - | buyer: same |
+    /// | Ended | - | buyer: same | buyer: same | same | - | - |
     ///
     /// The seller takes no Claim. A refused input (-) is an error and has no effect. What a buyer
     /// takes after the end is M9; there too belongs a Start that comes after an end before it.

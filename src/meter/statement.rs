@@ -155,12 +155,13 @@ impl Session {
     /// Checks the seller's statement against what this side counted itself, and that it names the
     /// channel `txid`, `vout`; its signature is checked by [`Statement::verify`].
     ///
-    /// Session, channel, tariff and start must be the same. The end may differ by the skew. The
-    /// seller may state less than this side counted (its last readings were lost on the way, or it
-    /// is generous), never more: neither quantity, idle seconds nor cost. It states what was paid
-    /// and durable, which is never above what this side signed. M8: nor is it above the stated cost
-    /// by more than the prepayment of the window, which an end before its delivery leaves with the
-    /// seller; a seller counts nothing beyond that, so a larger surplus is made up.
+    /// Session, channel, tariff and start must be the same. The end is when the seller heard of it,
+    /// and nothing is billed by it: the caller holds it against its own clock. The seller may state
+    /// less than this side counted (its last readings were lost on the way, or it is generous),
+    /// never more: neither quantity, idle seconds nor cost. It states what was paid and durable,
+    /// which is never above what this side signed. M8: nor is it above the stated cost by more than
+    /// the prepayment of the window, which an end before its delivery leaves with the seller; a
+    /// seller counts nothing beyond that, so a larger surplus is made up.
     ///
     /// # Errors
     /// [`MeterError::WrongState`] before the end; [`MeterError::Misfit`] for another session,
@@ -183,9 +184,7 @@ impl Session {
             }
         }
         let ahead = stated.paid.saturating_sub(stated.owed);
-        let latest = own.end.saturating_after(self.skew());
         for (field, got, most) in [
-            ("end", stated.end.to_u64(), latest.to_u64()),
             ("quantity", stated.quantity.to_u64(), own.quantity.to_u64()),
             ("idle", stated.idle.to_u64(), own.idle.to_u64()),
             ("owed", stated.owed.to_msat(), own.owed.to_msat()),
@@ -195,6 +194,21 @@ impl Session {
             if got > most {
                 return Err(MeterError::StatementDiffers { field, got, own: most });
             }
+        }
+        Ok(())
+    }
+
+    /// Checks that the seller states no end of the future. It may be later than the own one: the
+    /// seller heard of that later.
+    pub(crate) fn check_stated_end(
+        &self,
+        now: UtcSeconds,
+        stated: &Statement,
+    ) -> Result<(), MeterError> {
+        let latest = now.saturating_after(self.skew());
+        if stated.end > latest {
+            let (got, own) = (stated.end.to_u64(), latest.to_u64());
+            return Err(MeterError::StatementDiffers { field: "end", got, own });
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ fn buyer_takes_after_the_end_what_its_meter_bears_out_and_no_more() {
     // The seller served on: its own meter says so too. No pause after the end.
     meter(&mut payer, T0 + 300, 11).unwrap();
     assert_eq!(claim(&mut payer, T0 + 300, T0 + 300, 17, 0), Ok(None));
-    assert_eq!((payer.pay_to(), payer.record().at()), (msat(170), utc(T0 + 300)));
+    assert_eq!((payer.pay_to(), payer.record().at()), (msat(170), utc(T0 + 20)));
     paid(&mut payer, T0 + 301, 170).unwrap();
     assert_eq!(payer.debt(), Msat::ZERO);
 }
@@ -70,14 +70,45 @@ fn start_that_comes_after_the_end_is_owed_once() {
 }
 
 #[test]
-fn sellers_later_end_is_the_end_of_both() {
-    let mut payer = started(buyer(), flat());
-    end(&mut payer, T0 + 10);
-    for (at, want) in [(T0 + 50, T0 + 50), (T0 + 40, T0 + 50)] {
-        assert_eq!(step(&mut payer, T0 + 100, Input::End { at: utc(at) }), Ok(None));
-        assert_eq!(payer.record().at(), utc(want));
+fn idle_seconds_after_the_end_and_the_skew_are_refused_however_late_they_are_stamped() {
+    for grace in [0, 60] {
+        let tariff = flat().with_idle(price(1, 1), secs(grace)).unwrap();
+        let mut payer = started(buyer(), tariff.clone());
+        end(&mut payer, T0 + 100);
+        // Up to the end, and the 30 seconds by which the clocks may differ.
+        let most = 130 - grace;
+        for at in [T0 + 130, T0 + 5_000] {
+            let claimed = secs(most + 1);
+            let least = payer.record().idle();
+            let above = MeterError::IdleImpossible { claimed, least, most: secs(most) };
+            assert_eq!(claim(&mut payer, T0 + 5_000, at, 0, most + 1), Err(above), "{grace}");
+            assert_eq!(claim(&mut payer, T0 + 5_000, at, 0, most), Ok(None), "{grace}");
+            // What is stored bills no more after a restart.
+            payer = Session::restore(payer.record(), tariff.clone()).unwrap();
+        }
+        // Nor does a delivery that the own meter bears out open the time after it again.
+        meter(&mut payer, T0 + 5_000, 3).unwrap();
+        assert_eq!(claim(&mut payer, T0 + 5_000, T0 + 5_000, 3, most), Ok(None));
+        assert!(claim(&mut payer, T0 + 9_000, T0 + 9_000, 3, most + 1).is_err(), "{grace}");
+        assert_eq!((payer.owed(), payer.record().at()), (msat(30 + most), utc(T0 + 100)));
     }
-    let mut seller = started(Role::Seller, flat());
-    end(&mut seller, T0);
-    assert!(step(&mut seller, T0, Input::End { at: utc(T0) }).is_err());
+}
+
+#[test]
+fn sellers_later_end_moves_the_own_one_of_no_side_and_may_be_stated() {
+    for mut session in [started(buyer(), flat()), started(Role::Seller, flat())] {
+        end(&mut session, T0 + 10);
+        assert!(step(&mut session, T0 + 100, Input::End { at: utc(T0 + 50) }).is_err());
+        assert_eq!(session.record().at(), utc(T0 + 10));
+    }
+    let mut payer = started(buyer(), flat());
+    let mut stated = started(Role::Seller, flat());
+    end(&mut payer, T0 + 10);
+    end(&mut stated, T0 + 131);
+    let stated = stated.statement([1; 32], 0).unwrap();
+    assert_eq!(payer.check_statement(&stated, [1; 32], 0), Ok(()));
+    assert_eq!(payer.check_stated_end(utc(T0 + 101), &stated), Ok(()));
+    let (field, got, own) = ("end", T0 + 131, T0 + 130);
+    let of_the_future = MeterError::StatementDiffers { field, got, own };
+    assert_eq!(payer.check_stated_end(utc(T0 + 100), &stated), Err(of_the_future));
 }

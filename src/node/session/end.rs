@@ -53,7 +53,7 @@ impl<S: Signer> Node<S> {
     }
 
     /// The peer has ended the session, perhaps long ago and told only now. Its stamp counts, within
-    /// the last reading and the own clock; where both ended it, the seller's.
+    /// the last reading and the own clock; where both ended it, each keeps its own.
     pub(in crate::node) fn receive_end(
         &mut self,
         now: &Now,
@@ -63,12 +63,7 @@ impl<S: Signer> Node<S> {
         let session = message.session;
         let slot = self.session_over(link, session)?;
         let (last, at) = (slot.meter.record().at(), message.time.min(now.time));
-        if slot.is_ended() {
-            if !slot.is_seller() && !slot.over && at > last {
-                self.step(now.time, session, Input::End { at })?;
-                self.store_session(session)?;
-            }
-        } else {
+        if !slot.is_ended() {
             self.finish(session, at.max(last))?;
             if !self.session_slot(session)?.is_seller() {
                 // It waits for the statement now.
@@ -177,6 +172,7 @@ impl<S: Signer> Node<S> {
         let (before_end, at) = (!slot.is_ended(), statement.end.min(now.time));
         let meter = slot.ended(at)?;
         let checked = meter.check_statement(&statement, txid.to_byte_array(), vout);
+        let checked = checked.and_then(|()| meter.check_stated_end(now.time, &statement));
         let checked = match checked {
             Err(why) if self.signed_for(session, place, &statement, &why) => Ok(()),
             checked => checked,
