@@ -354,6 +354,18 @@ fn session_that_a_restart_left_unstated_keeps_no_channel_that_served_another_sin
     assert_eq!(street.state(street.car, 9), State::Active, "{:?}", street.refusals());
 }
 
+/// Nothing that the station says arrives.
+#[derive(Debug)]
+struct Deaf {
+    car: EndId,
+}
+
+impl Weather for Deaf {
+    fn fate(&mut self, from: EndId, _bytes: usize) -> Fate {
+        if from == self.car { Fate::Arrives } else { Fate::Lost }
+    }
+}
+
 /// The station keeps its statements to itself.
 #[derive(Debug, Default)]
 struct Unstated {
@@ -410,5 +422,27 @@ fn idle_time_after_the_buyers_own_end_is_not_paid_though_no_statement_comes() {
             tell(&mut street, 6).unwrap();
             assert_eq!(street.signed(), before.add(msat(60_000)).unwrap(), "{rebooted}");
         }
+    }
+}
+
+#[test]
+fn start_that_was_not_heard_before_the_end_is_taken_after_a_power_cut() {
+    for rebooted in [None, Some(Who::Car), Some(Who::Station)] {
+        let mut street = Street::open();
+        offer(&mut street, with_fee());
+        street.accept(7).unwrap();
+        street.world.set_weather(Box::new(Deaf { car: street.car }));
+        street.world.settle_down().unwrap();
+        // A second is delivered; the line of the car is dead, and it gives up.
+        street.total += 100_000;
+        act(&mut street, StationReads);
+        street.world.settle_down().unwrap();
+        let link = street.link;
+        street.world.disconnect(link).unwrap();
+        street.world.settle_down().unwrap();
+        act(&mut street, CarEnds);
+        street.world.pass(secs(60)).unwrap();
+        end_fault(&mut street, Fault::Cut(0, rebooted));
+        assert_over(&mut street, &format!("{rebooted:?}"));
     }
 }

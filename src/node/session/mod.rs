@@ -156,8 +156,9 @@ impl SessionSlot {
         self.is_ended() && self.meter.debt() == Msat::ZERO
     }
 
-    fn is_offered(&self) -> bool {
-        self.meter.record().state() == State::Offered
+    /// Whether the seller's start was taken, be it after the end.
+    fn has_begun(&self) -> bool {
+        self.meter.record().has_begun()
     }
 
     fn is_on(&self, outpoint: OutPoint) -> bool {
@@ -177,7 +178,7 @@ impl SessionSlot {
     /// | rest | the tariff |
     fn encode(&self, key: &Key) -> Vec<u8> {
         let mut body = Vec::with_capacity(512);
-        let taken = self.since.filter(|_| self.is_offered()).map_or(0, UtcSeconds::to_u64);
+        let taken = self.since.filter(|_| !self.has_begun()).map_or(0, UtcSeconds::to_u64);
         for (place, nowhere) in [(self.place, 0), (self.before, taken)] {
             let outpoint = place.map_or(OutPoint::default(), |place| place.outpoint);
             let amounts = |place: Place| (place.earlier.to_msat(), place.from.to_msat());
@@ -205,7 +206,7 @@ impl SessionSlot {
         let meter = Session::restore(&record, tariff)?;
         let mut slot = Self::new(meter, None);
         (slot.place, slot.before, slot.restored) = (place, before, true);
-        slot.since = taken.filter(|_| slot.is_offered());
+        slot.since = taken.filter(|_| !slot.has_begun());
         if slot.is_seller() && slot.meter.debt() > Msat::ZERO {
             // What the buyer may not have seen: the last reading says all of it.
             slot.claims.push_back((slot.meter.owed(), last_reading(&record)));
