@@ -6,8 +6,10 @@
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod street;
 
+use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash;
-use bitcoin::{OutPoint, ScriptBuf, Txid, WPubkeyHash};
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid, WPubkeyHash};
 use millstream::keys::{Context, Entropy};
 use millstream::meter::State;
 use millstream::node::{Command, Event, Input, LinkId, NodeError};
@@ -16,7 +18,7 @@ use millstream::store::MemoryStore;
 use millstream::stream::payee::PayeePhase;
 use millstream::stream::payer::Ending;
 use millstream::stream::{Payee, StreamError};
-use millstream::tx::seen::{OutputStatus, Tip};
+use millstream::tx::seen::{OutputStatus, Spend, Tip};
 use millstream::tx::{ChangeScript, Channel, JointSpend, payee_script};
 use millstream::units::{ChannelAlias, FeeRate, Height};
 use millstream::wire::{self, Message, Refusal};
@@ -102,6 +104,148 @@ fn fundings_that_never_confirm_take_a_small_part_and_are_forgotten_when_they_are
     let mut kept = vec![street.outpoint, phantom(2_000)];
     kept.sort();
     assert_eq!(left, kept);
+}
+
+/// The station's chain knows nothing of the channel's funding, for so many blocks.
+fn lose_funding(street: &mut Street, for_blocks: u32) {
+    let (station, first) = (street.station, street.first);
+    let node = street.world.end(station).unwrap().node();
+    let mut tip = node.view(street.time()).unwrap().tip;
+    for age in [0, for_blocks] {
+        tip.height = Height::new(tip.height.to_u32() + age).unwrap();
+        street.handle(station, Input::Tip(tip)).unwrap();
+        street.handle(station, Input::Output(first, None)).unwrap();
+        let _ = street.flush(station);
+    }
+}
+
+/// How a payee signature on a channel in no deep block has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    Settlement,
+    Close,
+}
+
+fn promised(how: Promise) -> Street {
+    let mut street = Street::unfunded();
+    let fund = street.fund_command(Some(street.link));
+    street.world.command(street.car, fund).unwrap();
+    street.world.settle_down().unwrap();
+    match how {
+        Promise::Settlement => {
+            street.open_budget(8);
+            let (outpoint, more) = (street.first, msat(900_000));
+            let pay = Command::Pay { outpoint, more, session: id(8), ending: Ending::KeepsChange };
+            street.world.command(street.car, pay).unwrap();
+            street.world.settle_down().unwrap();
+            street.settle(1_000);
+        }
+        Promise::Close => {
+            street.world.mine(blocks(1));
+            street.world.settle_down().unwrap();
+            let request = close(&mut street, 21);
+            street.inject(street.station, street.link, request).unwrap();
+            let _ = street.flush(street.station);
+        }
+    }
+    street
+}
+
+fn phase(street: &Street) -> Option<PayeePhase> {
+    let node = street.world.end(street.station).unwrap().node();
+    node.payee(street.first).map(Payee::phase)
+}
+
+#[test]
+fn channel_that_a_payee_has_signed_on_is_never_forgotten() {
+    for (how, stated) in [(Promise::Settlement, 900_000), (Promise::Close, 0)] {
+        let mut street = promised(how);
+        let (station, outpoint) = (street.station, street.first);
+        let promised = Some(PayeePhase::Promised { stated: msat(stated) });
+        // Replaced, or taken out by a reorg, for longer than any mempool remembers.
+        lose_funding(&mut street, 4_032);
+        assert_eq!(phase(&street), promised, "{how:?}");
+        let abandon = street.handle(station, Input::Do(Command::Abandon { outpoint }));
+        let (phase_name, act) = ("promised", "abandon");
+        let refused = StreamError::WrongPhase { phase: phase_name, act };
+        assert_eq!(abandon, Err(NodeError::Stream(refused)), "{how:?}");
+        // It comes back without what was signed, is buried, and its payer shows it as a new one.
+        let stranger = street.stranger_at(station);
+        let open = street.open_message();
+        street.inject(station, stranger, open).unwrap();
+        let payer = street.world.end(street.car).unwrap().node().payer(outpoint).unwrap();
+        let value = payer.channel().capacity();
+        let confirmed = Some(tip(&street).height);
+        let status = OutputStatus { value, truc: true, ..unspent(&street, confirmed) };
+        street.handle(station, Input::Output(outpoint, Some(status))).unwrap();
+        assert_eq!(phase(&street), promised, "{how:?}");
+    }
+}
+
+#[test]
+fn channel_that_a_payee_has_signed_on_makes_no_room_for_others() {
+    let mut street = promised(Promise::Close);
+    lose_funding(&mut street, 0);
+    let stranger = street.stranger_at(street.station);
+    let status = unspent(&street, None);
+    for n in 0..1_023 {
+        show(&mut street, stranger, n, status.clone()).unwrap();
+        let _ = drain(&mut street);
+    }
+    let (what, max) = ("channels that are in no block", 1_024);
+    let refused = show(&mut street, stranger, 1_023, status);
+    assert_eq!(refused, Err(NodeError::TooMany { what, max }));
+    assert_eq!(phase(&street), Some(PayeePhase::Promised { stated: msat(0) }));
+}
+
+#[test]
+fn outputs_of_a_refund_count_as_any_that_a_payer_shows() {
+    let mut street = Street::in_session();
+    let (station, first) = (street.station, street.first);
+    let stranger = street.stranger_at(station);
+    let payer = street.world.end(street.car).unwrap().node().payer(first).unwrap();
+    let value = payer.channel().capacity();
+    let deep = tip(&street).height.to_u32() - 3;
+    let shown = unspent(&street, None);
+    let old = OutputStatus { value, confirmed: Height::new(deep).ok(), ..shown.clone() };
+    // In a mempool, and worth as many places as it has outputs.
+    let output = TxOut { value: Amount::from_sat(10_000), script_pubkey: shown.script.clone() };
+    let refund = Transaction {
+        version: Version(3),
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn { previous_output: first, ..TxIn::default() }],
+        output: vec![output; 1_100],
+    };
+    let txid = refund.compute_txid();
+    let spent = Some(Spend { tx: refund, confirmed: None });
+    let spent = OutputStatus { spent, ..old.clone() };
+    street.handle(station, Input::Output(first, Some(spent))).unwrap();
+    let _ = street.flush(station);
+    let mut refused = None;
+    for vout in 0..1_100 {
+        let outpoint = OutPoint { txid, vout };
+        let open = wire::Open { outpoint, alias: alias(vout + 1), ..street.open_message() };
+        street.inject(station, stranger, open).unwrap();
+        let done = street.handle(station, Input::Output(outpoint, Some(shown.clone())));
+        refused = refused.or(done.err());
+        let _ = drain(&mut street);
+    }
+    let what = "channels that are in no block";
+    assert_eq!(refused, Some(NodeError::TooMany { what, max: 1_024 }));
+    assert_eq!(payees(&street).len(), 1_024 + 1);
+    // Replaced: they go in time.
+    street.handle(station, Input::Output(first, Some(old))).unwrap();
+    let mut tip = tip(&street);
+    for age in [0, 6] {
+        tip.height = Height::new(tip.height.to_u32() + age).unwrap();
+        street.handle(station, Input::Tip(tip)).unwrap();
+        for vout in 0..1_100 {
+            let outpoint = OutPoint { txid, vout };
+            let _unknown = street.handle(station, Input::Output(outpoint, None));
+            let _ = drain(&mut street);
+        }
+    }
+    assert_eq!(payees(&street), [first]);
 }
 
 #[test]

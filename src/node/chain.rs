@@ -6,10 +6,11 @@ use bitcoin::{OutPoint, Txid};
 
 use super::effects::Event;
 use super::lineage::Side;
-use super::{LinkId, Node, NodeError, Now};
+use super::payer::SUCCEEDING_MAX;
+use super::{LinkId, Node, NodeError, Now, PayerSlot};
 use crate::signer::{Past, Signer, SignerError};
 use crate::stream::payee::{PayeeNews, PayeePhase, PayeeRecord};
-use crate::stream::payer::{PayerNews, PayerPhase, PayerRecord};
+use crate::stream::payer::{PayerNews, PayerNoticed, PayerPhase, PayerRecord};
 use crate::stream::{SpendKind, StreamError};
 use crate::tx::seen::OutputStatus;
 use crate::units::Msat;
@@ -69,6 +70,9 @@ impl<S: Signer> Node<S> {
         let tip = self.tip.ok_or(NodeError::NoTip)?;
         let slot = self.payees.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let noticed = slot.machine.notice(status, &tip)?;
+        let spend = status.and_then(|status| status.spent.as_ref());
+        let kind = spend.and_then(|spend| SpendKind::of(slot.machine.channel(), &spend.tx));
+        slot.leads = kind.and_then(|kind| kind.successor()).map(|(to, ..)| to);
         if noticed.news().is_empty() {
             return Ok(());
         }
@@ -134,12 +138,14 @@ impl<S: Signer> Node<S> {
         status: Option<&OutputStatus>,
     ) -> Result<(), NodeError> {
         let tip = self.tip.ok_or(NodeError::NoTip)?;
-        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let slot = self.payers.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let noticed = slot.machine.notice(status, &tip)?;
         if noticed.news().is_empty() {
             return Ok(());
         }
+        self.check_successor(slot, &noticed)?;
         let record = noticed.record();
+        let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let before = slot.machine.phase();
         let stated = match before {
             PayerPhase::Leaving { stated } => stated,
@@ -160,7 +166,7 @@ impl<S: Signer> Node<S> {
                         SpendKind::Settlement { paid, .. } => paid,
                         _ => stated,
                     };
-                    let told = matches!(before, PayerPhase::Spent { by: was, .. } if was == by);
+                    let told = is_told(before, &noticed);
                     self.continue_payer(now, outpoint, stated, told, noticed.successor())?;
                 }
                 PayerNews::SettledAboveSigned { paid, signed } => {
@@ -174,6 +180,16 @@ impl<S: Signer> Node<S> {
             self.close_channel(Side::Payer, outpoint, status.and_then(spender))?;
         }
         Ok(())
+    }
+
+    /// P2: what cannot be taken over now must not be stored as seen, or no later look would try
+    /// again. It is tried at every look until there is room.
+    fn check_successor(&self, slot: &PayerSlot, noticed: &PayerNoticed) -> Result<(), NodeError> {
+        let Some(next) = noticed.successor() else { return Ok(()) };
+        if self.payers.contains_key(&next.outpoint()) || is_told(slot.machine.phase(), noticed) {
+            return Ok(());
+        }
+        self.new_payer(next.clone(), SUCCEEDING_MAX).map(|_| ())
     }
 
     /// A rollover or top-up is seen: the channel goes on at its new outpoint.
@@ -293,6 +309,12 @@ impl<S: Signer> Node<S> {
         self.effects.delete(key)?;
         forgotten(self.signer.forget(outpoint))
     }
+}
+
+/// Whether the same spend was seen before: what it made is taken over, or has come to its end.
+fn is_told(before: PayerPhase, noticed: &PayerNoticed) -> bool {
+    let PayerPhase::Spent { by: was, .. } = before else { return false };
+    noticed.news().iter().any(|news| matches!(*news, PayerNews::Spent { by, .. } if by == was))
 }
 
 fn spender(status: &OutputStatus) -> Option<Txid> {

@@ -88,8 +88,11 @@ pub enum Command {
     /// one of them is, the funding may still confirm: what it locks then is refunded from its
     /// backup, which stays in the store.
     ///
-    /// A payee may forget a channel of its own so, as long as its output is in no block: what it
-    /// was paid there is written off, and comes back only if the payer shows the channel again.
+    /// A payee may forget a channel of its own so, as long as its output is in no block and no
+    /// payee signature on it has left: what it was paid there is written off, and comes back only
+    /// if the payer shows the channel again. Once it has signed a settlement, close or top-up the
+    /// channel stays ([`crate::stream::StreamError::WrongPhase`]): forgotten and shown again it
+    /// would be credited in full, and then be spent by what was signed.
     Abandon {
         /// The channel.
         outpoint: OutPoint,

@@ -190,11 +190,13 @@ impl<S: Signer> Node<S> {
 
     /// Payee: what it was paid on an output that is in no block is zero-conf credit, and its
     /// owner's to give up. Else whoever replaces its fundings could fill this node with channels.
+    /// S6: not where a signature of this payee is out, in whatever phase. What it states is known
+    /// from the record alone, and the output may come back without the spend.
     fn write_off(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
         let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let machine = &slot.machine;
         let spent = matches!(machine.phase(), PayeePhase::Spent { .. } | PayeePhase::Closed { .. });
-        if spent || machine.deadline().is_some() || slot.parent.is_some() {
+        if spent || slot.is_promised() || machine.deadline().is_some() || slot.parent.is_some() {
             let phase = machine.phase().name();
             return Err(StreamError::WrongPhase { phase, act: "abandon" }.into());
         }

@@ -81,8 +81,7 @@ impl<S: Signer> Node<S> {
         let machine = Payee::load(&self.context, terms.base, record)?;
         let stated = machine.phase().stated();
         self.signer.register(machine.channel(), Role::Payee { stated })?;
-        let slot = PayeeSlot { machine, at: None, proved: None, parent: None, gone: None };
-        self.payees.insert(slot.machine.outpoint(), slot);
+        self.payees.insert(machine.outpoint(), PayeeSlot::new(machine, None, None));
         Ok(())
     }
 

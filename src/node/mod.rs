@@ -152,6 +152,8 @@ struct PayeeSlot {
     /// The outpoint whose spend makes this one; also after that is buried, if it is this payee's
     /// own word what the channel is: a stranger may not open it on other terms.
     parent: Option<OutPoint>,
+    /// Where its spend leads by this payee's signature, as the chain showed it last.
+    leads: Option<OutPoint>,
     /// The tip's height at which the chain knew the output no more, if that is so.
     gone: Option<Height>,
 }

@@ -10,7 +10,7 @@ use super::lineage::Side;
 use super::link::{chain_hash, change_from_wire, change_to_wire, coins_from_wire};
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayeeSlot};
 use crate::signer::{Request, Role, Signer};
-use crate::stream::payee::{PayeePhase, PayeeRecord, SettlementPlan};
+use crate::stream::payee::{PayeeRecord, SettlementPlan};
 use crate::stream::{CloseProposal, OpenRequest, Payee, StreamError, Terms, TopUpProposal, View};
 use crate::tx::seen::OutputStatus;
 use crate::tx::{Delay, Settlement, Voucher, payee_script};
@@ -114,7 +114,7 @@ impl<S: Signer> Node<S> {
             } else {
                 self.make_room(now, status.is_some_and(|status| status.confirmed.is_some()))?;
             }
-            let parent = self.parent_by_spend(outpoint.txid);
+            let parent = self.parent_by_spend(outpoint);
             self.adopt_payee(&record, parent)?;
             self.effects.tell(Event::Opened { outpoint, capacity });
             if asked.claimed > Msat::ZERO {
@@ -126,13 +126,11 @@ impl<S: Signer> Node<S> {
         self.present(asked.link, asked.alias, outpoint)
     }
 
-    /// The channel that `txid` spends, as far as this payee knows: of a rollover that it signed
-    /// before it lost its store.
-    fn parent_by_spend(&self, txid: bitcoin::Txid) -> Option<OutPoint> {
-        self.payees.iter().find_map(|(outpoint, slot)| match slot.machine.phase() {
-            PayeePhase::Spent { by, .. } if by == txid => Some(*outpoint),
-            _ => None,
-        })
+    /// The channel that goes on at `to`, as far as this payee knows: of a rollover that it signed
+    /// before it lost its store. Other outputs of the same spend, and those of a refund, are the
+    /// payer's own making, as any that it shows.
+    fn parent_by_spend(&self, to: OutPoint) -> Option<OutPoint> {
+        self.payees.iter().find_map(|(from, slot)| (slot.leads == Some(to)).then_some(*from))
     }
 
     /// Stores a new payee record, and makes its machine.
@@ -163,7 +161,7 @@ impl<S: Signer> Node<S> {
         self.effects.put(record.key()?, &record.encode()?)?;
         self.put_parent(Side::Payee, outpoint, parent)?;
         let at = parent.and_then(|outpoint| self.payees.get(&outpoint)).and_then(|slot| slot.at);
-        self.payees.insert(outpoint, PayeeSlot { machine, at, proved: None, parent, gone: None });
+        self.payees.insert(outpoint, PayeeSlot::new(machine, at, parent));
         Ok(())
     }
 

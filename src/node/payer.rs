@@ -36,6 +36,11 @@ impl PayerSlot {
     }
 }
 
+/// 32,768: twice the channels of a node. Who is full itself must still follow what its payees make
+/// of its channels, once each: the money is there. The signer has room once what came before is
+/// buried, and the new channel waits until then.
+pub(super) const SUCCEEDING_MAX: usize = CHANNELS_MAX.saturating_mul(2);
+
 impl<S: Signer> Node<S> {
     pub(super) fn ask_terms(&mut self, link: LinkId) -> Result<(), NodeError> {
         if !self.links.contains_key(&link) {
@@ -80,7 +85,7 @@ impl<S: Signer> Node<S> {
         // Told again after a power cut: its record knows more, only the broadcast may be missing.
         if !self.payers.contains_key(&outpoint) {
             let (record, _, _) = opening.funded(outpoint);
-            let machine = self.new_payer(record)?;
+            let machine = self.new_payer(record, CHANNELS_MAX)?;
             // An opening that another seed made: nobody here could ever refund it.
             if *machine.channel().output().script() != *opening.script() {
                 return Err(NodeError::WrongFunding { vout });
@@ -111,17 +116,19 @@ impl<S: Signer> Node<S> {
         record: PayerRecord,
         parent: Option<OutPoint>,
     ) -> Result<(), NodeError> {
-        let machine = self.new_payer(record)?;
+        let max = if parent.is_some() { SUCCEEDING_MAX } else { CHANNELS_MAX };
+        let machine = self.new_payer(record, max)?;
         self.keep_payer(machine, parent)
     }
 
-    fn new_payer(&self, record: PayerRecord) -> Result<Payer, NodeError> {
+    /// Everything about a payer's channel that can be refused, in a node of at most `max`.
+    pub(super) fn new_payer(&self, record: PayerRecord, max: usize) -> Result<Payer, NodeError> {
         let outpoint = record.outpoint();
         if self.payers.contains_key(&outpoint) {
             return Err(NodeError::ChannelExists { outpoint });
         }
-        if self.channels() >= CHANNELS_MAX {
-            return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
+        if self.channels() >= max {
+            return Err(NodeError::TooMany { what: "channels", max });
         }
         let key = self.signer.public(KeyName::Payer(record.index()))?;
         Ok(Payer::load(&self.context, key, record)?)

@@ -10,9 +10,10 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 
 use super::lineage::Side;
-use super::{Node, NodeError, Now, PayeeSlot};
+use super::{LinkId, Node, NodeError, Now, PayeeSlot};
 use crate::signer::Signer;
-use crate::units::{Blocks, Msat};
+use crate::stream::Payee;
+use crate::units::{Blocks, ChannelAlias, Msat};
 
 /// 8,192, half of the channels: what payers may open and top up. The other half is for what this
 /// payee's own settlements of them make.
@@ -27,18 +28,34 @@ const GONE_BLOCKS: u32 = 6;
 const GONE_PAID_BLOCKS: u32 = 2_016;
 
 impl PayeeSlot {
-    /// Whether only a mempool speaks for it: neither a block nor a payee's own signature.
+    pub(super) const fn new(
+        machine: Payee,
+        at: Option<(LinkId, ChannelAlias)>,
+        parent: Option<OutPoint>,
+    ) -> Self {
+        Self { machine, at, proved: None, parent, leads: None, gone: None }
+    }
+
+    /// Whether a payee signature on the output has left: whatever becomes of the output now, its
+    /// payer can spend it so if it ever comes back (S6).
+    pub(super) const fn is_promised(&self) -> bool {
+        self.machine.phase().stated().is_some()
+    }
+
+    /// Whether only a mempool speaks for it: neither a block nor a payee's own signature made it.
     fn is_unconfirmed(&self) -> bool {
         self.parent.is_none() && self.machine.deadline().is_none()
     }
 
     /// How long the chain may know nothing of it; none for ever, where more was paid than the terms
-    /// put at risk: a reorg has taken a channel out that was buried once.
+    /// put at risk: a reorg has taken a channel out that was buried once. And none for ever where a
+    /// promise is out: taken up anew with its record gone, the channel would give credit in full
+    /// beside a settlement that states less. What spends its coins elsewhere is not known here.
     fn patience(&self) -> Option<Blocks> {
         let earned = self.machine.earned();
         let blocks = if earned == Msat::ZERO { GONE_BLOCKS } else { GONE_PAID_BLOCKS };
         let credit = self.machine.zero_conf_limit().to_msat();
-        Blocks::new(blocks).ok().filter(|_| earned <= credit)
+        Blocks::new(blocks).ok().filter(|_| earned <= credit && !self.is_promised())
     }
 }
 
@@ -53,7 +70,8 @@ impl<S: Signer> Node<S> {
         }
         // Somebody needs the place at once of what the chain does not know now.
         let gone = self.payees.iter().filter(|(_, slot)| {
-            slot.is_unconfirmed() && slot.gone.is_some() && slot.machine.earned() == Msat::ZERO
+            let nothing = slot.machine.earned() == Msat::ZERO && !slot.is_promised();
+            slot.is_unconfirmed() && slot.gone.is_some() && nothing
         });
         let gone: Vec<OutPoint> = gone.map(|(outpoint, _)| *outpoint).collect();
         let none = gone.is_empty();
