@@ -8,6 +8,7 @@ use super::lines::Line;
 use super::sky::Rates;
 use super::stage::Pair;
 use super::standing::Standing;
+use crate::stream::Payee;
 use crate::stream::payee::PayeePhase;
 use crate::stream::payer::{Ending, PayerPhase};
 use crate::units::Msat;
@@ -164,13 +165,21 @@ impl Pair {
         Err(Flaw::Wedged { what: "a channel that does not end" })
     }
 
-    /// Whether no channel is left but such as nobody can spend: the rest would not pay the fee.
+    /// Whether no channel is left but such as nobody can spend: the rest would not pay the fee, or
+    /// the funding was replaced. Of the latter a payee keeps what it has signed on (S6), with what
+    /// that was to make.
     fn nothing_left(&self) -> bool {
         let ends = [self.payer, self.payee].map(|end| self.world.end(end));
         ends.into_iter().flatten().all(|end| {
+            let void = |payee: &Payee| {
+                self.world.chain().with(|chain| chain.output(payee.outpoint()).is_none())
+            };
+            let promised = |payee: &Payee| payee.phase().stated().is_some() && void(payee);
+            let keeps = end.node().payees().any(promised);
             let payers = end.node().payers().map(crate::stream::Payer::channel);
-            let payees = end.node().payees().map(crate::stream::Payee::channel);
-            payers.chain(payees).all(|channel| channel.capacity().to_sat() < WORTH_SPENDING)
+            let payees = end.node().payees().filter(|payee| !keeps || !void(payee));
+            let mut left = payers.chain(payees.map(Payee::channel));
+            left.all(|channel| channel.capacity().to_sat() < WORTH_SPENDING)
         })
     }
 }
