@@ -156,11 +156,19 @@ impl Pair {
         self.price_late_reading(session)?;
         let total = Quantity::new(self.metered.total)?;
         self.command(self.payee, Command::Meter { session, total })?;
-        if self.state_at(self.world.end(self.payee)) != Some(State::Active) {
+        if self.state_at(self.world.end(self.payee)) != Some(State::Active) || !self.has_read() {
             return Ok(());
         }
         let quantity = self.dice.within(1, QUANTITY_MOST);
         self.deliver(session, quantity)
+    }
+
+    /// Whether the seller has read its meter to the end: a power cut at that very commit takes the
+    /// reading with it, and the pause to which it leads, so that it has to read again first.
+    fn has_read(&self) -> bool {
+        let seller = self.world.end(self.payee).map(Endpoint::node);
+        let meter = self.metered.now.and_then(|now| seller.and_then(|node| node.session(now)));
+        meter.is_some_and(|meter| meter.record().quantity().to_u64() == self.metered.total)
     }
 
     /// What the seller delivered and lost the reading of, it reads again now, at the price of now:
@@ -181,6 +189,8 @@ impl Pair {
             let more = Msat::new(more)?;
             self.metered.owed = self.metered.owed.saturating_add(more);
             self.metered.costs = self.metered.costs.saturating_add(more);
+            // One that is lost once more cannot cost that again.
+            self.metered.last_price = price;
         }
         Ok(())
     }

@@ -304,6 +304,9 @@ impl Pair {
         if end != self.payer {
             return Ok(());
         }
+        // What it told before the cut is of the life before: a channel that it had taken up there
+        // is not taken up now.
+        self.hear()?;
         self.observer.seen().new_life();
         self.give_budget()
     }
