@@ -30,6 +30,14 @@ fn pause_of_service_survives_a_restart() {
 }
 
 #[test]
+fn reading_paid_by_hand_is_counted_at_its_own_price() {
+    let pairs = Pairs::new();
+    for seed in [5033, 8407] {
+        assert_eq!(pairs.run(seed).failure, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn same_seed_gives_the_same_trace_and_another_seed_another() {
     let pairs = Pairs::new();
     let (first, again, other) = (pairs.run(5), pairs.run(5), pairs.run(6));

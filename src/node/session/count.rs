@@ -121,8 +121,13 @@ impl<S: Signer> Node<S> {
         if total <= slot.meter.record().paid() {
             return Ok(());
         }
-        slot.claims.retain(|(owed, _)| *owed > total);
-        if slot.claims.is_empty() {
+        // A payment by hand shows nothing of what the buyer has seen. Where the price goes with the
+        // time, it would count at a dearer price what it never saw at the one before (M7).
+        let beside = place.paid(paid) > total && slot.meter.tariff().depends_on_time();
+        if !beside {
+            slot.claims.retain(|(owed, _)| *owed > total);
+        }
+        if total >= slot.meter.owed() || slot.claims.is_empty() {
             slot.repeat = None;
         }
         let entered = self.step(now.time, session, Input::Paid { total })?;
