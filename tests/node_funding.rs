@@ -310,7 +310,8 @@ fn payee_that_refuses_every_signature_is_shown_the_channel_once_a_repetition() {
         Message::Resume(Resume { alias, .. }) => Some(*alias),
         _ => None,
     });
-    let refused = Refused { alias: alias.unwrap(), code: Refusal::BadSignature, best: Msat::ZERO };
+    let (alias, code) = (alias.unwrap(), Refusal::BadSignature);
+    let refused = Refused { alias, code, best: Msat::ZERO, session: None };
     let mut shown = 0;
     for _ in 0..10 {
         street.inject(street.car, link, refused).unwrap();

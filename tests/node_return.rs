@@ -10,13 +10,14 @@ use std::rc::Rc;
 
 use bitcoin::hashes::Hash;
 use millstream::keys::{Entropy, Seed};
+use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{self, MeterError, State, Statement};
 use millstream::node::{Command, Event, Input, NodeError, WakeReason};
 use millstream::signer::budget::Policy;
 use millstream::signer::{Attest, MemorySigner, Request, Signer};
 use millstream::sim::world::{Clear, EndId, Fate, Machine, Weather};
 use millstream::stream::payer::Ending;
-use millstream::units::{ChannelAlias, Msat, Ppm, Seconds, UtcSeconds};
+use millstream::units::{Blame, Blocks, ChannelAlias, Msat, Ppm, Price, Seconds, UtcSeconds};
 use millstream::wire::{self, Message, Refusal, Resume, SessionStart};
 use street::{Street, id, msat, tariff};
 
@@ -259,9 +260,187 @@ fn payer_restored_with_a_debt_begins_once_it_has_paid_it() {
     street.world.settle_down().unwrap();
     let node = street.world.end(street.station).unwrap().node();
     assert_eq!(node.session(id(8)).unwrap().record().paid(), Msat::ZERO);
+    assert_stated(street);
+}
+
+/// The old debt counts for the new session at neither side, over a restart of the buyer too.
+#[test]
+fn debt_that_is_paid_before_a_restart_counts_for_no_later_session() {
+    let mut street = come_back(2);
+    let (outpoint, ending) = (street.outpoint, Ending::KeepsChange);
+    let pay = Command::Pay { outpoint, more: debt(&street, 7), session: id(8), ending };
+    street.world.command(street.car, pay).unwrap();
+    street.world.settle_down().unwrap();
+    let old = street.link;
+    street.world.disconnect(old).unwrap();
+    street.world.settle_down().unwrap();
+    street.world.reboot(street.car).unwrap();
+    street.reconnect();
+    assert_eq!(debt(&street, 7), Msat::ZERO);
+    assert_stated(street);
+}
+
+/// Session 8 is served, paid, ended and stated.
+fn assert_stated(mut street: Street) {
     for end in [street.car, street.station] {
         assert_eq!(street.state(end, 8), State::Active, "{:?}", street.refusals());
     }
+    (street.session, street.total) = (8, 0);
+    for _ in 0..4 {
+        street.tick();
+    }
+    street.world.command(street.car, Command::EndSession(id(8))).unwrap();
+    street.world.settle_down().unwrap();
+    assert!(street.owed() > Msat::ZERO);
+    assert_eq!(street.paid(), street.owed());
+    let stated: Vec<_> = street.statements().iter().map(|stated| stated.session).collect();
+    assert!(stated.contains(&id(8)), "{stated:?}");
+}
+
+/// Nothing that the station sends arrives.
+#[derive(Debug)]
+struct Deaf(EndId);
+
+impl Weather for Deaf {
+    fn fate(&mut self, from: EndId, _bytes: usize) -> Fate {
+        if from == self.0 { Fate::Arrives } else { Fate::Lost }
+    }
+}
+
+#[test]
+fn payment_while_a_start_is_on_its_way_waits_for_the_answer() {
+    let mut street = Street::open();
+    street.offer(street.link, 7);
+    street.world.settle_down().unwrap();
+    street.world.set_weather(Box::new(Deaf(street.car)));
+    street.accept(7).unwrap();
+    street.world.settle_down().unwrap();
+    let (outpoint, ending) = (street.outpoint, Ending::KeepsChange);
+    let pay = Command::Pay { outpoint, more: msat(1_000), session: id(7), ending };
+    let refused = street.handle(street.car, Input::Do(pay));
+    assert_eq!(refused, Err(NodeError::Busy { session: id(7) }));
+}
+
+#[test]
+fn offer_that_changes_after_it_was_accepted_is_refused() {
+    let mut street = Street::in_session();
+    let (car, link) = (street.car, street.link);
+    street.offer(link, 8);
+    street.world.settle_down().unwrap();
+    // The last session is not stated yet, so the acceptance waits.
+    street.world.set_weather(Box::new(Deaf(car)));
+    street.world.command(car, Command::EndSession(id(7))).unwrap();
+    street.accept(8).unwrap();
+    street.world.settle_down().unwrap();
+    let price = Price::new(msat(45_000_000_000), 3_600_000).unwrap();
+    let dear = Tariff::flat(Measure::WattSecond, price).unwrap();
+    let cheap = wire::SessionOffer {
+        session: id(8),
+        tariff_hash: tariff().hash().0,
+        credit: msat(5_000_000),
+        prepay: Msat::ZERO,
+        skew: secs(5),
+        tolerance: Ppm::new(25_000).unwrap(),
+        tariff: Some(wire::Bytes::new(tariff().encode()).unwrap()),
+    };
+    let blob = Some(wire::Bytes::new(dear.encode()).unwrap());
+    let hash = dear.hash().0;
+    let other_price = wire::SessionOffer { tariff_hash: hash, tariff: blob, ..cheap.clone() };
+    let other_window = wire::SessionOffer { prepay: Msat::MAX, ..cheap };
+    for offer in [other_price, other_window] {
+        let refused = street.inject(car, link, offer).unwrap_err();
+        assert_eq!(refused, NodeError::NotAsked { what: "another offer of the same session" });
+        assert_eq!(refused.blame(), Blame::Peer);
+    }
+    street.world.set_weather(Box::new(Clear));
+    for _ in 0..5 {
+        street.world.pass(secs(60)).unwrap();
+        street.world.settle_down().unwrap();
+    }
+    assert_eq!(street.state(car, 8), State::Active, "{:?}", street.refusals());
+    let taken = street.world.end(car).unwrap().node().session(id(8)).unwrap();
+    assert_eq!(taken.tariff().hash(), tariff().hash());
+    assert_eq!(taken.record().window().prepay, Msat::ZERO);
+}
+
+/// The buyer takes the next offer, and is served.
+fn assert_serves_the_next(mut street: Street) {
+    assert_eq!(street.state(street.car, 7), State::Ended);
+    street.offer(street.link, 8);
+    street.world.settle_down().unwrap();
+    street.accept(8).unwrap();
+    street.world.settle_down().unwrap();
+    assert_served(street);
+}
+
+#[test]
+fn session_that_the_seller_lost_before_it_began_makes_room_for_the_next() {
+    for reboots in [false, true] {
+        let mut street = Street::open();
+        street.offer(street.link, 7);
+        street.world.settle_down().unwrap();
+        street.accept(7).unwrap();
+        // The station loses its power before the start arrives.
+        let link = street.link;
+        street.world.disconnect(link).unwrap();
+        street.world.settle_down().unwrap();
+        street.world.reboot(street.station).unwrap();
+        if reboots {
+            street.world.reboot(street.car).unwrap();
+        }
+        street.reconnect();
+        assert_serves_the_next(street);
+    }
+}
+
+#[test]
+fn session_that_was_written_off_while_its_buyer_was_away_makes_room_for_the_next() {
+    for reboots in [false, true] {
+        let mut street = Street::in_session();
+        let (car, station, link) = (street.car, street.station, street.link);
+        street.world.disconnect(link).unwrap();
+        street.world.settle_down().unwrap();
+        street.world.command(station, Command::EndSession(id(7))).unwrap();
+        street.world.command(station, Command::ForgetSession(id(7))).unwrap();
+        if reboots {
+            street.world.reboot(car).unwrap();
+        }
+        street.reconnect();
+        assert_serves_the_next(street);
+    }
+}
+
+/// A refusal that says nothing of the session leaves it, and its last second is paid.
+#[test]
+fn payer_whose_proof_was_refused_keeps_its_session_and_shows_itself_again() {
+    let mut street = Street::in_session();
+    let (car, station, link) = (street.car, street.station, street.link);
+    street.world.disconnect(link).unwrap();
+    street.world.settle_down().unwrap();
+    street.world.pass(secs(1)).unwrap();
+    street.total += 100_000;
+    let (session, total) = (id(7), street.quantity());
+    for end in [car, station] {
+        street.world.command(end, Command::Meter { session, total }).unwrap();
+    }
+    street.world.command(car, Command::EndSession(id(7))).unwrap();
+    street.world.settle_down().unwrap();
+    let stranger = street.stranger_at(station);
+    let alias = ChannelAlias::new(9).unwrap();
+    street.inject(station, stranger, Resume { alias, outpoint: Some(street.outpoint) }).unwrap();
+    // The station's tip is too old to take a voucher.
+    street.world.pass(secs(100_000)).unwrap();
+    street.reconnect();
+    assert!(street.refusals().contains(&NodeError::NotHere { session }), "{:?}", street.refusals());
+    assert!(debt(&street, 7) > Msat::ZERO);
+    street.world.mine(Blocks::new(100).unwrap());
+    street.world.settle_down().unwrap();
+    for _ in 0..5 {
+        street.world.pass(secs(60)).unwrap();
+        street.world.settle_down().unwrap();
+    }
+    assert_eq!(debt(&street, 7), Msat::ZERO, "{:?}", street.refusals());
+    assert_eq!(street.statements().len(), 1);
 }
 
 #[test]

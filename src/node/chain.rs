@@ -54,7 +54,7 @@ impl<S: Signer> Node<S> {
         for link in links {
             let Some(asked) = self.asked.remove(&(outpoint, link)) else { continue };
             if let Err(error) = self.open_asked(now, &asked, status) {
-                self.refuse(link, asked.alias, &error);
+                self.refuse(link, asked.alias, None, &error);
                 first = first.and(Err(error));
             }
         }

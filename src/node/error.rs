@@ -44,6 +44,12 @@ pub enum NodeError {
         /// Which.
         session: SessionId,
     },
+    /// The session, or the channel that pays it, has another line, or has not been shown on this.
+    #[error("session {session} is not spoken of on this line")]
+    NotHere {
+        /// Which.
+        session: SessionId,
+    },
     /// The session's id is taken.
     #[error("session {session} exists already")]
     SessionExists {
@@ -143,6 +149,7 @@ impl NodeError {
             | Self::NoLink { .. }
             | Self::NoChannel { .. }
             | Self::NoSession { .. }
+            | Self::NotHere { .. }
             | Self::TooMany { .. }
             | Self::Busy { .. }
             | Self::ChannelExists { .. }

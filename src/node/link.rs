@@ -12,7 +12,7 @@ use crate::meter::MeterError;
 use crate::signer::Signer;
 use crate::stream::StreamError;
 use crate::tx::{ChangeScript, FeeInput, TxError, WalletScript};
-use crate::units::{ChannelAlias, Msat};
+use crate::units::{ChannelAlias, Msat, SessionId};
 use crate::wire::{self, Change, Message, Pong, Refusal, Refused};
 
 impl<S: Signer> Node<S> {
@@ -46,10 +46,14 @@ impl<S: Signer> Node<S> {
             return Err(NodeError::NoLink { link });
         }
         let (name, alias) = (message.name(), alias_of(&message));
+        let start = match &message {
+            Message::SessionStart(m) => Some(m.session),
+            _ => None,
+        };
         let result = self.dispatch(now, link, message);
         if let Err(error) = &result {
             match alias {
-                Some(alias) => self.refuse(link, alias, error),
+                Some(alias) => self.refuse(link, alias, start, error),
                 None if error.is_ours() => {}
                 None => self.effects.tell(Event::Misbehaved { link, message: name }),
             }
@@ -137,9 +141,16 @@ impl<S: Signer> Node<S> {
         }
     }
 
-    pub(super) fn refuse(&mut self, link: LinkId, alias: ChannelAlias, error: &NodeError) {
+    /// Answers what is refused; `start` is the session, if that is a session's start.
+    pub(super) fn refuse(
+        &mut self,
+        link: LinkId,
+        alias: ChannelAlias,
+        start: Option<SessionId>,
+        error: &NodeError,
+    ) {
         let best = self.best_of(link, alias);
-        self.effects.send(link, Refused { alias, code: refusal(error), best });
+        self.effects.send(link, Refused { alias, code: refusal(error), best, session: start });
     }
 
     fn best_of(&self, link: LinkId, alias: ChannelAlias) -> Msat {
@@ -168,7 +179,7 @@ const fn refusal(error: &NodeError) -> Refusal {
         NodeError::NoSession { .. } | NodeError::SessionExists { .. } => Refusal::UnknownSession,
         NodeError::TooMany { .. } | NodeError::Busy { .. } => Refusal::Busy,
         NodeError::NoTip => Refusal::StaleTip,
-        NodeError::Store(_) => Refusal::Unavailable,
+        NodeError::Store(_) | NodeError::NotHere { .. } => Refusal::Unavailable,
         NodeError::Tx(error) => tx_refusal(error),
         NodeError::Meter(MeterError::TariffUnknown { .. }) => Refusal::WrongTerms,
         NodeError::Stream(error) => match error {

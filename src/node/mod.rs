@@ -51,7 +51,9 @@ use crate::store::Store;
 use crate::stream::payer::Ending;
 use crate::stream::{Payee, Payer, Terms, View};
 use crate::tx::seen::{OutputStatus, Tip};
-use crate::units::{ChannelAlias, FeeRate, Height, Msat, Quantity, Seconds, SessionId, UtcSeconds};
+use crate::units::{
+    ChannelAlias, FeeRate, Height, Msat, Ppm, Quantity, Seconds, SessionId, UtcSeconds,
+};
 use crate::wire::Message;
 use session::{NewSession, Offer, SessionSlot, Successor};
 
@@ -209,6 +211,17 @@ struct Acceptance {
     session: SessionId,
     budget: Msat,
     slack: Quantity,
+    /// What was offered when it was accepted.
+    terms: Option<SessionTerms>,
+}
+
+/// What a buyer agrees to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SessionTerms {
+    tariff_hash: [u8; 32],
+    window: crate::meter::Window,
+    skew: Seconds,
+    tolerance: Ppm,
 }
 
 /// A voucher that is to be signed and sent.
@@ -451,9 +464,11 @@ impl<S: Signer> Node<S> {
                 let next = Successor { session: next, tariff, skew, tolerance };
                 self.change_tariff(now, session, next)
             }
-            Command::AcceptSession { session, outpoint, budget, slack } => {
-                self.accept_session(now, outpoint, Acceptance { session, budget, slack })
-            }
+            Command::AcceptSession { session, outpoint, budget, slack } => self.accept_session(
+                now,
+                outpoint,
+                Acceptance { session, budget, slack, terms: None },
+            ),
             Command::Meter { session, total } => self.meter(now, session, total),
             Command::EndSession(session) => self.end_session(now, session),
             Command::ForgetSession(session) => self.forget_session(now, session),

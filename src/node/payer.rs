@@ -284,7 +284,16 @@ impl<S: Signer> Node<S> {
                 self.slot_mut(outpoint)?.shown_again = true;
                 self.show(now, link, outpoint)
             }
-            wire::Refusal::UnknownSession => self.end_unheard(now, outpoint),
+            wire::Refusal::UnknownSession => self.end_unheard(now, outpoint, message.session),
+            // The seller says so of an offer that it has not begun, and of nothing else.
+            wire::Refusal::Busy | wire::Refusal::NotConfirmed => {
+                self.start_refused(outpoint, message.session, false);
+                Ok(())
+            }
+            wire::Refusal::Unavailable => {
+                self.start_refused(outpoint, message.session, true);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -326,6 +335,7 @@ impl<S: Signer> Node<S> {
         let before = waiting.map(|(waiting, _)| waiting.paid).max();
         let signed = self.slot(outpoint)?.machine.signed();
         let signed = before.map_or(signed, |paid| paid.max(signed));
+        self.check_no_start(outpoint)?;
         let paid = signed.add(more).map_err(crate::tx::TxError::from)?;
         self.pay_to(now, Payment { outpoint, paid, session, ending })
     }

@@ -12,7 +12,7 @@ use bitcoin::{OutPoint, XOnlyPublicKey};
 
 use super::field::{Field, codec};
 use super::{Bytes, Reader, WireError};
-use crate::units::{ChannelAlias, Msat};
+use crate::units::{ChannelAlias, Msat, SessionId};
 
 /// 1,024: terms fit a QR code, which holds less than 3,000 bytes.
 pub const TERMS_MAX: usize = 1_024;
@@ -194,7 +194,7 @@ codec! { Ack = 0x910b { alias, paid } }
 
 /// The payee refuses what the payer sent on a channel (type 0x910d).
 ///
-/// On the wire: alias (4), code (2), best (8).
+/// On the wire: alias (4), code (2), best (8); TLV 1: session (8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// The channel, as the refused message named it.
@@ -203,9 +203,11 @@ pub struct Refused {
     pub code: Refusal,
     /// What the payee holds durably as paid; zero if it does not know the channel.
     pub best: Msat,
+    /// The session whose start is refused; absent for any other message.
+    pub session: Option<SessionId>,
 }
 
-codec! { Refused = 0x910d { alias, code, best } }
+codec! { Refused = 0x910d { alias, code, best } tlv { 1 => session } }
 
 /// Takes up a channel after a reconnect or a loss of memory (type 0x910f). The payee answers with
 /// [`Best`], with [`Accepted`] if it holds no voucher yet, or with [`Refused`].
@@ -301,7 +303,8 @@ refusals! {
     StaleTip = 13,
     /// 14: a limit of channels, sessions or memory, or another session is not over or not paid.
     Busy = 14,
-    /// 15: the payee cannot store now; the payer may send it again.
+    /// 15: the payee cannot store now, or this line has not shown that the channel is its own; the
+    /// payer may send it again.
     Unavailable = 15,
     /// 16: no such session, or it is over.
     UnknownSession = 16,

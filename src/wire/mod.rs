@@ -23,7 +23,7 @@
 //! | 0x9107 | [`Accepted`] | alias 4, paid 8, standing 1 | |
 //! | 0x9109 | [`Voucher`] | alias 4, paid 8, signature 64 | |
 //! | 0x910b | [`Ack`] | alias 4, paid 8 | |
-//! | 0x910d | [`Refused`] | alias 4, code 2, best 8 | |
+//! | 0x910d | [`Refused`] | alias 4, code 2, best 8 | 1: session 8 |
 //! | 0x910f | [`Resume`] | alias 4 | 0: outpoint |
 //! | 0x9111 | [`Best`] | outpoint 36, paid 8, signature 64, change 1 + 0/20/32 | |
 //! | 0x9113 | [`CloseRequest`] | alias 4, paid 8, fee 8, length 2, script, signature 64 | |

@@ -19,8 +19,8 @@ use millstream::chain::ChainSource;
 use millstream::chain::remote::RemoteChain;
 use millstream::keys::BackupKey;
 use millstream::meter::State;
-use millstream::node::{Command, Node};
-use millstream::rt::{Driver, Options};
+use millstream::node::{Command, Node, NodeError};
+use millstream::rt::{Driver, Options, RtError};
 use millstream::signer::{KeyName, MemorySigner, PeerId, Signer};
 use millstream::store::Store;
 use millstream::stream::payer::{Ending, Opening, PayerPhase};
@@ -335,7 +335,7 @@ impl Paying<'_> {
         terms: &Terms,
         seconds: u64,
     ) -> Result<(), Failure> {
-        let session = match self.running(outpoint).await? {
+        let mut session = match self.running(outpoint).await? {
             Some(session) => session,
             None => self.accept(outpoint, terms).await?,
         };
@@ -349,9 +349,18 @@ impl Paying<'_> {
             total += u128::from(self.args.watts) * last.elapsed().as_millis();
             last = Instant::now();
             bar.set_position(start.elapsed().as_secs());
-            let total = Quantity::new(u64::try_from(total / 1_000).unwrap_or(u64::MAX))?;
-            self.driver.command(Command::Meter { session, total }).await?;
+            let whole = Quantity::new(u64::try_from(total / 1_000).unwrap_or(u64::MAX))?;
+            let metered = self.driver.command(Command::Meter { session, total: whole }).await;
             self.talk.drain()?;
+            if metered.is_err() && std::mem::take(&mut self.talk.unknown) {
+                // It went on after a restart, and the payee has lost it or written it off.
+                session = self.accept(outpoint, terms).await?;
+                println!("session {session}");
+                total = 0;
+                last = Instant::now();
+                continue;
+            }
+            metered?;
         }
         bar.finish_and_clear();
         self.driver.command(Command::EndSession(session)).await?;
@@ -382,8 +391,23 @@ impl Paying<'_> {
         let budget = self.args.budget.map(Msat::new).transpose()?.unwrap_or(whole);
         // Ten seconds of service: what the two clocks and meters of a demo may be apart.
         let slack = Quantity::new(self.args.watts.saturating_mul(10))?;
-        let accept = Command::AcceptSession { session, outpoint, budget, slack };
-        self.driver.command(accept).await?;
+        let deadline = Instant::now() + Duration::from_secs(self.args.patience);
+        loop {
+            let accept = Command::AcceptSession { session, outpoint, budget, slack };
+            match self.driver.command(accept).await {
+                Ok(()) => break,
+                // One that was taken before a restart: the payee begins it, or says that it does
+                // not know it.
+                Err(RtError::Node(NodeError::Busy { .. })) if Instant::now() < deadline => {
+                    self.talk.drain()?;
+                    if let Some(session) = self.running(outpoint).await? {
+                        return Ok(session);
+                    }
+                    sleep(Duration::from_millis(300)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
         self.talk.until("the start of service", |talk| talk.service).await?;
         Ok(session)
     }

@@ -3,7 +3,7 @@
 use bitcoin::OutPoint;
 
 use super::super::effects::Event;
-use super::super::{Acceptance, LinkId, Node, NodeError, Now};
+use super::super::{Acceptance, LinkId, Node, NodeError, Now, SessionTerms};
 use super::{Place, SessionSlot};
 use crate::meter::tariff::{Tariff, TariffHash};
 use crate::meter::{Input, MeterError, Role, Session, State, Window};
@@ -24,6 +24,12 @@ pub(in crate::node) struct Offer {
 }
 
 impl Offer {
+    /// What is accepted with it.
+    const fn terms(&self) -> SessionTerms {
+        let SessionOffer { tariff_hash, credit, prepay, skew, tolerance, .. } = self.message;
+        SessionTerms { tariff_hash, window: Window { credit, prepay }, skew, tolerance }
+    }
+
     /// Whether `other` says the same; the hash stands for the tariff.
     fn is_of(&self, other: &SessionOffer) -> bool {
         self.message == SessionOffer { tariff: None, ..other.clone() }
@@ -147,10 +153,12 @@ impl<S: Signer> Node<S> {
         if self.session_over(link, session).is_ok() {
             return Ok(());
         }
-        let before = self.offers.get(&(link, session));
-        let known = before.is_some();
-        let same = before.is_some_and(|before| before.is_of(offer));
-        if !known && self.offers.range(of_link).count() >= OFFERS_MAX {
+        if let Some(before) = self.offers.get(&(link, session)) {
+            // What the caller was told, and perhaps accepts right now, cannot change.
+            let what = "another offer of the same session";
+            return if before.is_of(offer) { Ok(()) } else { Err(NodeError::NotAsked { what }) };
+        }
+        if self.offers.range(of_link).count() >= OFFERS_MAX {
             return Err(NodeError::TooMany { what: "offers on a link", max: OFFERS_MAX });
         }
         let blob = offer.tariff.as_ref().ok_or(NodeError::NotAsked { what: "a bare hash" })?;
@@ -165,9 +173,6 @@ impl<S: Signer> Node<S> {
         message.tariff = None;
         let meter = Session::offer(session, role, window, tariff);
         self.offers.insert((link, session), Offer { message, meter });
-        if same {
-            return Ok(());
-        }
         self.effects.tell(Event::SessionOffered {
             link,
             session,
@@ -184,7 +189,7 @@ impl<S: Signer> Node<S> {
         &mut self,
         now: &Now,
         outpoint: OutPoint,
-        acceptance: Acceptance,
+        mut acceptance: Acceptance,
     ) -> Result<(), NodeError> {
         let session = acceptance.session;
         let payer = self.slot(outpoint)?;
@@ -195,8 +200,12 @@ impl<S: Signer> Node<S> {
             _ => return Err(StreamError::MustResume { at_least: signed }.into()),
         }
         let link = payer.link.ok_or(NodeError::NoSession { session })?;
-        if !self.offers.contains_key(&(link, session)) {
+        let Some(offer) = self.offers.get(&(link, session)) else {
             return Err(NodeError::NotAsked { what: "this session" });
+        };
+        // What begins is what was accepted, over whatever line.
+        if *acceptance.terms.get_or_insert(offer.terms()) != offer.terms() {
+            return Err(NodeError::NotAsked { what: "another offer of the same session" });
         }
         let waits = self.waiting.iter().any(|(waiting, _)| waiting.outpoint == outpoint);
         let unanswered = waits || payer.acked < signed;
@@ -239,7 +248,7 @@ impl<S: Signer> Node<S> {
         outpoint: OutPoint,
         acceptance: Acceptance,
     ) -> Result<(), NodeError> {
-        let Acceptance { session, budget, slack } = acceptance;
+        let Acceptance { session, budget, slack, .. } = acceptance;
         let payer = self.slot(outpoint)?;
         let (alias, signed) = (payer.alias, payer.machine.signed());
         let peer = PeerId::new(payer.machine.record().base());
@@ -255,6 +264,7 @@ impl<S: Signer> Node<S> {
         let mut slot = SessionSlot::new(meter, Some(link));
         slot.place = Some(Place { outpoint, earlier: Msat::ZERO, from: signed });
         (slot.since, slot.peer) = (Some(now.time), Some(peer));
+        slot.starts.asked = 1;
         slot.repeat = Some(self.first_repeat(now));
         self.sessions.insert(session, slot);
         // The seller may have begun when the answer is lost: this side must know of it after a cut.
@@ -324,7 +334,7 @@ impl<S: Signer> Node<S> {
         // Who only names a channel, or a session, has shown nothing: as long as the one that was
         // there first is connected, it takes neither.
         if !here || (slot.link != Some(link) && self.is_up(slot.link)) {
-            return Err(NodeError::NoSession { session });
+            return Err(NodeError::NotHere { session });
         }
         if slot.meter.record().state() == State::Offered {
             // P2: no service on the credit of a channel that could not pay for it now.
@@ -333,7 +343,8 @@ impl<S: Signer> Node<S> {
             if let Some(before) = self.session_on(outpoint)
                 && !self.end_for_successor(now, link, outpoint, before)?
             {
-                self.refuse(link, message.alias, &NodeError::Busy { session: before });
+                let busy = NodeError::Busy { session: before };
+                self.refuse(link, message.alias, Some(session), &busy);
                 return Ok(());
             }
             let tariff = TariffHash(message.tariff_hash);
@@ -344,7 +355,13 @@ impl<S: Signer> Node<S> {
             self.store_session(session)?;
             self.tell_entered(session, entered)?;
         } else if !self.session_slot(session)?.is_at_or_before(outpoint) {
-            return Err(NodeError::NoSession { session });
+            // An offer that ended before anybody took it is nothing that a buyer could pay.
+            let taken = self.session_slot(session)?.place.is_some();
+            return Err(if taken {
+                NodeError::NotHere { session }
+            } else {
+                NodeError::NoSession { session }
+            });
         }
         let first = self.first_repeat(now);
         let slot = self.session_mut(session)?;

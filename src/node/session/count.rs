@@ -143,7 +143,8 @@ impl<S: Signer> Node<S> {
         session: SessionId,
     ) -> Result<(), NodeError> {
         let slot = self.session_slot(session)?;
-        let Some(place) = slot.place.filter(|_| !slot.is_seller()) else { return Ok(()) };
+        let pays = !slot.is_seller() && !slot.unknown;
+        let Some(place) = slot.place.filter(|_| pays) else { return Ok(()) };
         let outpoint = place.outpoint;
         // A channel that is closed pays nothing more.
         let Some(payer) = self.payers.get(&outpoint) else { return Ok(()) };
@@ -183,7 +184,7 @@ impl<S: Signer> Node<S> {
         let slot = self.session_slot(session)?;
         let Some(place) = slot.place.filter(|_| !slot.is_seller()) else { return Ok(()) };
         if slot.meter.record().state() == State::Offered {
-            return Ok(());
+            return self.begin_above(session, signed);
         }
         // After a restart the session's record may be older than what was signed under it: the
         // rest counts once the claims that it paid have come again.

@@ -210,21 +210,34 @@ impl<S: Signer> Node<S> {
         base.ok_or(NodeError::NoChannel { outpoint })
     }
 
-    /// Buyer: the seller knows nothing of the session that ended last on a channel, so that it will
-    /// state nothing. What is still owed by the own count stays owed.
+    /// Buyer: the seller knows nothing of the session on a channel (`named`; one that is
+    /// not named is the last one, if it is paid), so that it will begin nothing,
+    /// claim nothing and state nothing. It is over: what this side counted may only be claimed by
+    /// who knows of it.
     pub(in crate::node) fn end_unheard(
         &mut self,
         now: &Now,
         outpoint: OutPoint,
+        named: Option<SessionId>,
     ) -> Result<(), NodeError> {
         let Some(session) = self.unstated_on(outpoint) else { return Ok(()) };
-        let slot = self.session_mut(session)?;
-        if !slot.is_settled() {
+        let slot = self.session_slot(session)?;
+        let open = named.is_none() && !slot.is_settled();
+        if open || slot.is_seller() || named.is_some_and(|named| named != session) {
             return Ok(());
         }
-        (slot.repeat, slot.over) = (None, true);
+        if !slot.is_ended() {
+            let at = now.time.max(slot.meter.record().at());
+            self.finish(session, at)?;
+        }
+        let slot = self.session_mut(session)?;
+        (slot.repeat, slot.over, slot.unknown) = (None, true, true);
         if let Some(peer) = slot.peer {
             self.signer.end_session(peer, session);
+        }
+        if self.unstated_on(outpoint).is_some() {
+            // After a restart there may be another one, of which the seller was not asked yet.
+            return self.restart_sessions(now, outpoint);
         }
         self.accept_next(now, outpoint)
     }

@@ -83,6 +83,20 @@ pub(super) struct SessionSlot {
     restored: bool,
     /// Buyer: the seller has stated it, or knows nothing of it, so that no claim is on its way.
     over: bool,
+    /// Buyer: the seller knows nothing of it, so that nothing of it is to be paid.
+    unknown: bool,
+    /// Buyer: the starts that are not answered on this line, and whether the last answer was that
+    /// the session has not begun.
+    starts: Starts,
+}
+
+/// A buyer's starts of a session that it has taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Starts {
+    asked: u32,
+    refused: bool,
+    /// The seller has seen no proof on this line that the channel is this side's.
+    unproved: bool,
 }
 
 /// The end of a time in which the two sides could not speak.
@@ -136,6 +150,8 @@ impl SessionSlot {
             repeat: None,
             restored: false,
             over: false,
+            unknown: false,
+            starts: Starts { asked: 0, refused: false, unproved: false },
         }
     }
 
@@ -153,7 +169,7 @@ impl SessionSlot {
 
     /// Whether nothing of it is open between the two sides.
     fn is_settled(&self) -> bool {
-        self.is_ended() && self.meter.debt() == Msat::ZERO
+        self.is_ended() && (self.unknown || self.meter.debt() == Msat::ZERO)
     }
 
     /// Whether the seller's start was taken, be it after the end.

@@ -54,6 +54,7 @@ impl<S: Signer> Node<S> {
         let tariff_hash = slot.meter.tariff().hash().0;
         let (record, ended) = (*slot.meter.record(), slot.is_ended());
         if let Some(link) = link {
+            self.start_sent(session);
             self.effects.send(link, SessionStart { session, alias, tariff_hash, time: now.time });
             if ended {
                 let (time, quantity) = (record.at(), record.quantity());

@@ -3,8 +3,10 @@
 
 use alloc::vec::Vec;
 
+use bitcoin::OutPoint;
+
 use super::super::{LinkId, Node, NodeError, Now, Repeat};
-use super::{Meeting, SessionSlot};
+use super::{Meeting, SessionSlot, Starts};
 use crate::meter::{Record, State};
 use crate::signer::Signer;
 use crate::units::{Msat, SessionId, UtcSeconds};
@@ -89,6 +91,18 @@ impl<S: Signer> Node<S> {
         let Some(alias) = payer.map(|payer| payer.alias) else { return false };
         let (ended, record) = (slot.is_ended(), *slot.meter.record());
         let tariff_hash = slot.meter.tariff().hash().0;
+        let unanswered = payer.is_some_and(|payer| payer.acked < payer.machine.signed());
+        if slot.meter.record().state() == State::Offered && unanswered {
+            // The two would begin at different amounts.
+            return true;
+        }
+        if slot.starts.unproved
+            && let Some(place) = slot.place
+        {
+            // A start that is refused for want of it is answered after it.
+            let _ = self.show_payer(now, place.outpoint);
+        }
+        self.start_sent(session);
         // The seller answers with its own, and with what it has read since.
         self.effects.send(link, SessionStart { session, alias, tariff_hash, time: now.time });
         if ended {
@@ -108,10 +122,68 @@ impl<S: Signer> Node<S> {
         }
     }
 
+    /// Buyer: a start is on its way.
+    pub(super) fn start_sent(&mut self, session: SessionId) {
+        if let Some(slot) = self.sessions.get_mut(&session) {
+            let asked = slot.starts.asked.saturating_add(1);
+            slot.starts = Starts { asked, refused: false, unproved: false };
+        }
+    }
+
+    /// Buyer: the seller has refused to begin, by an answer to a start; on a line they come in
+    /// order, so after the last one none is on its way that could still begin it.
+    ///
+    /// One that is refused before the seller looked at the session says nothing of it.
+    pub(in crate::node) fn start_refused(
+        &mut self,
+        outpoint: OutPoint,
+        named: Option<SessionId>,
+        unproved: bool,
+    ) {
+        let slot = named.and_then(|session| self.sessions.get_mut(&session));
+        let Some(slot) = slot.filter(|slot| slot.is_on(outpoint) && !slot.is_seller()) else {
+            return;
+        };
+        let asked = slot.starts.asked.saturating_sub(1);
+        let refused = asked == 0 && !unproved;
+        slot.starts = Starts { asked, refused, unproved };
+    }
+
+    /// Buyer: a payment while a start is on its way may or may not count for the session, by the
+    /// order in which the seller sees the two; so the answer comes first.
+    pub(in crate::node) fn check_no_start(&self, outpoint: OutPoint) -> Result<(), NodeError> {
+        let Some(session) = self.session_on(outpoint) else { return Ok(()) };
+        let slot = self.session_slot(session)?;
+        let waits = slot.meter.record().state() == State::Offered
+            && !slot.is_seller()
+            && !slot.starts.refused;
+        if waits { Err(NodeError::Busy { session }) } else { Ok(()) }
+    }
+
+    /// Buyer: what is paid before the session begins is none of its money: an older debt, without
+    /// which the seller begins nothing. Stored with the payment.
+    pub(super) fn begin_above(
+        &mut self,
+        session: SessionId,
+        signed: Msat,
+    ) -> Result<(), NodeError> {
+        let slot = self.session_mut(session)?;
+        let Some(place) = slot.place.as_mut().filter(|place| place.from < signed) else {
+            return Ok(());
+        };
+        if !slot.starts.refused {
+            return Ok(());
+        }
+        place.from = signed;
+        self.store_session(session)
+    }
+
     /// A line has gone: what was asked over it is asked again when the two meet.
     pub(in crate::node) fn rest_sessions(&mut self, link: LinkId) {
         for slot in self.sessions.values_mut().filter(|slot| slot.link == Some(link)) {
             slot.repeat = None;
+            // One that was refused stays so: no other start is under way.
+            slot.starts.asked = 0;
         }
     }
 }

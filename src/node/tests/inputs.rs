@@ -245,7 +245,7 @@ fn said() -> Vec<(&'static str, Message)> {
     let ahead = paid.saturating_add(msat(1_000));
     let tariff_hash = tariff(1).hash().0;
     let start = wire::SessionStart { session: id(8), alias, tariff_hash, time };
-    let refused = |code| wire::Refused { alias, code, best: ahead };
+    let refused = |code| wire::Refused { alias, code, best: ahead, session: None };
     let standing = wire::Standing::Ready;
     Vec::from([
         ("", wire::Ack { alias, paid }.into()),

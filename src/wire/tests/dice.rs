@@ -146,6 +146,7 @@ impl Dice<'_> {
                 alias: self.alias(),
                 code: Refusal::from_code(self.u16() % 40),
                 best: self.msat(),
+                session: self.maybe(|dice| SessionId::new(dice.u64()).unwrap()),
             }
             .into(),
             _ => Best {

@@ -88,7 +88,7 @@ fn shown_field(message: &Message, name: &str) -> String {
         Ack(m) { alias: m.alias.to_string(), paid: m.paid.to_msat().to_string() }
         Refused(m) {
             alias: m.alias.to_string(), code: m.code.code().to_string(),
-            best: m.best.to_msat().to_string(),
+            best: m.best.to_msat().to_string(), session: m.session.unwrap().to_string(),
         }
         Resume(m) {
             alias: m.alias.to_string(),

@@ -106,7 +106,7 @@ fn samples() -> Result<Vec<Message>, Box<dyn Error>> {
         Reading { session, time, quantity, idle: None }.into(),
         Voucher { alias, paid, signature }.into(),
         Ack { alias, paid }.into(),
-        Refused { alias, code: Refusal::Stale, best: paid }.into(),
+        Refused { alias, code: Refusal::Stale, best: paid, session: None }.into(),
         SessionPause { session, time, owed: paid }.into(),
         SessionEnd { session, time, quantity }.into(),
         // The statement and the seller's signature.

@@ -29,6 +29,8 @@ pub(super) struct Talk {
     pub(super) service: Option<()>,
     pub(super) agreed: Option<Statement>,
     pub(super) spent: Option<()>,
+    /// Whether the payee said of a session that it does not know it.
+    pub(super) unknown: bool,
     /// Whether it was said that the payee does not see the funding yet.
     said: bool,
     ended: Option<String>,
@@ -49,6 +51,7 @@ impl Talk {
             service: None,
             agreed: None,
             spent: None,
+            unknown: false,
             said: false,
             ended: None,
         }
@@ -118,6 +121,11 @@ impl Talk {
                         if !std::mem::replace(&mut self.said, true) {
                             eprintln!("waiting for the payee to see the funding confirm");
                         }
+                    }
+                    // The node has ended it; another one is accepted in its place.
+                    Refusal::UnknownSession => {
+                        eprintln!("the payee does not know the last session");
+                        self.unknown = true;
                     }
                     _ => eprintln!("the payee refused: {code:?}"),
                 }
