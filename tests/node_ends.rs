@@ -307,7 +307,8 @@ fn claim_after_the_end_above_the_buyers_meter_is_refused_and_stays_the_sellers_r
 }
 
 #[test]
-fn payment_by_hand_before_the_start_was_heard_counts_for_no_session() {
+fn payment_by_hand_waits_for_the_start_or_counts_for_no_session() {
+    let (mut taken, mut waited) = (0, 0);
     for lost in 0..MESSAGES {
         let mut street = Street::open();
         let link = street.link;
@@ -318,7 +319,13 @@ fn payment_by_hand_before_the_start_was_heard_counts_for_no_session() {
         street.world.settle_down().unwrap();
         let (outpoint, session, ending) = (street.outpoint, id(7), Ending::KeepsChange);
         let pay = Command::Pay { outpoint, more: msat(500_000), session, ending };
-        street.world.command(street.car, pay).unwrap();
+        match street.world.command(street.car, pay) {
+            Ok(()) => taken += 1,
+            Err(error) => {
+                assert!(error.to_string().contains("session 7"), "{error}");
+                waited += 1;
+            }
+        }
         end_fault(&mut street, Fault::None);
         for _ in 0..3 {
             street.tick();
@@ -330,6 +337,7 @@ fn payment_by_hand_before_the_start_was_heard_counts_for_no_session() {
         let statement = stated.first().unwrap_or_else(|| panic!("{case}: {:?}", street.refusals()));
         assert_eq!(statement.paid, statement.owed, "{case}");
     }
+    assert!(taken > 0 && waited > 0, "{taken} taken, {waited} waited");
 }
 
 #[test]
