@@ -6,10 +6,12 @@
 mod street;
 
 use bitcoin::OutPoint;
+use millstream::meter::State;
 use millstream::node::{Command, Input};
+use millstream::sim::world::{Clear, EndId, Fate, Weather};
 use millstream::tx::ChangeScript;
-use millstream::units::{Msat, Seconds};
-use millstream::wire::{self, Change};
+use millstream::units::{FeeRate, Msat, Seconds};
+use millstream::wire::{self, Change, Message};
 use street::{Street, blocks, id};
 
 /// A session over a settled channel, buried while the payer was away, and nothing paid on it yet.
@@ -103,4 +105,83 @@ fn replaced_settlement_is_paid_on_at_once_after_the_payers_restart() {
         let last = stated.last().unwrap_or_else(|| panic!("{:?}", street.refusals()));
         assert_eq!((last.session, last.paid), (id(7), last.owed));
     }
+}
+
+#[test]
+fn session_keeps_what_was_paid_above_an_earlier_settlement_when_it_is_paid_on() {
+    let mut street = Street::in_session();
+    let rate = |rate| FeeRate::new(rate).unwrap();
+    // A settlement that the mempool drops: the station has stated little, and is paid more.
+    street.settle(1_000);
+    street.world.chain().with(|chain| chain.set_min_relay(rate(50_000)));
+    street.world.mine(blocks(1));
+    street.world.settle_down().unwrap();
+    for _ in 0..3 {
+        street.tick();
+    }
+    let (on_first, owed) = (street.outpoint, street.owed());
+    let station = street.world.end(street.station).unwrap().node();
+    let first = station.payee(on_first).unwrap();
+    let stated = first.phase().stated().unwrap();
+    assert!(stated < first.paid());
+    assert_eq!(first.paid(), owed);
+    // Another states all of it, and both sides see that before anything is paid on what it makes.
+    street.world.chain().with(|chain| chain.set_min_relay(rate(1_000)));
+    let _refused = street.world.end_mut(street.station).unwrap().take_unsent();
+    street.settle(3_000);
+    street.world.mine(blocks(1));
+    street.world.settle_down().unwrap();
+    street.outpoint = street.newest();
+    assert_ne!(street.outpoint, on_first);
+    for _ in 0..3 {
+        street.tick();
+    }
+    assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
+    street.world.command(street.car, Command::EndSession(id(7))).unwrap();
+    street.world.settle_down().unwrap();
+    let stated = street.statements();
+    let last = stated.last().unwrap_or_else(|| panic!("{:?}", street.refusals()));
+    assert_eq!((last.session, last.paid), (id(7), last.owed));
+}
+
+/// Loses every stamp of a start that one end sends.
+#[derive(Debug)]
+struct LosesStarts {
+    of: EndId,
+    next: bool,
+}
+
+impl Weather for LosesStarts {
+    fn fate(&mut self, from: EndId, _bytes: usize) -> Fate {
+        if self.next && from == self.of { Fate::Lost } else { Fate::Arrives }
+    }
+
+    fn sees(&mut self, _from: EndId, message: &Message) {
+        self.next = matches!(message, Message::SessionStart(_));
+    }
+}
+
+#[test]
+fn session_whose_start_was_lost_begins_after_a_rollover_and_a_restart() {
+    let mut street = Street::in_session();
+    street.end_session(7);
+    street.world.set_weather(Box::new(LosesStarts { of: street.station, next: false }));
+    street.reset_meter();
+    street.session = 8;
+    street.start_session(8);
+    assert_eq!(street.state(street.station, 8), State::Active);
+    assert_eq!(street.state(street.car, 8), State::Offered);
+    street.settle(1_000);
+    street.outpoint = street.newest();
+    assert_ne!(street.outpoint, street.first);
+    street.world.reboot(street.car).unwrap();
+    street.world.settle_down().unwrap();
+    // The stamp is as old as the start by now, and good all the same.
+    street.world.mine(blocks(4));
+    street.world.set_weather(Box::new(Clear));
+    street.link = street.world.connect(street.car, street.station).unwrap();
+    street.attach();
+    assert_eq!(street.state(street.car, 8), State::Active, "{:?}", street.refusals());
+    street.tick();
+    assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
 }

@@ -264,7 +264,7 @@ impl<S: Signer> Node<S> {
         let (Some(from), start) = (slot.parent, slot.machine.start()) else { return Ok(()) };
         let Some(before) = self.payees.get(&from) else { return Ok(()) };
         let stated = before.machine.phase().stated().unwrap_or_else(|| before.machine.paid());
-        self.move_sessions(from, to, stated, start)
+        self.bring_sessions(from, to, stated, start)
     }
 
     /// Settles channels in one transaction: stores the promises and the successors, then sends.

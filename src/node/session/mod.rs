@@ -124,6 +124,10 @@ impl Place {
     const fn paid(&self, paid: Msat) -> Msat {
         self.earlier.saturating_add(paid.saturating_sub(self.from))
     }
+
+    fn somewhere(self) -> Option<Self> {
+        Some(self).filter(|place| place.outpoint != OutPoint::default())
+    }
 }
 
 impl SessionSlot {
@@ -188,17 +192,18 @@ impl SessionSlot {
     /// | bytes | field, numbers big-endian |
     /// | --- | --- |
     /// | 52 | where it is paid: outpoint, paid on earlier ones, counted on this one before |
-    /// | 52 | where it was paid before that; zeros for nowhere, as above. Of one that has not begun: |
-    /// | | zeros, but for the time at which the buyer took it, in place of the first amount |
+    /// | 52 | where it was paid before that; zeros for nowhere, as above. Of one that has not begun |
+    /// | | nothing has been paid: the time at which the buyer took it, in place of the first amount |
     /// | 167 | the meter's record |
     /// | rest | the tariff |
     fn encode(&self, key: &Key) -> Vec<u8> {
         let mut body = Vec::with_capacity(512);
         let taken = self.since.filter(|_| !self.has_begun()).map_or(0, UtcSeconds::to_u64);
-        for (place, nowhere) in [(self.place, 0), (self.before, taken)] {
+        for (place, taken) in [(self.place, 0), (self.before, taken)] {
             let outpoint = place.map_or(OutPoint::default(), |place| place.outpoint);
             let amounts = |place: Place| (place.earlier.to_msat(), place.from.to_msat());
-            let (earlier, from) = place.map_or((nowhere, 0), amounts);
+            let (earlier, from) = place.map_or((0, 0), amounts);
+            let earlier = if taken > 0 { taken } else { earlier };
             body.extend_from_slice(outpoint.txid.as_byte_array());
             body.extend_from_slice(&outpoint.vout.to_be_bytes());
             body.extend_from_slice(&earlier.to_be_bytes());
@@ -212,7 +217,7 @@ impl SessionSlot {
     pub(super) fn decode(key: &Key, bytes: &[u8]) -> Result<(SessionId, Self), NodeError> {
         let body = envelope::open(key, VERSION, bytes)?;
         let mut from = wire::Reader::new(body);
-        let ((place, _), (before, taken)) = (read_place(&mut from)?, read_place(&mut from)?);
+        let (place, mut before) = (read_place(&mut from)?, read_place(&mut from)?);
         let record = Record::decode(from.take(Record::LENGTH)?)?;
         if Self::key(record.id())? != *key {
             return Err(NodeError::BrokenRecord { key: *key, what: "session id" });
@@ -221,8 +226,11 @@ impl SessionSlot {
         let tariff = Tariff::parse(from.take_rest())?;
         let meter = Session::restore(&record, tariff)?;
         let mut slot = Self::new(meter, None);
-        (slot.place, slot.before, slot.restored) = (place, before, true);
-        slot.since = taken.filter(|_| !slot.has_begun());
+        if !slot.has_begun() {
+            let taken = core::mem::replace(&mut before.earlier, Msat::ZERO);
+            slot.since = UtcSeconds::new(taken.to_msat()).ok().filter(|at| *at > UtcSeconds::MIN);
+        }
+        (slot.place, slot.before, slot.restored) = (place.somewhere(), before.somewhere(), true);
         if slot.is_seller() && slot.meter.debt() > Msat::ZERO {
             // What the buyer may not have seen: the last reading says all of it.
             slot.claims.push_back((slot.meter.owed(), last_reading(&record)));
@@ -237,19 +245,13 @@ fn last_reading(record: &Record) -> Reading {
     Reading { session: record.id(), time: record.read_at(), quantity: record.quantity(), idle }
 }
 
-/// A place, or what stands where none is: a time, or zero.
-fn read_place(
-    from: &mut wire::Reader<'_>,
-) -> Result<(Option<Place>, Option<UtcSeconds>), NodeError> {
+/// A place, with the default outpoint where none is.
+fn read_place(from: &mut wire::Reader<'_>) -> Result<Place, NodeError> {
     let txid = bitcoin::Txid::from_byte_array(from.array::<32>()?);
     let outpoint = OutPoint { txid, vout: from.u32()? };
-    let (first, second) = (from.u64()?, from.u64()?);
-    if outpoint == OutPoint::default() {
-        return Ok((None, UtcSeconds::new(first).ok().filter(|time| *time > UtcSeconds::MIN)));
-    }
-    let earlier = Msat::new(first).map_err(crate::tx::TxError::from)?;
-    let counted = Msat::new(second).map_err(crate::tx::TxError::from)?;
-    Ok((Some(Place { outpoint, earlier, from: counted }), None))
+    let earlier = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
+    let counted = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
+    Ok(Place { outpoint, earlier, from: counted })
 }
 
 impl<S: Signer> Node<S> {

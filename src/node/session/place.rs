@@ -16,6 +16,22 @@ impl SessionSlot {
     pub(super) fn is_at_or_before(&self, outpoint: OutPoint) -> bool {
         self.is_on(outpoint) || self.before.is_some_and(|place| place.outpoint == outpoint)
     }
+
+    /// Goes from one outpoint to the next, also from where it was before a spend that was replaced.
+    /// Whether that is news.
+    fn goes_on(&mut self, from: OutPoint, to: OutPoint, stated: Msat, start: Msat) -> bool {
+        let at = self.place.filter(|place| place.outpoint == from);
+        let replaced = || self.before.filter(|place| place.outpoint == from);
+        let Some(base) = at.or_else(replaced) else { return false };
+        // What was paid before its start was paid beside it.
+        let earlier = if self.has_begun() { base.paid(stated) } else { Msat::ZERO };
+        let place = Place { outpoint: to, earlier, from: start };
+        let goes = self.place != Some(place);
+        if goes {
+            (self.place, self.before) = (Some(place), Some(base));
+        }
+        goes
+    }
 }
 
 impl<S: Signer> Node<S> {
@@ -126,18 +142,32 @@ impl<S: Signer> Node<S> {
         stated: Msat,
         start: Msat,
     ) -> Result<(), NodeError> {
-        let mut moved = Vec::new();
-        for (session, slot) in &mut self.sessions {
-            let at = slot.place.filter(|place| place.outpoint == from);
-            let replaced = || slot.before.filter(|place| place.outpoint == from);
-            let Some(base) = at.or_else(replaced) else { continue };
-            let place = Place { outpoint: to, earlier: base.paid(stated), from: start };
-            if slot.place != Some(place) {
-                (slot.place, slot.before) = (Some(place), Some(base));
-                moved.push(*session);
-            }
-        }
+        let sessions = self.sessions.iter_mut();
+        let moved = sessions.filter_map(|(session, slot)| {
+            slot.goes_on(from, to, stated, start).then_some(*session)
+        });
+        let moved: Vec<SessionId> = moved.collect();
         // In the commit that makes the new outpoint known: after a cut both are there, or neither.
+        moved.into_iter().try_for_each(|session| self.store_session(session))
+    }
+
+    /// Seller: the payer has seen the spend before, so its sessions on `from` go on at `to`, with
+    /// the least that was promised taken for what the spend states until the chain says that.
+    ///
+    /// Those that are there stay as they are. P2: the chain has said what they bring with them, and
+    /// what was paid above the least that was promised would be owed again.
+    pub(in crate::node) fn bring_sessions(
+        &mut self,
+        from: OutPoint,
+        to: OutPoint,
+        stated: Msat,
+        start: Msat,
+    ) -> Result<(), NodeError> {
+        let away = self.sessions.iter_mut().filter(|(_, slot)| !slot.is_on(to));
+        let moved = away.filter_map(|(session, slot)| {
+            slot.goes_on(from, to, stated, start).then_some(*session)
+        });
+        let moved: Vec<SessionId> = moved.collect();
         moved.into_iter().try_for_each(|session| self.store_session(session))
     }
 }
