@@ -91,12 +91,15 @@ impl Pair {
             let same_coin = on_chain.is_none_or(|status| {
                 status.value == ours.capacity() && status.script == *ours.output().script()
             });
+            // Before a voucher proves it, the change script is hearsay: one that pays the whole
+            // capacity has no change output to sign.
+            let most = ours.largest_with_change();
+            let proves_change = payee.best().is_some_and(|best| best.paid <= most);
             let same = payers.payer(outpoint).is_none_or(|payer| {
                 let theirs = payer.channel();
                 theirs.capacity() == ours.capacity()
                     && theirs.output().script() == ours.output().script()
-                    // Before the first voucher proves it, the change script is hearsay.
-                    && (payee.best().is_none() || theirs.change() == ours.change())
+                    && (!proves_change || theirs.change() == ours.change())
             });
             if !same_coin || !same {
                 return Err(Flaw::Disagree { outpoint });
