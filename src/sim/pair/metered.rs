@@ -36,6 +36,8 @@ pub(super) struct Sold {
     pub(super) total: u64,
     /// Whether its price goes with the time of day.
     pub(super) timed: bool,
+    /// Up to where a dear reading may have priced what the buyer had not seen, and by how much.
+    repriced: (u64, Msat),
     /// Whether its channel was paid by hand meanwhile, which the seller counts for it.
     pub(super) beside: bool,
 }
@@ -140,6 +142,7 @@ impl Pair {
     pub(super) fn tick(&mut self) -> Result<(), Flaw> {
         self.pass(1)?;
         let Some(session) = self.metered.now else { return Ok(()) };
+        self.price_missed_reading(session);
         let seller = self.state_at(self.world.end(self.payee));
         let buyer = self.state_at(self.world.end(self.payer));
         // One side has lost a session that was never durable there: both start anew.
@@ -161,6 +164,33 @@ impl Pair {
         }
         let quantity = self.dice.within(1, QUANTITY_MOST);
         self.deliver(session, quantity)
+    }
+
+    /// A reading that was lost on a line that stays up is not believed later, by its stamp: the
+    /// buyer counts what it said at the price of the next. So it may cost the difference of the
+    /// two prices, once, on what the buyer had not seen.
+    fn price_missed_reading(&mut self, session: SessionId) {
+        let dear = price_at(TIMED, QUARTER);
+        let now = price_at(self.metered.agreed, self.world.now().time.to_u64());
+        let missed = self.metered.agreed == TIMED && self.observer.seen().is_missed(session);
+        let buyer = self.world.end(self.payer).and_then(|end| end.node().session(session));
+        let seen = buyer.map_or(0, |meter| meter.record().quantity().to_u64());
+        let Some(sold) = self.metered.sold.get_mut(&session).filter(|_| missed && now == dear)
+        else {
+            return;
+        };
+        let (to, sum) = sold.repriced;
+        let late = sold.total.saturating_sub(seen.max(to));
+        let more = late.saturating_mul(dear.saturating_sub(price_at(TIMED, 0))).div_euclid(KWH);
+        let more = Msat::new(more.saturating_add(1)).unwrap_or(Msat::MAX);
+        if late > 0 {
+            sold.repriced = (sold.total, sum.saturating_add(more));
+        }
+    }
+
+    /// What a buyer may count above the price, for readings that it missed.
+    pub(super) fn repriced(&self, session: SessionId) -> Msat {
+        self.metered.sold.get(&session).map_or(Msat::ZERO, |sold| sold.repriced.1)
     }
 
     /// Whether the seller has read its meter to the end: a power cut at that very commit takes the
@@ -255,7 +285,14 @@ impl Pair {
             }
             let metered = &mut self.metered;
             let (here, total, timed) = (script.clone(), 0, which == TIMED);
-            let sold = Sold { script: here, outpoint, total, timed, beside: false };
+            let sold = Sold {
+                script: here,
+                outpoint,
+                total,
+                timed,
+                repriced: (0, Msat::ZERO),
+                beside: false,
+            };
             metered.sold.insert(session, sold);
             (metered.now, metered.script, metered.agreed) = (Some(session), script, which);
             (metered.total, metered.costs, metered.credit) = (0, Msat::ZERO, credit);

@@ -197,7 +197,8 @@ impl Pair {
     /// changed on the way can make it count that much more in that session, and no more than that.
     fn slack(&self, session: SessionId) -> Msat {
         let changed = self.observer.seen().is_changed(session);
-        if changed { Msat::new(TICK_MOST).unwrap_or(Msat::MAX) } else { Msat::ZERO }
+        let claims = if changed { Msat::new(TICK_MOST).unwrap_or(Msat::MAX) } else { Msat::ZERO };
+        claims.saturating_add(self.repriced(session))
     }
 
     pub(super) fn spendable(payer: &Payer) -> Msat {

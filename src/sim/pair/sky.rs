@@ -46,6 +46,8 @@ pub(super) struct Seen {
     changed: BTreeSet<SessionId>,
     /// The sessions of which any message was changed: a stamp, for instance, that is believed.
     garbled: BTreeSet<SessionId>,
+    /// The sessions of which a reading was lost, or overtaken, on a line that stayed up.
+    missed: BTreeSet<SessionId>,
     /// The first voucher that broke P6, until an oracle takes it.
     offence: Option<Flaw>,
     pub(super) counters: Counters,
@@ -116,6 +118,11 @@ impl Seen {
     /// Whether a side may have been told of the session what the other never said.
     pub(super) fn is_garbled(&self, session: SessionId) -> bool {
         self.garbled.contains(&session)
+    }
+
+    /// Whether a reading of the session was lost or overtaken on a line that stayed up.
+    pub(super) fn is_missed(&self, session: SessionId) -> bool {
+        self.missed.contains(&session)
     }
 
     pub(super) const fn take_offence(&mut self) -> Option<Flaw> {
@@ -285,6 +292,9 @@ impl Weather for Sky {
         } else {
             return Fate::Arrives;
         };
+        if let (Fate::Lost | Fate::Overtakes, Some(Message::Reading(m))) = (&fate, &self.last) {
+            seen.missed.insert(m.session);
+        }
         seen.counters.count(count);
         fate
     }
