@@ -11,8 +11,10 @@ use super::bytes::{Reader, Writer};
 use super::channel::Rules;
 use super::error::StreamError;
 use super::terms::HoldRules;
-use crate::keys::Context;
-use crate::tx::hold::{ClaimDelay, Held, HeldChecked, Hold, HoldCoin, PaymentHash};
+use super::view::View;
+use crate::keys::{Context, Entropy};
+use crate::signer::{Request, Signer};
+use crate::tx::hold::{ClaimDelay, Held, HeldChecked, Hold, HoldCoin, HoldSpend, PaymentHash};
 use crate::tx::{Channel, TxError, Voucher};
 use crate::units::{Blocks, Height, HoldId, Msat, Sat};
 
@@ -136,6 +138,26 @@ pub(super) fn coins<'a>(
         }
     }
     Ok(found)
+}
+
+/// Signs a claim or a timeout after a settlement in block `settled`, once mempools take it.
+pub(super) fn sign_spend(
+    channel: &Channel,
+    spend: HoldSpend,
+    settled: Height,
+    signer: &mut dyn Signer,
+    view: &View,
+    aux: &Entropy,
+) -> Result<Transaction, StreamError> {
+    // Mempools judge by the next block, so they take it when the tip is one below.
+    let one = Blocks::new(1).unwrap_or(Blocks::MIN);
+    let from = spend.earliest(settled).saturating_before(one);
+    if view.tip.height < from {
+        return Err(StreamError::TooEarly { height: view.tip.height, from });
+    }
+    let request = Request::HoldSpend { channel, spend: &spend };
+    let signature = signer.sign(&request, view.now, aux)?;
+    Ok(spend.finish(&signature)?)
 }
 
 impl HoldRules {

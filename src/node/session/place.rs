@@ -142,13 +142,7 @@ impl<S: Signer> Node<S> {
         stated: Msat,
         start: Msat,
     ) -> Result<(), NodeError> {
-        let sessions = self.sessions.iter_mut();
-        let moved = sessions.filter_map(|(session, slot)| {
-            slot.goes_on(from, to, stated, start).then_some(*session)
-        });
-        let moved: Vec<SessionId> = moved.collect();
-        // In the commit that makes the new outpoint known: after a cut both are there, or neither.
-        moved.into_iter().try_for_each(|session| self.store_session(session))
+        self.go_on(from, to, stated, start, |_| true)
     }
 
     /// Seller: the payer has seen the spend before, so its sessions on `from` go on at `to`, with
@@ -163,8 +157,20 @@ impl<S: Signer> Node<S> {
         stated: Msat,
         start: Msat,
     ) -> Result<(), NodeError> {
-        let away = self.sessions.iter_mut().filter(|(_, slot)| !slot.is_on(to));
-        let moved = away.filter_map(|(session, slot)| {
+        self.go_on(from, to, stated, start, |slot| !slot.is_on(to))
+    }
+
+    /// In the commit that makes the new outpoint known: after a cut both are there, or neither.
+    fn go_on(
+        &mut self,
+        from: OutPoint,
+        to: OutPoint,
+        stated: Msat,
+        start: Msat,
+        which: impl Fn(&SessionSlot) -> bool,
+    ) -> Result<(), NodeError> {
+        let sessions = self.sessions.iter_mut().filter(|(_, slot)| which(slot));
+        let moved = sessions.filter_map(|(session, slot)| {
             slot.goes_on(from, to, stated, start).then_some(*session)
         });
         let moved: Vec<SessionId> = moved.collect();

@@ -10,14 +10,14 @@ use super::accept::{Accepted, AcceptedProof};
 use super::holds::{PayeeHold, PayeeHoldState};
 use super::{Payee, PayeePhase, PayeeRecord};
 use crate::keys::{Context, Entropy};
-use crate::signer::{Request, Signer};
+use crate::signer::Signer;
 use crate::stream::bundle::due;
 use crate::stream::error::StreamError;
-use crate::stream::hold::{HoldVoucher, coins};
+use crate::stream::hold::{HoldVoucher, coins, sign_spend};
 use crate::stream::view::View;
 use crate::tx::hold::{Hold, HoldCoin, HoldSettlement, HoldSpend, Preimage};
 use crate::tx::{FeeInput, TxError};
-use crate::units::{Blocks, FeeRate, Height, HoldId, Msat, Sat};
+use crate::units::{FeeRate, Height, HoldId, Msat, Sat};
 
 impl Payee {
     /// Decides on a voucher with holds, or on one without that ends the holds of the last one.
@@ -354,15 +354,7 @@ impl Payee {
         aux: &Entropy,
     ) -> Result<Transaction, StreamError> {
         let spend = HoldSpend::claim(coin, preimage, script, rate)?;
-        // Mempools judge by the next block, so they take it when the tip is one below.
-        let one = Blocks::new(1).unwrap_or(Blocks::MIN);
-        let from = spend.earliest(settled).saturating_before(one);
-        if view.tip.height < from {
-            return Err(StreamError::TooEarly { height: view.tip.height, from });
-        }
-        let request = Request::HoldSpend { channel: &self.channel, spend: &spend };
-        let signature = signer.sign(&request, view.now, aux)?;
-        Ok(spend.finish(&signature)?)
+        sign_spend(&self.channel, spend, settled, signer, view, aux)
     }
 }
 

@@ -23,11 +23,11 @@ use crate::store::{Batch, Durability, Store};
 use crate::stream::bundle::{Bundle, BundleSum, due};
 use crate::stream::channel;
 use crate::stream::error::StreamError;
-use crate::stream::hold::{HoldVoucher, coins};
+use crate::stream::hold::{HoldVoucher, coins, sign_spend};
 use crate::stream::view::View;
 use crate::tx::TxError;
 use crate::tx::hold::{Held, Hold, HoldCoin, HoldSpend, PaymentHash, Preimage};
-use crate::units::{Blocks, FeeRate, Height, HoldId, Msat, Sat, SessionId};
+use crate::units::{FeeRate, Height, HoldId, Msat, Sat, SessionId};
 
 /// A signed state with holds, or the one that ends them. S9: the voucher comes out only after the
 /// record is durable, by [`Self::commit`] or by [`Self::stage`] into the batch of a drain.
@@ -358,15 +358,7 @@ impl Payer {
         aux: &Entropy,
     ) -> Result<Transaction, StreamError> {
         let spend = HoldSpend::time_out(coin, script, rate)?;
-        // Mempools judge by the next block, so they take it when the tip is one below.
-        let one = Blocks::new(1).unwrap_or(Blocks::MIN);
-        let from = spend.earliest(settled).saturating_before(one);
-        if view.tip.height < from {
-            return Err(StreamError::TooEarly { height: view.tip.height, from });
-        }
-        let request = Request::HoldSpend { channel: &self.channel, spend: &spend };
-        let signature = signer.sign(&request, view.now, aux)?;
-        Ok(spend.finish(&signature)?)
+        sign_spend(&self.channel, spend, settled, signer, view, aux)
     }
 
     pub(super) fn check_no_open_holds(&self) -> Result<(), StreamError> {
