@@ -9,7 +9,7 @@ use super::LinkId;
 use crate::meter::Window;
 use crate::meter::tariff::Tariff;
 use crate::stream::payer::{Ending, Opening, PayerRecord};
-use crate::tx::FeeInput;
+use crate::tx::{FeeInput, Settlement};
 use crate::units::{FeeRate, Msat, Ppm, Quantity, Sat, Seconds, SessionId};
 
 /// What a caller can want.
@@ -60,6 +60,16 @@ pub enum Command {
         script: ScriptBuf,
         /// The fee rate.
         rate: FeeRate,
+    },
+    /// Settles as was drafted by [`super::Node::draft_settlement`], with coins that pay fees.
+    ///
+    /// Refused if a channel was paid more since: draft it again.
+    SettleDrafted {
+        /// What was drafted.
+        settlement: Box<Settlement>,
+        /// The witnesses of its coins, in order: of [`Settlement::transaction`] with
+        /// [`Settlement::spent`].
+        witnesses: Vec<Witness>,
     },
     /// Proposes to close a payer's channel.
     Close {

@@ -29,6 +29,7 @@ mod link;
 mod load;
 mod payee;
 mod payer;
+pub mod plan;
 mod rebroadcast;
 mod session;
 #[cfg(test)]
@@ -446,6 +447,9 @@ impl<S: Signer> Node<S> {
             }
             Command::Settle { outpoints, script, rate } => {
                 self.settle(now, &outpoints, script, rate)
+            }
+            Command::SettleDrafted { settlement, witnesses } => {
+                self.settle_drafted(now, *settlement, witnesses)
             }
             Command::Close { outpoint, script, fee } => self.close(now, outpoint, script, fee),
             Command::TopUp { outpoint, inputs, capacity, carries } => {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{OutPoint, ScriptBuf};
+use bitcoin::{OutPoint, ScriptBuf, Witness};
 
 use super::effects::Event;
 use super::lineage::Side;
@@ -13,7 +13,7 @@ use crate::signer::{Request, Role, Signer};
 use crate::stream::payee::{PayeeRecord, SettlementPlan};
 use crate::stream::{CloseProposal, OpenRequest, Payee, StreamError, Terms, TopUpProposal, View};
 use crate::tx::seen::OutputStatus;
-use crate::tx::{Delay, Settlement, Voucher, payee_script};
+use crate::tx::{Delay, FeeInput, Settlement, Voucher, payee_script};
 use crate::units::{ChannelAlias, FeeRate, Msat};
 use crate::wire::{self, Accepted, Ack, Best, Bytes, CloseSigned, Standing, TopUpSigned};
 
@@ -267,7 +267,35 @@ impl<S: Signer> Node<S> {
         self.bring_sessions(from, to, stated, start)
     }
 
-    /// Settles channels in one transaction: stores the promises and the successors, then sends.
+    /// A settlement of these channels' best vouchers, before any signature of the payee: reads only.
+    ///
+    /// For a settlement with coins: whoever has their keys signs [`Settlement::transaction`] with
+    /// [`Settlement::spent`], and gives both to [`super::Command::SettleDrafted`]. The coins are
+    /// confirmed (BIP431) and are consumed whole.
+    ///
+    /// # Errors
+    /// [`NodeError::NoChannel`]; [`NodeError::Stream`] for a channel that has nothing to settle, and
+    /// for a fee that takes everything or a transaction above 10,000 vB.
+    pub fn draft_settlement(
+        &self,
+        outpoints: &[OutPoint],
+        coins: &[FeeInput],
+        script: ScriptBuf,
+        rate: FeeRate,
+    ) -> Result<Settlement, NodeError> {
+        let machines = self.machines(outpoints.iter().copied())?;
+        Ok(SettlementPlan::new(&self.context, machines)?.build(coins, script, rate)?)
+    }
+
+    fn machines(
+        &self,
+        outpoints: impl Iterator<Item = OutPoint>,
+    ) -> Result<Vec<&Payee>, NodeError> {
+        let machine = |outpoint| self.payee(outpoint).ok_or(NodeError::NoChannel { outpoint });
+        outpoints.map(machine).collect()
+    }
+
+    /// Settles channels in one transaction whose fee comes out of what they bring.
     pub(super) fn settle(
         &mut self,
         now: &Now,
@@ -275,23 +303,26 @@ impl<S: Signer> Node<S> {
         script: ScriptBuf,
         rate: FeeRate,
     ) -> Result<(), NodeError> {
-        let mut machines = Vec::with_capacity(outpoints.len());
-        for outpoint in outpoints {
-            let slot = self.payees.get(outpoint);
-            let slot = slot.ok_or(NodeError::NoChannel { outpoint: *outpoint })?;
-            machines.push(&slot.machine);
-        }
-        let settlement = SettlementPlan::new(&self.context, machines.iter().copied())?.build(
-            &[],
-            script,
-            rate,
-        )?;
-        let promises = machines
-            .iter()
+        let settlement = self.draft_settlement(outpoints, &[], script, rate)?;
+        self.settle_drafted(now, settlement, Vec::new())
+    }
+
+    /// Stores the promises and the successors, then sends.
+    pub(super) fn settle_drafted(
+        &mut self,
+        now: &Now,
+        settlement: Settlement,
+        witnesses: Vec<Witness>,
+    ) -> Result<(), NodeError> {
+        let outpoints = settlement.parts().iter().map(|part| part.channel().outpoint());
+        let promises = self
+            .machines(outpoints)?
+            .into_iter()
             .map(|machine| Ok(machine.promise(&settlement)?))
             .collect::<Result<Vec<_>, NodeError>>()?;
+        settlement.check_fee_witnesses(&witnesses)?;
         let signatures = self.sign_settlement(now, &settlement)?;
-        let tx = settlement.finish(&signatures, Vec::new())?;
+        let tx = settlement.finish(&signatures, witnesses)?;
         // P2: with or without room for what goes on, the money comes home. A payer whose rollover
         // is not known here shows it, as any other channel.
         let mut successors = Vec::with_capacity(promises.len());

@@ -197,17 +197,17 @@ impl Draft {
         Ok(())
     }
 
-    /// Replaces the placeholders of the fee inputs, which start at `first`, and hands out all.
-    pub(super) fn finish(
-        mut self,
+    /// Whether these fit the fee inputs, which start at `first`.
+    pub(super) fn check_fee_witnesses(
+        &self,
         first: usize,
-        witnesses: Vec<Witness>,
-    ) -> Result<Transaction, TxError> {
+        witnesses: &[Witness],
+    ) -> Result<(), TxError> {
         let want = self.tx.input.len().saturating_sub(first);
         if witnesses.len() != want {
             return Err(TxError::WitnessCount { want, got: witnesses.len() });
         }
-        for (input, witness) in self.tx.input.iter_mut().skip(first).zip(witnesses) {
+        for (input, witness) in self.tx.input.iter().skip(first).zip(witnesses) {
             let (limit, got) = (input.witness.size(), witness.size());
             // A larger one would pay less than the rate and could pass the size limit; none at all
             // would leave the transaction unsigned.
@@ -215,6 +215,18 @@ impl Draft {
                 let outpoint = input.previous_output;
                 return Err(TxError::FeeWitnessSize { outpoint, got, limit });
             }
+        }
+        Ok(())
+    }
+
+    /// Replaces the placeholders of the fee inputs, which start at `first`, and hands out all.
+    pub(super) fn finish(
+        mut self,
+        first: usize,
+        witnesses: Vec<Witness>,
+    ) -> Result<Transaction, TxError> {
+        self.check_fee_witnesses(first, &witnesses)?;
+        for (input, witness) in self.tx.input.iter_mut().skip(first).zip(witnesses) {
             input.witness = witness;
         }
         Ok(self.tx)

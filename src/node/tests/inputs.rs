@@ -17,7 +17,7 @@ use crate::units::FeeRate;
 use crate::wire::{self, Bytes, Padding, PeerText, Refusal};
 
 /// The names of all commands, by [`command_index`].
-pub(super) const COMMANDS: [&str; 17] = [
+pub(super) const COMMANDS: [&str; 18] = [
     "AskTerms",
     "Fund",
     "Adopt",
@@ -35,6 +35,7 @@ pub(super) const COMMANDS: [&str; 17] = [
     "Meter",
     "EndSession",
     "ForgetSession",
+    "SettleDrafted",
 ];
 
 /// A new command does not compile here: give it an index, a name above and a place in [`commands`].
@@ -57,6 +58,7 @@ const fn command_index(command: &Command) -> usize {
         Command::Meter { .. } => 14,
         Command::EndSession(_) => 15,
         Command::ForgetSession(_) => 16,
+        Command::SettleDrafted { .. } => 17,
     }
 }
 

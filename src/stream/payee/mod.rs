@@ -195,6 +195,12 @@ impl Payee {
         self.record.truc && self.record.rules.zero_conf_limit > Sat::ZERO
     }
 
+    /// Whether the channel's output was made by a version-3 transaction: only then can it be settled
+    /// before that is in a block.
+    pub const fn is_truc(&self) -> bool {
+        self.record.truc
+    }
+
     /// Whether the machine's promises to itself hold; simulation calls it after every step.
     ///
     /// # Errors
