@@ -267,15 +267,15 @@ impl<S: Signer> Node<S> {
         self.bring_sessions(from, to, stated, start)
     }
 
-    /// A settlement of these channels' best vouchers, before any signature of the payee: reads only.
+    /// A settlement of these channels' best vouchers, before the payee has signed: reads only.
     ///
     /// For a settlement with coins: whoever has their keys signs [`Settlement::transaction`] with
     /// [`Settlement::spent`], and gives both to [`super::Command::SettleDrafted`]. The coins are
     /// confirmed (BIP431) and are consumed whole.
     ///
     /// # Errors
-    /// [`NodeError::NoChannel`]; [`NodeError::Stream`] for a channel that has nothing to settle, and
-    /// for a fee that takes everything or a transaction above 10,000 vB.
+    /// [`NodeError::NoChannel`]; [`NodeError::Stream`] for a channel that has nothing to settle,
+    /// and for a fee that takes everything or a transaction above 10,000 vB.
     pub fn draft_settlement(
         &self,
         outpoints: &[OutPoint],

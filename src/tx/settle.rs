@@ -228,11 +228,12 @@ impl Settlement {
         self.draft.finish(want, fee_witnesses)
     }
 
-    /// Whether [`Self::finish`] takes these witnesses of the fee inputs: asked before the payee signs.
+    /// Whether [`Self::finish`] takes these witnesses of the fee inputs: asked before the payee
+    /// signs.
     ///
     /// # Errors
-    /// [`TxError::WitnessCount`]; [`TxError::FeeWitnessSize`] for one that is missing or larger than
-    /// its kind's is counted.
+    /// [`TxError::WitnessCount`]; [`TxError::FeeWitnessSize`] for one that is missing or larger
+    /// than its kind's is counted.
     pub fn check_fee_witnesses(&self, witnesses: &[Witness]) -> Result<(), TxError> {
         self.draft.check_fee_witnesses(self.parts.len(), witnesses)
     }

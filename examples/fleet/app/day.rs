@@ -23,8 +23,6 @@ const DAY: u64 = 86_400;
 const LAST_ARRIVAL: u64 = 20 * 3_600 + 1_800;
 /// Chargers of three sizes, watts.
 const CHARGERS: [u64; 3] = [11_000, 22_000, 50_000];
-/// 63 channels with P2TR changes and one output: below the 10,000 vB of version 3.
-const SETTLED_AT_ONCE: usize = 63;
 /// All invariants of all machines, which costs a verification a channel, every so many steps.
 const CHECK_EVERY: u64 = 90;
 /// 5: more of the same would only hide the first.
@@ -310,13 +308,13 @@ impl<'a> Day<'a> {
         }
     }
 
-    /// Sixteen settlements, and the blocks that bury them; with much chaos a reorg among them.
+    /// The operator's settlements, and the blocks that bury them; with much chaos a reorg among them.
     fn night(&mut self) -> Result<(), Error> {
-        let count = self.visits.len();
-        let batches = count.div_ceil(SETTLED_AT_ONCE).max(1);
-        let cars: Vec<usize> = (0..count).collect();
-        for batch in cars.chunks(count.div_ceil(batches)) {
-            self.depot.settle(batch)?;
+        let plan = self.depot.settle()?;
+        let settled: usize = plan.groups.iter().map(|group| group.outpoints.len()).sum();
+        let (count, batches) = (self.visits.len(), plan.groups.len());
+        if settled != count {
+            self.fail(format!("the night settles {settled} of {count} channels: {plan:?}"));
         }
         self.depot.world.settle_down()?;
         self.screen.line(&format!("24:00:00 {count} channels settle in {batches} transactions"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bitcoin::{Network, OutPoint, ScriptBuf};
 use millstream::keys::{Context, Seed};
 use millstream::meter::{Session, Window};
+use millstream::node::plan::{Forecast, Plan, Policy};
 use millstream::node::{Command, LinkId};
 use millstream::sim::world::{EndId, Machine, World};
 use millstream::stream::Terms;
@@ -218,11 +219,20 @@ impl Depot {
         self.world.end(end)?.node().session(session_id(car).ok()?)
     }
 
-    /// Settles these cars' channels in one transaction.
-    pub(crate) fn settle(&mut self, cars: &[usize]) -> Result<(), Error> {
-        let outpoints = cars.iter().filter_map(|car| Some(self.cars.get(*car)?.outpoint)).collect();
-        let (script, rate) = (self.till.clone(), FeeRate::new(RATE)?);
-        Ok(self.world.command(self.station, Command::Settle { outpoints, script, rate })?)
+    /// Settles what the night is cheap enough for, by the operator's own plan.
+    pub(crate) fn settle(&mut self) -> Result<Plan, Error> {
+        let (rate, mut policy) = (FeeRate::new(RATE)?, Policy::new(self.till.clone()));
+        policy.early = Blocks::new(u32::from(DELAY))?;
+        let from = self.world.chain().with(|chain| chain.tip()).height;
+        let night = Some(Forecast { from, rate });
+        let station = self.world.end(self.station).ok_or("no station")?;
+        let plan = station.node().plan(rate, night, &[], &policy)?;
+        for group in &plan.groups {
+            let (outpoints, script) = (group.outpoints.clone(), self.till.clone());
+            let settle = Command::Settle { outpoints, script, rate: group.rate };
+            self.world.command(self.station, settle)?;
+        }
+        Ok(plan)
     }
 
     /// Where the money went on the chain.

@@ -7,7 +7,7 @@ mod summary;
 use crate::common::output::{Lines, Report, Screen};
 use crate::common::{Error, Options};
 
-/// 1,000: sixteen settlements of 62 or 63 channels.
+/// 1,000: fifteen settlements of 65 channels, and one of the rest.
 const CARS: u64 = 1_000;
 
 /// A day and a night of the whole fleet.

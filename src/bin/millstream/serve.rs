@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::{Network, OutPoint, XOnlyPublicKey};
+use bitcoin::Network;
 use millstream::chain::ChainSource;
 use millstream::chain::remote::{ChainHost, ChainServer, RemoteError};
 use millstream::keys::{Context, Seed};
@@ -21,14 +21,13 @@ use millstream::node::{Command, Event, LinkId, Node};
 use millstream::rt::{Driver, Options, RtError, Told};
 use millstream::signer::MemorySigner;
 use millstream::stream::Terms;
-use millstream::stream::payee::{SettleAdvice, SettlePolicy};
-use millstream::tx::{Delay, payee_script};
-use millstream::units::{Blocks, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
+use millstream::tx::Delay;
+use millstream::units::{Blocks, Msat, Ppm, Price, Quantity, Seconds, SessionId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
-use settling::Settling;
+use settling::{Due, LEAD, Settling};
 use vanished::{Act, Patience, Vanished};
 
 /// How often the demo's meter is read.
@@ -37,8 +36,6 @@ const READING: Duration = Duration::from_millis(200);
 const SETTLING: Duration = Duration::from_secs(1);
 /// Watt-seconds of a kilowatt-hour.
 const WS_PER_KWH: u64 = 3_600_000;
-/// Blocks before the last call at which a channel is settled.
-const LEAD: u32 = 6;
 
 /// The shop.
 #[derive(Debug, clap::Args)]
@@ -281,40 +278,26 @@ impl Shop<'_> {
         Ok(())
     }
 
-    /// Settles what must not wait any longer, each channel by itself, at the chain's fee rate; what
-    /// is in no block after a while is sent again at a higher one.
+    /// Settles what the node's plan says must not wait any longer, many channels at once; what is
+    /// in no block after a while is sent again at a higher rate.
     async fn settle(&mut self) -> Result<(), Failure> {
-        let now = machine::now()?.time;
-        let lead = Blocks::new(LEAD)?;
         let chain = self.host.chain().source_from_now();
-        let (tip, market) = (chain.tip()?.height, chain.fee_rate(lead)?);
-        let policy = SettlePolicy { rate: market, lead, balance_max: Sat::MAX };
-        let due = move |node: &mut Node<MemorySigner>| {
-            let Ok(view) = node.view(now) else { return Vec::new() };
-            let must = |payee: &&millstream::stream::Payee| {
-                matches!(payee.settle_advice(&view, &policy), Ok(SettleAdvice::Now { .. }))
-            };
-            let due = node.payees().filter(must);
-            due.map(|payee| (payee.outpoint(), payee.channel().output().payee())).collect()
-        };
-        let due: Vec<(OutPoint, XOnlyPublicKey)> = self.driver.look(due).await?;
-        self.settling.retain(|outpoint| due.iter().any(|(at, _)| at == outpoint));
-        for (outpoint, payee) in due {
-            let Some(rate) = self.settling.rate(outpoint, tip, market)? else { continue };
-            let script = payee_script(&Context::new(), payee)?;
-            let settle = Command::Settle { outpoints: vec![outpoint], script, rate };
-            let sent = match self.driver.command(settle).await {
-                Ok(()) => {
-                    println!("settling {outpoint} at {rate}");
-                    rate
+        let (tip, rate) = (chain.tip()?.height, chain.fee_rate(Blocks::new(LEAD)?)?);
+        let due = self.driver.look(move |node| settling::due(node, rate)).await?;
+        // Before the first tip there is nothing to plan.
+        for Due { group, script } in due.unwrap_or_default() {
+            if !self.settling.try_at(tip, &group.outpoints) {
+                continue;
+            }
+            let (outpoints, rate) = (group.outpoints, group.rate);
+            let settle = Command::Settle { outpoints: outpoints.clone(), script, rate };
+            let done = self.driver.command(settle).await;
+            for outpoint in outpoints {
+                match &done {
+                    Ok(()) => println!("settling {outpoint} at {rate}"),
+                    Err(error) => println!("not settled: {outpoint}: {error}"),
                 }
-                Err(error) => {
-                    println!("not settled: {outpoint}: {error}");
-                    // Tried again in a while, and not at a rate that eats all the more.
-                    market
-                }
-            };
-            self.settling.sent(outpoint, tip, sent);
+            }
         }
         Ok(())
     }

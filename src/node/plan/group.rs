@@ -178,9 +178,9 @@ impl<'a> Groups<'a> {
         self.outlook.rate.min(self.policy.rate_max)
     }
 
-    /// Groups what must settle, in two ways, and takes the cheaper: by deadlines, each channel where
+    /// Groups what must settle in two ways, and takes the cheaper: by deadlines, each channel where
     /// it costs least; and by outpoints, each transaction filled before the next. The first is
-    /// nearly always as cheap. Where sizes and deadlines mix badly the second can save a transaction.
+    /// nearly always as cheap; where sizes and deadlines mix badly the second can save one.
     fn arrange(&mut self, solid: &[(FeeRate, &Candidate)]) {
         for (rate, candidate) in solid {
             if !self.join(candidate, *rate, FeeRate::MAX) {
@@ -196,7 +196,9 @@ impl<'a> Groups<'a> {
                 None => other.push(Draft::open(candidate, rate, self.scale)),
             }
         }
-        if fees(&other) < fees(&self.drafts) {
+        // The second asks nobody whether it is worth it to go along: together they must be.
+        let pays = |it: &Draft| self.scale.pays(it.balance, it.weight, it.rate);
+        if fees(&other) < fees(&self.drafts) && other.iter().all(pays) {
             self.drafts = other;
         }
     }

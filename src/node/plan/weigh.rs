@@ -91,9 +91,11 @@ pub(super) fn fee(rate: FeeRate, weight: u64) -> Sat {
 
 /// The least rate whose fee of `weight` is at least `fee`; the highest there is if none is.
 pub(super) fn rate_for(fee: Sat, weight: u64) -> FeeRate {
-    let product = u128::from(fee.to_sat()).saturating_mul(4_000);
-    let rate = product.div_ceil(u128::from(weight.max(1)));
-    u64::try_from(rate.max(1)).ok().and_then(|rate| FeeRate::new(rate).ok()).unwrap_or(FeeRate::MAX)
+    // The fee rounds up: whatever is above one satoshi less is enough.
+    let below = u128::from(fee.to_sat().saturating_sub(1)).saturating_mul(4_000);
+    let rate = below.div_euclid(u128::from(weight.max(1))).saturating_add(1);
+    let rate = if fee == Sat::ZERO { 1 } else { rate };
+    u64::try_from(rate).ok().and_then(|rate| FeeRate::new(rate).ok()).unwrap_or(FeeRate::MAX)
 }
 
 /// The rate of a settlement that must not wait any longer: the chain's, and half as much more for

@@ -12,6 +12,7 @@ use super::scenes::{close, settle, top_up};
 use super::*;
 use crate::signer::{Attest, Request};
 use crate::stream::payer::Ending;
+use crate::tx::Settlement;
 use crate::tx::seen::Spend;
 use crate::units::FeeRate;
 use crate::wire::{self, Bytes, Padding, PeerText, Refusal};
@@ -93,6 +94,7 @@ fn named(how: &str, input: Input) -> (String, Input) {
 /// What peers say, and what the chain shows: made once, because it takes stages of its own.
 pub(super) struct Words {
     messages: Vec<(&'static str, Message)>,
+    draft: Settlement,
     settlement: Transaction,
     refund: Transaction,
 }
@@ -101,6 +103,8 @@ impl Words {
     pub(super) fn new() -> Self {
         let mut running = Scene::Running.build();
         let outpoint = running.outpoint;
+        let (script, rate) = (wallet(8), FeeRate::new(1_000).unwrap());
+        let draft = running.nodes[SELLER].draft_settlement(&[outpoint], &[], script, rate).unwrap();
         running.run(SELLER, settle(outpoint));
         let settlement = running.flush(SELLER).broadcasts.remove(0).remove(0);
         let mut late = Scene::Running.build();
@@ -111,13 +115,13 @@ impl Words {
         let mut messages = asked();
         messages.extend(said());
         messages.extend(plain());
-        Self { messages, settlement, refund }
+        Self { messages, draft, settlement, refund }
     }
 }
 
 /// Every input, fresh, for a stage.
 pub(super) fn all(stage: &Stage, words: &Words) -> Vec<(String, Input)> {
-    let commands = commands(stage).into_iter().map(|command| named("", Input::Do(command)));
+    let commands = commands(stage, words).into_iter().map(|command| named("", Input::Do(command)));
     let messages = words.messages.iter().map(|(how, message)| {
         // The link of the other side, which is all that a message proves.
         named(how, Input::Received(LINK, message.clone()))
@@ -131,7 +135,7 @@ fn refund(outpoint: OutPoint) -> Command {
     Command::Refund { outpoint, script: wallet(8), rate: FeeRate::new(1_000).unwrap() }
 }
 
-fn commands(stage: &Stage) -> Vec<Command> {
+fn commands(stage: &Stage, words: &Words) -> Vec<Command> {
     let (outpoint, session) = (stage.outpoint, id(7));
     let total = Quantity::new(stage.total + 10_000).unwrap();
     let (more, ending) = (msat(1_000), Ending::KeepsChange);
@@ -155,6 +159,7 @@ fn commands(stage: &Stage) -> Vec<Command> {
         Command::Meter { session, total },
         Command::EndSession(session),
         Command::ForgetSession(session),
+        Command::SettleDrafted { settlement: Box::new(words.draft.clone()), witnesses: Vec::new() },
     ])
 }
 

@@ -195,8 +195,8 @@ impl Payee {
         self.record.truc && self.record.rules.zero_conf_limit > Sat::ZERO
     }
 
-    /// Whether the channel's output was made by a version-3 transaction: only then can it be settled
-    /// before that is in a block.
+    /// Whether the channel's output was made by a version-3 transaction: only then can it be
+    /// settled before that is in a block.
     pub const fn is_truc(&self) -> bool {
         self.record.truc
     }

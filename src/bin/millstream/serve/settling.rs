@@ -1,53 +1,60 @@
-//! At which fee rate a channel is settled, and when that is raised.
+//! What is settled, and at which fee rate: the node's plan, each group tried once a block.
 //!
 //! ```text
-//!   due --> sent at the chain's rate --RAISE_AFTER blocks, not confirmed--> sent at a higher one
-//!                    '------------------------ again, until a block has it ----'
+//!   Node::plan --group--> sent to the key of its first channel --not confirmed--> planned again
 //! ```
 
 use std::collections::BTreeMap;
 
-use bitcoin::OutPoint;
-use millstream::units::{Blocks, FeeRate, Height, UnitError};
+use bitcoin::{OutPoint, ScriptBuf};
+use millstream::node::plan::{Group, Policy};
+use millstream::node::{Node, NodeError};
+use millstream::signer::Signer;
+use millstream::tx::{TxError, payee_script};
+use millstream::units::{Blocks, FeeRate, Height};
 
-/// Blocks in which a settlement at the chain's own rate should have confirmed; before the last call
-/// there is time for one more.
-const RAISE_AFTER: u32 = 3;
-/// 1 sat/vB: what a replacement must pay more at least (BIP125, rule 4).
-const STEP_MIN: u64 = 1_000;
+/// Blocks before the last call at which a channel is settled.
+pub(super) const LEAD: u32 = 6;
 
-/// What was sent for each channel that is due.
+/// One settlement that the plan asks for.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) group: Group,
+    pub(super) script: ScriptBuf,
+}
+
+/// What must not wait any longer, at this rate or, where it presses, a higher one.
+pub(super) fn due<S: Signer>(node: &Node<S>, rate: FeeRate) -> Result<Vec<Due>, NodeError> {
+    let till = |outpoint: OutPoint| -> Result<ScriptBuf, NodeError> {
+        let payee = node.payee(outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        Ok(payee_script(node.context(), payee.channel().output().payee()).map_err(TxError::from)?)
+    };
+    // All of them are alike to the plan: it counts the output's size.
+    let Some(any) = node.payees().next() else { return Ok(Vec::new()) };
+    let mut policy = Policy::new(till(any.outpoint())?);
+    policy.lead = Blocks::new(LEAD).map_err(TxError::from)?;
+    let plan = node.plan(rate, None, &[], &policy)?;
+    let due = plan.groups.into_iter().filter_map(|group| {
+        let first = *group.outpoints.first()?;
+        Some(till(first).map(|script| Due { group, script }))
+    });
+    due.collect()
+}
+
+/// What was tried at which tip: the chain's word of it takes a moment, and a refusal stays one
+/// until something changes.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
-    sent: BTreeMap<OutPoint, (Height, FeeRate)>,
+    tried: BTreeMap<OutPoint, Height>,
 }
 
 impl Settling {
-    /// Forgets what is not due any more: a block has its settlement.
-    pub(super) fn retain(&mut self, due: impl Fn(&OutPoint) -> bool) {
-        self.sent.retain(|outpoint, _| due(outpoint));
-    }
-
-    /// The rate at which to settle now; none while what was sent may still confirm in time.
-    pub(super) fn rate(
-        &self,
-        outpoint: OutPoint,
-        tip: Height,
-        market: FeeRate,
-    ) -> Result<Option<FeeRate>, UnitError> {
-        let Some((at, before)) = self.sent.get(&outpoint) else { return Ok(Some(market)) };
-        if tip < at.saturating_after(Blocks::new(RAISE_AFTER)?) {
-            return Ok(None);
-        }
-        let before = before.to_sat_per_kvb();
-        // By a half, which outruns most fee weather in a few steps.
-        let raised = before.saturating_add((before / 2).max(STEP_MIN));
-        Ok(Some(FeeRate::new(raised).unwrap_or(FeeRate::MAX).max(market)))
-    }
-
-    /// A settlement was sent.
-    pub(super) fn sent(&mut self, outpoint: OutPoint, tip: Height, rate: FeeRate) {
-        self.sent.insert(outpoint, (tip, rate));
+    /// Whether a group is to be tried at this tip; then it counts as tried.
+    pub(super) fn try_at(&mut self, tip: Height, outpoints: &[OutPoint]) -> bool {
+        self.tried.retain(|_, at| *at == tip);
+        let before = self.tried.len();
+        self.tried.extend(outpoints.iter().map(|outpoint| (*outpoint, tip)));
+        self.tried.len() > before
     }
 }
 
@@ -55,33 +62,14 @@ impl Settling {
 mod tests {
     use super::*;
 
-    fn rate(rate: u64) -> FeeRate {
-        FeeRate::new(rate).unwrap()
-    }
-
-    fn height(height: u32) -> Height {
-        Height::new(height).unwrap()
-    }
-
     #[test]
-    fn settlement_is_sent_at_the_chains_rate_and_raised_until_it_confirms() {
-        let (mut settling, at) = (Settling::default(), OutPoint::null());
-        let mut due = |tip, market| {
-            let found = settling.rate(at, height(tip), rate(market)).unwrap();
-            if let Some(rate) = found {
-                settling.sent(at, height(tip), rate);
-            }
-            found.map(FeeRate::to_sat_per_kvb)
-        };
-        assert_eq!(due(100, 1_200), Some(1_200));
-        assert_eq!(due(100, 1_200), None);
-        assert_eq!(due(102, 9_000), None);
-        // By what a replacement must pay more at least, then by a half, never below the chain's.
-        assert_eq!(due(103, 1_200), Some(2_200));
-        assert_eq!(due(106, 1_200), Some(3_300));
-        assert_eq!(due(108, 1_200), None);
-        assert_eq!(due(109, 9_000), Some(9_000));
-        settling.retain(|_| false);
-        assert_eq!(settling.rate(at, height(110), rate(1_000)).unwrap(), Some(rate(1_000)));
+    fn group_is_tried_once_a_tip_and_again_with_another_channel() {
+        let (mut settling, height) = (Settling::default(), |at| Height::new(at).unwrap());
+        let outpoints: Vec<_> = (0..2).map(|vout| OutPoint { vout, ..OutPoint::null() }).collect();
+        assert!(settling.try_at(height(100), &outpoints[..1]));
+        assert!(!settling.try_at(height(100), &outpoints[..1]));
+        assert!(settling.try_at(height(100), &outpoints));
+        assert!(settling.try_at(height(101), &outpoints));
+        assert!(!settling.try_at(height(101), &outpoints[1..]));
     }
 }
