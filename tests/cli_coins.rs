@@ -132,17 +132,21 @@ fn channel_past_its_last_call_is_left_for_a_refund_and_another_is_paid_on() {
 }
 
 #[test]
-fn channel_that_is_due_is_settled_at_the_chains_rate() {
+fn channel_that_is_due_is_settled_at_the_chains_rate_or_as_much_more_as_it_is_late() {
     let dirs = Dirs::new();
     let mut shop = Shop::open(&dirs.at("house"));
     let chain = chain_of(&shop);
-    let rate = chain.fee_rate(Blocks::MIN).unwrap();
+    let market = chain.fee_rate(Blocks::MIN).unwrap().to_sat_per_kvb();
     let paid = shop.pay(&dirs.at("car"), &["--amount", "50000000", "--delay", "100"]);
     let channel: OutPoint = channel_of(&paid).parse().unwrap();
-    // 100 blocks to the deadline, the last call 20 before it, 6 more to settle in time; some are
-    // mined already, and 3 blocks later it would pay half as much more.
+    // 100 blocks to the deadline, the last call 20 before it, 6 more to settle in time. Here a
+    // second has 20 blocks: the shop looks when some of them are gone, and each three cost a half.
     mine(&chain, 73);
-    let printed = shop.until(&format!("settling {channel} at {rate}"));
+    let printed = shop.until(&format!("settling {channel} at "));
     assert!(!printed.contains("not settled"), "{printed}");
+    let rate = printed.lines().last().and_then(|line| line.split(" at ").nth(1)).unwrap();
+    let rate: u64 = rate.split(' ').next().unwrap().parse().unwrap();
+    let steps = std::iter::successors(Some(market), |rate| Some(rate + rate / 2));
+    assert!(steps.take(20).any(|step| step == rate), "{rate} at {market}");
     shop.until(&format!("rolled over {channel}"));
 }

@@ -11,7 +11,7 @@ use millstream::stream::payee::PayeePhase;
 use millstream::stream::payer::{Ending, Opening};
 use millstream::stream::{StreamError, Terms};
 use millstream::tx::{ChangeScript, Delay, FeeInput};
-use millstream::units::{Blocks, FeeRate, Height, KeyIndex, Msat, Sat, SessionId, UtcSeconds};
+use millstream::units::{Blocks, FeeRate, KeyIndex, Msat, Sat, SessionId, UtcSeconds};
 
 const NETWORK: Network = Network::Regtest;
 const CAPACITY: u64 = 40_000;
@@ -37,6 +37,7 @@ fn terms() -> Terms {
     terms.capacity = (sat(10_000), sat(10_000_000));
     terms.confirmation_depth = blocks(3);
     terms.settle_margin = blocks(MARGIN);
+    terms.zero_conf_limit = sat(10_000);
     terms.expiry = UtcSeconds::new(u64::MAX).unwrap();
     terms
 }
@@ -57,6 +58,13 @@ struct Lot {
 
 impl Lot {
     fn open(cars: u8) -> Self {
+        let mut lot = Self::unconfirmed(cars);
+        lot.mine(3);
+        lot
+    }
+
+    /// The same before a block has the funding.
+    fn unconfirmed(cars: u8) -> Self {
         let mut world = World::new().unwrap();
         let station = world.add(Machine::payee("station", [2; 32], terms())).unwrap();
         let context = Context::new();
@@ -85,7 +93,7 @@ impl Lot {
             lot.world.command(end, fund).unwrap();
             lot.cars.push((end, outpoint));
         }
-        lot.mine(3);
+        lot.world.settle_down().unwrap();
         lot
     }
 
@@ -139,9 +147,9 @@ impl Lot {
         self.world.chain().with(|chain| chain.mempool().cloned().collect())
     }
 
-    fn night(&self, at: u64) -> Option<Forecast> {
+    fn night(&self, at: u64) -> Forecast {
         let from = self.world.chain().with(|chain| chain.tip()).height;
-        Some(Forecast { from, rate: rate(at) })
+        Forecast { from, rate: rate(at) }
     }
 
     fn phase(&self, outpoint: OutPoint) -> Option<PayeePhase> {
@@ -157,23 +165,17 @@ fn night_settles_what_the_day_has_paid_in_one_transaction_and_the_rest_waits() {
     lot.pay(1, 400);
     lot.pay(2, 160);
     // By day nothing is settled: the night is cheaper, and before every latest height.
-    let by_day = lot.plan(5_000, lot.night(1_000), &[]);
+    let by_day = lot.plan(5_000, Some(lot.night(1_000)), &[]);
     assert_eq!((by_day.groups.len(), by_day.waiting.len()), (0, 3));
-    let plan = lot.plan(1_000, lot.night(1_000), &[]);
+    let plan = lot.plan(1_000, Some(lot.night(1_000)), &[]);
     // 160 sat are below the 205 of a settlement alone, and above the 151 of a place in it.
     assert_eq!(plan.groups.len(), 1);
     assert_eq!(plan.groups[0].outpoints.len(), 3);
     assert!(plan.waiting.is_empty() && plan.unworthy.is_empty());
-    let fee: Vec<_> = plan.risks.iter().filter(|risk| risk.cause == Cause::Fee).collect();
-    assert_eq!(
-        fee.iter().map(|risk| risk.amount).collect::<Vec<_>>(),
-        [sat(400), sat(160)]
-            .into_iter()
-            .collect::<std::collections::BTreeSet<_>>()
-            .into_iter()
-            .rev()
-            .collect::<Vec<_>>()
-    );
+    let unsecured = plan.risks.iter().filter(|risk| risk.cause == Cause::Fee);
+    let mut amounts: Vec<_> = unsecured.map(|risk| risk.amount).collect();
+    amounts.sort_unstable();
+    assert_eq!(amounts, [sat(160), sat(400)]);
     let sent = lot.settle(&plan);
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].weight(), plan.groups[0].weight);
@@ -184,7 +186,7 @@ fn night_settles_what_the_day_has_paid_in_one_transaction_and_the_rest_waits() {
     );
     assert_eq!(plan.groups[0].brings.to_sat() + plan.groups[0].fee.to_sat(), 9_560);
     // Then it flies, and the channel without a voucher is not asked about.
-    let again = lot.plan(1_000, lot.night(1_000), &[]);
+    let again = lot.plan(1_000, Some(lot.night(1_000)), &[]);
     assert_eq!((again.groups.len(), again.in_flight.len()), (0, 3));
     lot.mine(4);
     for (car, (_, outpoint)) in lot.cars.iter().enumerate() {
@@ -269,7 +271,7 @@ fn batch_of_65_channels_with_two_coins_is_at_the_limit_of_version_3() {
         lot.pay(car, 1_000 + car as u64);
     }
     let coins = coins(&mut lot, &[10_000, 5_000]);
-    let plan = lot.plan(1_000, lot.night(1_000), &coins);
+    let plan = lot.plan(1_000, Some(lot.night(1_000)), &coins);
     let sizes: Vec<_> = plan.groups.iter().map(|group| group.outpoints.len()).collect();
     assert_eq!(sizes, [65, 1]);
     let full = plan.groups[0].clone();
@@ -284,7 +286,7 @@ fn batch_of_65_channels_with_two_coins_is_at_the_limit_of_version_3() {
     let fee = rate(1_000).ceil_fee(39_869).unwrap().to_sat();
     assert_eq!(sent[0].output.last().unwrap().value.to_sat(), brings - fee);
     // Its coins are known to be spent, and the other channel does not wait for it.
-    let next = lot.plan(1_000, lot.night(1_000), &coins);
+    let next = lot.plan(1_000, Some(lot.night(1_000)), &coins);
     assert_eq!((next.groups.len(), next.in_flight.len()), (1, 65));
     lot.mine(4);
     assert!(full.outpoints.iter().all(|outpoint| lot.phase(*outpoint).is_none()));
@@ -359,10 +361,36 @@ fn channel_that_its_payer_refunds_settles_alone_and_voids_no_batch() {
     groups.sort_by_key(Vec::len);
     assert_eq!(groups[0], [outpoint]);
     assert_eq!(groups[1].len(), 2);
-    // Late by 26 blocks, which is eight steps: dearer than the refund, so that it is replaced.
+    // Late by 26 blocks, which is all six steps: dearer than the refund, so that it is replaced.
     let sent = lot.settle(&plan);
     assert_eq!(sent.len(), 2);
     assert!(sent.iter().all(|tx| tx.version.0 == 3));
     assert_eq!(plan.groups[0].confirm_by, Some(deadline.saturating_before(blocks(MARGIN))));
-    assert_eq!(Height::MAX.min(deadline), deadline);
+}
+
+#[test]
+fn large_balances_on_an_unconfirmed_funding_settle_as_its_one_child() {
+    let mut lot = Lot::unconfirmed(8);
+    for car in 0..7 {
+        lot.pay(car, 5_000);
+    }
+    lot.pay(7, 4_999);
+    assert_eq!(lot.plan(1_000, None, &[]).groups, []);
+    lot.policy.balance_max = sat(5_000);
+    let plan = lot.plan(1_000, None, &[]);
+    let sizes: Vec<_> = plan.groups.iter().map(|group| group.outpoints.len()).collect();
+    assert_eq!((&sizes[..], plan.waiting.len()), (&[6][..], 2));
+    assert!(plan.risks.iter().all(|risk| risk.cause == Cause::ZeroConf && risk.until.is_none()));
+    let sent = lot.settle(&plan);
+    assert_eq!((sent.len(), sent[1].vsize()), (2, 958));
+    // The slot is taken.
+    let next = lot.plan(1_000, None, &[]);
+    assert_eq!((next.groups.len(), next.in_flight.len(), next.waiting.len()), (0, 6, 2));
+    lot.mine(1);
+    let then = lot.plan(1_000, None, &[]);
+    // In a block the small one has time, and goes along.
+    assert_eq!((then.groups.len(), then.groups[0].outpoints.len()), (1, 2));
+    lot.settle(&then);
+    lot.mine(4);
+    assert!(lot.cars.iter().all(|(_, outpoint)| lot.phase(*outpoint).is_none()));
 }

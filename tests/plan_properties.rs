@@ -70,7 +70,7 @@ fn candidate(number: usize, left: u32, how: u8) -> Candidate {
         outpoint: channel.outpoint(),
         balance: paid.floor_to_sat(),
         weight: Weight::from_wu(INPUT + change),
-        pinnable: number % 4 != 0,
+        pinnable: !number.is_multiple_of(4),
         deadline: (!unconfirmed).then(|| height(TIP + left)),
         margin: blocks(20),
         child_of: (how < 2).then(|| parent(how)),
@@ -130,8 +130,8 @@ fn case() -> impl Strategy<Value = Case> {
             .collect();
         let pending = pending
             .into_iter()
-            .enumerate()
-            .map(|(n, (from, count, fee, seen))| {
+            .zip(100_u8..)
+            .map(|((from, count, fee, seen), n)| {
                 let channels: Vec<OutPoint> = candidates
                     .iter()
                     .skip(from)
@@ -141,7 +141,7 @@ fn case() -> impl Strategy<Value = Case> {
                     .take(60)
                     .collect();
                 let weight = Weight::from_wu(BASE + 603 * channels.len().max(1) as u64);
-                Pending { txid: parent(100 + n as u8), channels, fee: sat(fee), weight, seen }
+                Pending { txid: parent(n), channels, fee: sat(fee), weight, seen }
             })
             .collect();
         let coins = coins.iter().zip(0_u64..).map(|(v, n)| fee_coin(n, *v, n % 2 == 0)).collect();

@@ -97,7 +97,7 @@ impl<'a> Groups<'a> {
         for draft in &self.drafts {
             plan.groups.push(draft.group(None));
         }
-        self.fill_small(plan, small, coins);
+        self.fill_small(plan, &small, coins);
     }
 
     /// Channels that alone are not worth their fee may be so together, or with a coin that keeps
@@ -105,7 +105,7 @@ impl<'a> Groups<'a> {
     fn fill_small(
         &self,
         plan: &mut Plan,
-        small: Vec<(FeeRate, &Candidate)>,
+        small: &[(FeeRate, &Candidate)],
         coins: &mut Vec<&FeeInput>,
     ) {
         let mut groups = Self::new(self.outlook, self.policy, self.scale);

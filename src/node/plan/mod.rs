@@ -25,17 +25,18 @@
 //!
 //! 1. A channel is due from its latest height on, `lead` blocks before it must be confirmed; and
 //!    before that once its balance reaches `balance_max`, or, from `early` blocks before its latest
-//!    height on, while no cheaper time is forecast: the night settles what the day has paid.
+//!    height on, while no cheaper time is forecast: the night settles what the day has paid. In
+//!    that time, with nothing forecast, it goes along with a group at the chain's own rate.
 //! 2. It is worth settling if its balance is at least the fee of its own settlement and the dust
 //!    limit of the payee's output; or, in a group, more than the fee of its part.
 //! 3. A group is in the limits of version 3 (BIP431) with room for `coins_max` fee inputs: 65
 //!    channels with P2TR changes. Its deadlines are similar, because one foreign refund after its
 //!    deadline voids the whole. A channel that somebody else's transaction spends stays alone.
-//! 4. From its latest height on the rate rises by a half every `raise_every` blocks, up to what the
-//!    balance can pay. A pending settlement is replaced by the same channels at that rate, with an
-//!    absolute fee that nodes take for a replacement (BIP125).
-//! 5. A channel joins a group only if that costs no more than to settle it alone: the fees of a
-//!    plan are never above those of settling one by one.
+//! 4. From its latest height on the rate rises by a half every `raise_every` blocks, six times, and
+//!    never above what the balance can pay. A pending settlement is replaced by the same channels
+//!    at that rate, with an absolute fee that nodes take for a replacement (BIP125).
+//! 5. The fees of a plan are never above those of settling one by one, nor, for what must settle,
+//!    above those of filling one transaction after the other.
 //!
 //! Rank 5. Used by `serve` of the command line and by `examples/fleet`.
 

@@ -56,6 +56,9 @@ fn rate_of_what_is_late_rises_by_a_half_every_three_blocks_up_to_the_largest() {
         |late: u32| pressed(&outlook(100 + late, 1_000), height(100), &policy).to_sat_per_kvb();
     let rates = [0, 2, 3, 5, 6, 9, 12, 100_000].map(at);
     assert_eq!(rates, [1_000, 1_000, 1_500, 1_500, 2_250, 3_375, 5_000, 5_000]);
+    policy.rate_max = FeeRate::MAX;
+    let at = |late: u32| pressed(&outlook(100 + late, 1_000), height(100), &policy);
+    assert_eq!([17, 18, 21, 100_000].map(at), [7_593, 11_389, 11_389, 11_389].map(rate));
     // The smallest rate rises too, and a step of no blocks is one of a block.
     policy.raise_every = Blocks::MIN;
     assert_eq!(pressed(&outlook(102, 1), height(100), &policy), rate(3));

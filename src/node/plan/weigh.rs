@@ -22,6 +22,9 @@ const COIN_P2WPKH: u64 = 272;
 /// A version-3 transaction, and the child of one that is in no block (BIP431).
 const LIMIT: u64 = 40_000;
 const CHILD_LIMIT: u64 = 4_000;
+/// Six times a half more is eleven times the chain's own rate: what no block takes then is kept out
+/// by something else, and who comes back after a week must not burn what it can still get.
+const RAISES_MAX: u32 = 6;
 /// What a payer can hang on a change that is a wallet's: a child of 1,000 vB.
 const PINNING: u64 = 4_000;
 
@@ -99,11 +102,11 @@ pub(super) fn rate_for(fee: Sat, weight: u64) -> FeeRate {
 }
 
 /// The rate of a settlement that must not wait any longer: the chain's, and half as much more for
-/// every `raise_every` blocks since its latest height.
+/// every `raise_every` blocks since its latest height, up to eleven times as much.
 pub(super) fn pressed(outlook: &Outlook, latest: Height, policy: &Policy) -> FeeRate {
     let late = outlook.tip.saturating_since(latest);
     let every = policy.raise_every.max(Blocks::new(1).unwrap_or(Blocks::MAX));
-    let steps = late.to_u32().checked_div(every.to_u32()).unwrap_or(0);
+    let steps = late.to_u32().checked_div(every.to_u32()).unwrap_or(0).min(RAISES_MAX);
     let mut rate = outlook.rate.min(policy.rate_max);
     for _ in 0..steps {
         if rate >= policy.rate_max {

@@ -27,7 +27,7 @@ pub(super) struct Due {
 pub(super) fn due<S: Signer>(node: &Node<S>, rate: FeeRate) -> Result<Vec<Due>, NodeError> {
     let till = |outpoint: OutPoint| -> Result<ScriptBuf, NodeError> {
         let payee = node.payee(outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        Ok(payee_script(node.context(), payee.channel().output().payee()).map_err(TxError::from)?)
+        Ok(payee_script(node.context(), payee.channel().output().payee())?)
     };
     // All of them are alike to the plan: it counts the output's size.
     let Some(any) = node.payees().next() else { return Ok(Vec::new()) };
