@@ -153,3 +153,24 @@ fn coin_carries_a_raise_that_the_balance_cannot() {
     // 660 and its own relay of 262 vB at 0.1 sat/vB.
     assert_eq!((group.fee, group.brings), (sat(687), sat(5_313)), "{}", format!("{group:?}"));
 }
+
+#[test]
+fn groups_are_filled_one_after_the_other_where_that_is_cheaper() {
+    // Late by 10, 6 and 11 blocks, and what presses is bounded by the balances: the first with the
+    // second saves 546 sat, and with the third, which is what going by deadlines finds, 545.
+    let fleet = [(116, 6_615), (120, 6_717), (115, 13_454)];
+    let fleet: Vec<_> = (0..)
+        .zip(fleet)
+        .map(|(vout, (deadline, balance))| Candidate {
+            deadline: Some(height(deadline)),
+            ..candidate(vout, balance)
+        })
+        .collect();
+    let mut policy = Policy::new(till());
+    policy.similar = Blocks::new(4).unwrap();
+    let plan = Plan::of(&fleet, &[], &[], &outlook(100, 11_283), &policy);
+    let vouts = |group: &Group| group.outpoints.iter().map(|at| at.vout).collect::<Vec<_>>();
+    let mut groups: Vec<_> = plan.groups.iter().map(vouts).collect();
+    groups.sort_unstable();
+    assert_eq!(groups, [Vec::from([0, 1]), Vec::from([2])]);
+}
