@@ -59,6 +59,10 @@ impl<S: Signer> Node<S> {
 
     fn candidate(&self, payee: &Payee) -> Option<Candidate> {
         let (outpoint, best) = (payee.outpoint(), payee.best()?);
+        if !payee.holds().is_empty() {
+            // Its best voucher signs all outputs: it settles alone, by `Payee::hold_settlement`.
+            return None;
+        }
         let rival = match payee.phase() {
             PayeePhase::Open | PayeePhase::Promised { .. } => None,
             PayeePhase::Spent { by, at: None, .. } => {
