@@ -22,6 +22,7 @@
 //! - M3. Idle time is the seconds between two readings of equal totals, counted from the grace
 //!   after the last delivery. A service that is paused for debt is not idle. Which of the seconds
 //!   since the last reading it saw were idle a buyer cannot tell; it takes no more than there were.
+//!   Nor can it tell whether the seller paused at a reading that it had paid beforehand.
 //! - M4. Service is paused if and only if `owed - paid > credit` ([`Window`]). It is paid for only
 //!   what is durable on the seller's side. Nothing is delivered or counted while paused, so the
 //!   debt is never above credit + one tick.

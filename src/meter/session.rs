@@ -40,6 +40,8 @@ pub enum Input {
     ///
     /// A buyer that restarts from an older record has paid more than that record owes: it is told
     /// the smaller of what was paid and [`Session::pay_to`], and the rest after the next claim.
+    /// What it signed before the claim that it pays it is told at that claim's stamp, in place of
+    /// the own clock: it does not know when the seller had it (M3).
     Paid {
         /// Cumulative, msat.
         total: Msat,

@@ -347,6 +347,7 @@ impl<S: Signer> Node<S> {
         let resend_at = self.first_repeat(now).at;
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let Payment { paid, session, ending, .. } = payment;
+        let is_news = paid > slot.machine.signed();
         let step = slot.machine.pay(&mut self.signer, paid, ending, session, &view, &now.aux);
         let step = match step {
             Err(StreamError::Signer(SignerError::NeedsReservation { ahead, .. })) => {
@@ -369,7 +370,7 @@ impl<S: Signer> Node<S> {
             let (alias, signature) = (slot.alias, voucher.signature);
             self.effects.send(link, wire::Voucher { alias, paid, signature });
         }
-        self.count_signed(now, outpoint)
+        self.count_signed(is_news.then_some(now.time), outpoint)
     }
 
     /// Payments wait in the order of their amounts; of one session's in a row only the largest.

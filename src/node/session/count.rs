@@ -7,7 +7,7 @@ use crate::meter::{Input, State};
 use crate::signer::Signer;
 use crate::stream::StreamError;
 use crate::stream::payer::Ending;
-use crate::units::{Quantity, Seconds, SessionId};
+use crate::units::{Quantity, Seconds, SessionId, UtcSeconds};
 use crate::wire::Reading;
 
 /// 256 readings that the buyer may not have seen; beyond it the newest replaces the one before,
@@ -97,7 +97,7 @@ impl<S: Signer> Node<S> {
             }
         }
         if let Some(place) = place {
-            self.count_signed(now, place.outpoint)?;
+            self.count_signed(None, place.outpoint)?;
         }
         self.pay_due(now, session)
     }
@@ -173,9 +173,13 @@ impl<S: Signer> Node<S> {
     }
 
     /// Buyer: a voucher was signed, so the session counts it.
+    ///
+    /// `signed_at`: of one that is signed now, which ends a pause now (M3). What was signed before,
+    /// by hand or before a restart, the seller may have had before its reading, so that it never
+    /// paused: there a pause that is over as it is heard of is none.
     pub(in crate::node) fn count_signed(
         &mut self,
-        now: &Now,
+        signed_at: Option<UtcSeconds>,
         outpoint: OutPoint,
     ) -> Result<(), NodeError> {
         let Some(session) = self.session_on(outpoint) else { return Ok(()) };
@@ -192,7 +196,8 @@ impl<S: Signer> Node<S> {
         if total <= slot.meter.record().paid() {
             return Ok(());
         }
-        let entered = self.step(now.time, session, Input::Paid { total })?;
+        let at = signed_at.unwrap_or(slot.meter.record().at());
+        let entered = self.step(at, session, Input::Paid { total })?;
         // No payment waits for it: what a power cut takes of it the seller reads out again.
         self.store_session_lazily(session)?;
         self.tell_entered(session, entered)

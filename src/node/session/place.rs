@@ -77,7 +77,7 @@ impl<S: Signer> Node<S> {
                 self.effects.send(link, SessionEnd { session, time, quantity });
             }
         }
-        self.count_signed(now, outpoint)?;
+        self.count_signed(None, outpoint)?;
         self.pay_due(now, session)
     }
 

@@ -68,10 +68,7 @@ impl Pair {
         // believed: the buyer counts what it said at the price of the next.
         let repriced = sold.timed && seller.owed() > buyer.owed();
         let garbled = self.observer.seen().is_garbled(session);
-        // A known limit (SECURITY.md): a buyer that a power cut took readings from counts all that
-        // its meter shows then as of that moment, and believes no idle seconds from before.
-        let unbelieved = seller.record().idle() > buyer.record().idle();
-        let excused = void || disputed || repriced || garbled || unbelieved;
+        let excused = void || disputed || repriced || garbled;
         let here = self.current_on(&sold.script).filter(|_| !excused);
         let open = here.is_some_and(|outpoint| {
             let owed = seller.debt();
