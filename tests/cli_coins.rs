@@ -6,10 +6,13 @@ use std::path::Path;
 
 use cli_support::{Dirs, Shop, bad, channel_of, good, millstream, path, text};
 
-use bitcoin::OutPoint;
+use bitcoin::{Network, OutPoint, ScriptBuf};
 use millstream::chain::ChainSource;
 use millstream::chain::remote::RemoteChain;
-use millstream::units::{Blocks, Sat};
+use millstream::db::seed_file;
+use millstream::keys::Context;
+use millstream::tx::seen::OutputStatus;
+use millstream::units::{Blocks, KeyIndex, Sat};
 
 fn chain_of(shop: &Shop) -> RemoteChain {
     RemoteChain::connect(shop.chain.parse().unwrap()).unwrap()
@@ -149,4 +152,33 @@ fn channel_that_is_due_is_settled_at_the_chains_rate_or_as_much_more_as_it_is_la
     let steps = std::iter::successors(Some(market), |rate| Some(rate + rate / 2));
     assert!(steps.take(20).any(|step| step == rate), "{rate} at {market}");
     shop.until(&format!("rolled over {channel}"));
+    assert_eq!(till(&dirs.at("house"), &chain).len(), 1, "the till has its money");
+}
+
+/// The outputs that a shop's seed alone finds.
+fn till(dir: &Path, chain: &RemoteChain) -> Vec<(OutPoint, OutputStatus)> {
+    let (seed, context) = (seed_file::load(&dir.join("seed")).unwrap(), Context::new());
+    let key = seed.coin_key(&context, Network::Regtest, KeyIndex::MIN).unwrap().public();
+    chain.outputs_of(&ScriptBuf::new_p2tr(context.secp(), key, None)).unwrap()
+}
+
+#[test]
+fn balance_below_its_fee_and_dust_is_settled_with_a_coin_of_the_till() {
+    let dirs = Dirs::new();
+    let mut shop = Shop::open(&dirs.at("house"));
+    let chain = chain_of(&shop);
+    let market = chain.fee_rate(Blocks::MIN).unwrap().to_sat_per_kvb();
+    // A part of the dust limit above its own fee: with a coin's 58 vB it still brings something.
+    let small = (205 * market / 1_000 + 200) * 1_000;
+    let small = ["--amount", &small.to_string(), "--delay", "700"];
+    let small: OutPoint = channel_of(&shop.pay(&dirs.at("small"), &small)).parse().unwrap();
+    let large = ["--amount", "50000000", "--delay", "100"];
+    let large: OutPoint = channel_of(&shop.pay(&dirs.at("large"), &large)).parse().unwrap();
+    mine(&chain, 73);
+    shop.until(&format!("rolled over {large}"));
+    let coin = till(&dirs.at("house"), &chain)[0].0;
+    mine(&chain, 590);
+    shop.until(&format!("rolled over {small}"));
+    let with = chain.output(coin).unwrap().unwrap().spent.unwrap().tx;
+    assert!(with.input.iter().any(|input| input.previous_output == small), "{with:?}");
 }

@@ -17,7 +17,7 @@ use millstream::chain::remote::{ChainHost, ChainServer, RemoteError};
 use millstream::keys::{Context, Seed};
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{Role, State, Window};
-use millstream::node::{Command, Event, LinkId, Node};
+use millstream::node::{Command, Event, LinkId, Node, NodeError};
 use millstream::rt::{Driver, Options, RtError, Told};
 use millstream::signer::MemorySigner;
 use millstream::stream::Terms;
@@ -27,7 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
-use settling::{Due, LEAD, Settling};
+use settling::{LEAD, Rates, Settling, Till};
 use vanished::{Act, Patience, Vanished};
 
 /// How often the demo's meter is read.
@@ -92,6 +92,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     }
     let tariff = args.tariff()?;
     let terms = args.terms(&seed, network, &tariff)?;
+    let till = Till::new(&seed, network)?;
     let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
     let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
     let node = machine::node(seed, network, Some(terms.clone()), &store, false)?;
@@ -109,10 +110,17 @@ async fn serve(args: &Args) -> Result<(), Failure> {
             chain.address()
         );
     }
-    let (vanished, settling) = (Vanished::new(args.patience), Settling::default());
-    let driven = driver.clone();
-    let shop =
-        Shop { args, driver: driven, tariff, host, metered: BTreeMap::new(), vanished, settling };
+    let shop = Shop {
+        args,
+        driver: driver.clone(),
+        tariff,
+        host,
+        metered: BTreeMap::new(),
+        vanished: Vanished::new(args.patience),
+        settling: Settling::default(),
+        rates: Rates::default(),
+        till,
+    };
     let served = shop.open(stop).await;
     driver.stop().await?;
     eprintln!("stopped; the next start with --dir {} goes on from here", args.dir.display());
@@ -171,6 +179,8 @@ struct Shop<'a> {
     metered: BTreeMap<SessionId, (u128, Instant)>,
     vanished: Vanished,
     settling: Settling,
+    rates: Rates,
+    till: Till,
 }
 
 /// What a session looks like to the meter.
@@ -283,15 +293,24 @@ impl Shop<'_> {
     async fn settle(&mut self) -> Result<(), Failure> {
         let chain = self.host.chain().source_from_now();
         let (tip, rate) = (chain.tip()?.height, chain.fee_rate(Blocks::new(LEAD)?)?);
-        let due = self.driver.look(move |node| settling::due(node, rate)).await?;
-        // Before the first tip there is nothing to plan.
-        for Due { group, script } in due.unwrap_or_default() {
-            if !self.settling.try_at(tip, &group.outpoints) {
+        self.rates.note(tip, rate)?;
+        let (till, coins) = (self.till.script().clone(), self.till.coins(&chain)?);
+        let told = settling::Told { till, coins, rate, forecast: self.rates.forecast()? };
+        let due = match self.driver.look(move |node| settling::due(node, told)).await? {
+            Ok(due) => due,
+            // Before the first tip there is nothing to plan.
+            Err(NodeError::NoTip) => return Ok(()),
+            Err(error) => {
+                println!("no settlement planned: {error}");
+                return Ok(());
+            }
+        };
+        for due in due {
+            let (outpoints, rate) = (due.group.outpoints.clone(), due.group.rate);
+            if !self.settling.try_at(tip, &outpoints) {
                 continue;
             }
-            let (outpoints, rate) = (group.outpoints, group.rate);
-            let settle = Command::Settle { outpoints: outpoints.clone(), script, rate };
-            let done = self.driver.command(settle).await;
+            let done = self.driver.command(self.till.command(due)?).await;
             for outpoint in outpoints {
                 match &done {
                     Ok(()) => println!("settling {outpoint} at {rate}"),

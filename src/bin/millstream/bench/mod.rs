@@ -5,6 +5,7 @@
 //!              |  pay, meter: CPU time of this thread, ours and bare operations in turns
 //!              |  batch:      windows of items on both ends, and their bytes
 //!              |  durable:    wall time, a store and a bare file in turns
+//!              |  planner:    what settles now, of many channels
 //!              |  sizes:      bytes and virtual bytes of what was really signed
 //!              '- memory:     resident bytes of many idle channels
 //!            Vec<Row> --> a table, or JSON
@@ -21,6 +22,7 @@ mod messages;
 mod meter;
 mod meters;
 mod pay;
+mod planner;
 mod row;
 mod sizes;
 mod stage;
@@ -66,6 +68,7 @@ const GROUPS: &[Group] = &[
     Group { names: durable::NAMES, run: durable::rows },
     Group { names: sizes::NAMES, run: sizes::rows },
     Group { names: messages::NAMES, run: messages::rows },
+    Group { names: planner::NAMES, run: planner::rows },
 ];
 
 /// Measures and prints.
