@@ -33,8 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The charger looks the output up on its chain; the car's signer knows its budgets.
     let (script, confirmed) = (opening.script().clone(), Some(Height::new(110)?));
     let seen = OutputStatus { value, script, confirmed, truc: true, spent: None };
-    let record = Payee::open(&context, &terms, &request, Some(&seen), &view)?;
-    let mut payee = Payee::load(&context, charger, record)?;
+    let mut payee = Payee::open(&context, &terms, &request, Some(&seen), &view)?;
     let budget = Msat::new(5_000_000)?; // 5,000 sat an hour, a day, a charger, and this session
     let policy = Policy { hour: budget, day: budget, peer: budget, slice: budget };
     let mut signer = MemorySigner::new(seed, net, policy, None, &aux)?;

@@ -92,8 +92,7 @@
 //! # let script = opening.script().clone();
 //! # let confirmed = Some(funded_at);
 //! let status = OutputStatus { value: capacity, script, confirmed, truc: true, spent: None };
-//! let record = Payee::open(&context, &terms, &request, Some(&status), &view)?;
-//! let mut payee = Payee::load(&context, base, record)?;
+//! let mut payee = Payee::open(&context, &terms, &request, Some(&status), &view)?;
 //!
 //! // One payment: one signature, one verification. Each side stores its record, then goes on.
 //! let (total, keep) = (Msat::new(1_500)?, Ending::KeepsChange);

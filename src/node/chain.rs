@@ -6,7 +6,6 @@ use bitcoin::{OutPoint, Txid};
 
 use super::effects::Event;
 use super::lineage::Side;
-use super::payer::SUCCEEDING_MAX;
 use super::{LinkId, Node, NodeError, Now, PayerSlot};
 use crate::signer::{Past, Signer, SignerError};
 use crate::stream::payee::{PayeeNews, PayeePhase, PayeeRecord};
@@ -189,7 +188,7 @@ impl<S: Signer> Node<S> {
         if self.payers.contains_key(&next.outpoint()) || is_told(slot.machine.phase(), noticed) {
             return Ok(());
         }
-        self.new_payer(next.clone(), SUCCEEDING_MAX).map(|_| ())
+        self.new_payer(next.clone(), Some(slot.machine.outpoint())).map(|_| ())
     }
 
     /// A rollover or top-up is seen: the channel goes on at its new outpoint.

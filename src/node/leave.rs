@@ -72,7 +72,6 @@ impl<S: Signer> Node<S> {
         }
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let step = slot.machine.propose_top_up(
-            &self.context,
             &mut self.signer,
             inputs,
             capacity,

@@ -1,9 +1,11 @@
 //! From the store to a running node: every record becomes its machine again.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
 use bitcoin::OutPoint;
+use bitcoin::secp256k1::XOnlyPublicKey;
 
 use super::session::SessionSlot;
 use super::{Config, LinkId, Node, NodeError, PayeeSlot, PayerSlot};
@@ -13,6 +15,8 @@ use crate::store::{Key, Store};
 use crate::stream::payee::PayeeRecord;
 use crate::stream::payer::PayerRecord;
 use crate::stream::{Payee, Payer};
+use crate::tx::Delay;
+use crate::units::KeyIndex;
 
 /// The store's room byte of sessions, see `session`.
 const SESSIONS: [u8; 1] = [0x05];
@@ -36,11 +40,13 @@ impl<S: Signer> Node<S> {
         store: &dyn Store,
     ) -> Result<Self, NodeError> {
         let mut node = Self::new(config, context, signer);
+        let mut scripts = BTreeMap::new();
         for (key, bytes) in records(store, &PayeeRecord::PREFIX)? {
-            node.load_payee(PayeeRecord::decode(&key, &bytes)?)?;
+            node.load_payee(PayeeRecord::decode(&key, &bytes)?, &mut scripts)?;
         }
+        let mut scripts = BTreeMap::new();
         for (key, bytes) in records(store, &PayerRecord::PREFIX)? {
-            node.load_payer(PayerRecord::decode(&key, &bytes)?)?;
+            node.load_payer(PayerRecord::decode(&key, &bytes)?, &mut scripts)?;
         }
         for (key, bytes) in records(store, &super::lineage::PREFIX)? {
             node.load_parent(&key, &bytes)?;
@@ -76,18 +82,38 @@ impl<S: Signer> Node<S> {
         })
     }
 
-    fn load_payee(&mut self, record: PayeeRecord) -> Result<(), NodeError> {
+    /// `scripts`: a channel of each script that is loaded, by what makes it; successors share it.
+    fn load_payee(
+        &mut self,
+        record: PayeeRecord,
+        scripts: &mut BTreeMap<(XOnlyPublicKey, Delay), OutPoint>,
+    ) -> Result<(), NodeError> {
         let terms = self.config.terms.as_ref().ok_or(NodeError::NotAPayee)?;
-        let machine = Payee::load(&self.context, terms.base, record)?;
+        let first = *scripts.entry((record.payer(), record.delay())).or_insert(record.outpoint());
+        let machine = match self.payees.get(&first) {
+            Some(slot) => slot.machine.beside(&self.context, record)?,
+            None => Payee::load(&self.context, terms.base, record)?,
+        };
         let stated = machine.phase().stated();
         self.signer.register(machine.channel(), Role::Payee { stated })?;
         self.payees.insert(machine.outpoint(), PayeeSlot::new(machine, None, None));
         Ok(())
     }
 
-    fn load_payer(&mut self, record: PayerRecord) -> Result<(), NodeError> {
-        let key = self.signer.public(KeyName::Payer(record.index()))?;
-        let machine = Payer::load(&self.context, key, record)?;
+    fn load_payer(
+        &mut self,
+        record: PayerRecord,
+        scripts: &mut BTreeMap<(KeyIndex, XOnlyPublicKey, Delay), OutPoint>,
+    ) -> Result<(), NodeError> {
+        let of = (record.index(), record.base(), record.delay());
+        let first = *scripts.entry(of).or_insert(record.outpoint());
+        let machine = match self.payers.get(&first) {
+            Some(slot) => slot.machine.beside(record)?,
+            None => {
+                let key = self.signer.public(KeyName::Payer(record.index()))?;
+                Payer::load(&self.context, key, record)?
+            }
+        };
         let outpoint = machine.outpoint();
         let alias = self.new_alias(outpoint);
         self.payers.insert(outpoint, PayerSlot::new(machine, alias));

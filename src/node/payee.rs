@@ -107,15 +107,16 @@ impl<S: Signer> Node<S> {
             same || !slot.machine.is_fresh() || slot.parent.is_some()
         });
         if !kept {
-            let record = Payee::open(&self.context, terms, &asked.request, status, &view)?;
-            let capacity = record.capacity();
+            let machine = Payee::open(&self.context, terms, &asked.request, status, &view)?;
+            let capacity = machine.channel().capacity();
             if known.is_some() {
                 self.signer.forget(outpoint)?;
             } else {
                 self.make_room(now, status.is_some_and(|status| status.confirmed.is_some()))?;
             }
             let parent = self.parent_by_spend(outpoint);
-            self.adopt_payee(&record, parent)?;
+            self.enlist_payee(&machine)?;
+            self.keep_payee(machine, parent)?;
             self.effects.tell(Event::Opened { outpoint, capacity });
             if asked.claimed > Msat::ZERO {
                 let claimed = asked.claimed;
@@ -133,26 +134,24 @@ impl<S: Signer> Node<S> {
         self.payees.iter().find_map(|(from, slot)| (slot.leads == Some(to)).then_some(*from))
     }
 
-    /// Stores a new payee record, and makes its machine.
-    fn adopt_payee(
-        &mut self,
-        record: &PayeeRecord,
-        parent: Option<OutPoint>,
-    ) -> Result<(), NodeError> {
-        let machine = self.enlist_payee(record)?;
-        self.keep_payee(machine, parent)
-    }
-
     /// Everything about a new channel that can be refused: nothing is stored yet.
-    fn enlist_payee(&mut self, record: &PayeeRecord) -> Result<Payee, NodeError> {
-        let known = self.payees.contains_key(&record.outpoint());
-        if !known && self.channels() >= CHANNELS_MAX {
+    fn enlist_payee(&mut self, machine: &Payee) -> Result<(), NodeError> {
+        if !self.is_payee_of(machine.outpoint()) && self.channels() >= CHANNELS_MAX {
             return Err(NodeError::TooMany { what: "channels", max: CHANNELS_MAX });
         }
-        let base = self.terms()?.base;
-        let machine = Payee::load(&self.context, base, record.clone())?;
-        let stated = record.phase().stated();
-        self.signer.register(machine.channel(), Role::Payee { stated })?;
+        let stated = machine.phase().stated();
+        Ok(self.signer.register(machine.channel(), Role::Payee { stated })?)
+    }
+
+    /// The same of what `record` says of the channel where `from` goes on.
+    fn enlist_successor(
+        &mut self,
+        from: OutPoint,
+        record: &PayeeRecord,
+    ) -> Result<Payee, NodeError> {
+        let before = self.payees.get(&from).ok_or(NodeError::NoChannel { outpoint: from })?;
+        let machine = before.machine.beside(&self.context, record.clone())?;
+        self.enlist_payee(&machine)?;
         Ok(machine)
     }
 
@@ -328,8 +327,9 @@ impl<S: Signer> Node<S> {
         let mut successors = Vec::with_capacity(promises.len());
         for (record, successor) in &promises {
             let successor = successor.as_ref().filter(|next| !self.is_payee_of(next.outpoint()));
-            let machine = successor.and_then(|next| self.enlist_payee(next).ok());
-            successors.extend(machine.map(|machine| (record.outpoint(), machine)));
+            let from = record.outpoint();
+            let machine = successor.and_then(|next| self.enlist_successor(from, next).ok());
+            successors.extend(machine.map(|machine| (from, machine)));
         }
         for (record, _) in &promises {
             self.promise(record.outpoint(), record)?;
@@ -424,7 +424,7 @@ impl<S: Signer> Node<S> {
             None
         } else {
             self.make_room(now, true)?;
-            Some(self.enlist_payee(answer.successor())?)
+            Some(self.enlist_successor(outpoint, answer.successor())?)
         };
         let spend = answer.spend();
         let signed = self.signer.sign(&Request::TopUp { spend }, now.time, &now.aux);

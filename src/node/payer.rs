@@ -84,10 +84,10 @@ impl<S: Signer> Node<S> {
         let outpoint = OutPoint { txid: funding.compute_txid(), vout };
         // Told again after a power cut: its record knows more, only the broadcast may be missing.
         if !self.payers.contains_key(&outpoint) {
-            let (record, _, _) = opening.funded(outpoint);
-            let machine = self.new_payer(record, CHANNELS_MAX)?;
+            self.check_place(outpoint, CHANNELS_MAX)?;
+            let machine = opening.machine(outpoint)?;
             // An opening that another seed made: nobody here could ever refund it.
-            if *machine.channel().output().script() != *opening.script() {
+            if self.signer.public(KeyName::Payer(machine.record().index()))? != opening.key() {
                 return Err(NodeError::WrongFunding { vout });
             }
             machine.register(&mut self.signer, Past::New)?;
@@ -116,22 +116,34 @@ impl<S: Signer> Node<S> {
         record: PayerRecord,
         parent: Option<OutPoint>,
     ) -> Result<(), NodeError> {
-        let max = if parent.is_some() { SUCCEEDING_MAX } else { CHANNELS_MAX };
-        let machine = self.new_payer(record, max)?;
+        let machine = self.new_payer(record, parent)?;
         self.keep_payer(machine, parent)
     }
 
-    /// Everything about a payer's channel that can be refused, in a node of at most `max`.
-    pub(super) fn new_payer(&self, record: PayerRecord, max: usize) -> Result<Payer, NodeError> {
-        let outpoint = record.outpoint();
+    /// Everything about a payer's channel that can be refused; `parent` is where it comes from.
+    pub(super) fn new_payer(
+        &self,
+        record: PayerRecord,
+        parent: Option<OutPoint>,
+    ) -> Result<Payer, NodeError> {
+        let max = if parent.is_some() { SUCCEEDING_MAX } else { CHANNELS_MAX };
+        self.check_place(record.outpoint(), max)?;
+        if let Some(before) = parent.and_then(|from| self.payers.get(&from)) {
+            return Ok(before.machine.beside(record)?);
+        }
+        let key = self.signer.public(KeyName::Payer(record.index()))?;
+        Ok(Payer::load(&self.context, key, record)?)
+    }
+
+    /// Whether there is a place for one more payer's channel in a node of at most `max`.
+    fn check_place(&self, outpoint: OutPoint, max: usize) -> Result<(), NodeError> {
         if self.payers.contains_key(&outpoint) {
             return Err(NodeError::ChannelExists { outpoint });
         }
         if self.channels() >= max {
             return Err(NodeError::TooMany { what: "channels", max });
         }
-        let key = self.signer.public(KeyName::Payer(record.index()))?;
-        Ok(Payer::load(&self.context, key, record)?)
+        Ok(())
     }
 
     fn keep_payer(&mut self, machine: Payer, parent: Option<OutPoint>) -> Result<(), NodeError> {

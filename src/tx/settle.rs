@@ -23,18 +23,9 @@ impl Settled {
     /// Pairs a channel with a voucher that was checked against it.
     ///
     /// # Errors
-    /// [`TxError::OtherChannel`] if the voucher was checked against another outpoint;
-    /// [`TxError::BadSignature`] and those of [`Channel::digest`] if it was the same outpoint with
-    /// another capacity, script or change.
+    /// Those of [`VoucherChecked::check_fits`].
     pub fn new(channel: Channel, voucher: VoucherChecked) -> Result<Self, TxError> {
-        let (want, got) = (channel.outpoint(), voucher.outpoint());
-        if want != got {
-            return Err(TxError::OtherChannel { want, got });
-        }
-        let paid = voucher.voucher().paid;
-        if channel.digest(paid)? != *voucher.digest() {
-            return Err(TxError::BadSignature { paid });
-        }
+        voucher.check_fits(&channel)?;
         Ok(Self { channel, voucher })
     }
 

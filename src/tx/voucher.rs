@@ -124,8 +124,24 @@ impl VoucherChecked {
         self.outpoint
     }
 
-    pub(super) const fn digest(&self) -> &[u8; 32] {
-        &self.digest
+    /// Checks that it was made against this very channel, without the curve: the digest that the
+    /// signature fits commits to outpoint, capacity, change, and through the leaf to the keys.
+    ///
+    /// # Errors
+    /// [`TxError::OtherChannel`] if the voucher was checked against another outpoint;
+    /// [`TxError::BadSignature`] and those of [`Channel::digest`] if it was the same outpoint with
+    /// another capacity, script or change.
+    pub fn check_fits(&self, channel: &Channel) -> Result<(), TxError> {
+        let (want, got) = (channel.outpoint(), self.outpoint);
+        if want != got {
+            return Err(TxError::OtherChannel { want, got });
+        }
+        let paid = self.voucher.paid;
+        if channel.digest(paid)? == self.digest {
+            Ok(())
+        } else {
+            Err(TxError::BadSignature { paid })
+        }
     }
 }
 

@@ -64,8 +64,7 @@ impl Stage {
             change: ChangeScript::Own,
             terms: terms.hash(),
         };
-        let record = Payee::open(&context, &terms, &request, Some(&status), &view).ok()?;
-        let payee = Payee::load(&context, base, record).ok()?;
+        let payee = Payee::open(&context, &terms, &request, Some(&status), &view).ok()?;
         Some(Self { context, payer, payee, view, accepted: 0 })
     }
 

@@ -45,14 +45,14 @@ mod topup;
 
 pub use counters::{Count, Counters};
 
-use bitcoin::{OutPoint, XOnlyPublicKey};
+use bitcoin::OutPoint;
 
 use crate::chain::regtest::Regtest;
 use crate::node::NodeError;
 use crate::sim::world::{World, WorldError};
 use crate::store::fault::Cut;
 use crate::units::{Msat, Sat, SessionId};
-use stage::{Pair, Plan};
+use stage::{Keys, Pair, Plan};
 
 /// One run in this many checks scripts by Bitcoin Core's interpreter, where it is built in.
 const CHECKED_EVERY: u64 = 16;
@@ -222,7 +222,7 @@ pub enum Flaw {
 pub struct Pairs {
     unchecked: Regtest,
     checked: Option<Regtest>,
-    base: Option<XOnlyPublicKey>,
+    keys: Option<Keys>,
 }
 
 impl Pairs {
@@ -235,7 +235,7 @@ impl Pairs {
     /// Chains that run no scripts.
     pub fn unchecked() -> Self {
         let unchecked = filled(Regtest::unchecked_scripts());
-        Self { unchecked, checked: None, base: stage::base_key() }
+        Self { unchecked, checked: None, keys: Keys::derive() }
     }
 
     /// Runs one pair from the opening of its first channel to the end of its last.
@@ -273,8 +273,8 @@ impl Pairs {
         let seed = plan.seed();
         let checks = seed.checked_rem(CHECKED_EVERY) == Some(0);
         let chain = self.checked.as_ref().filter(|_| checks).unwrap_or(&self.unchecked);
-        let base = self.base.ok_or(Flaw::Wedged { what: "the payee's key" });
-        let mut pair = match base.and_then(|base| Pair::new(chain.clone(), plan, base)) {
+        let keys = self.keys.as_ref().ok_or(Flaw::Wedged { what: "the machines' keys" });
+        let mut pair = match keys.and_then(|keys| Pair::new(chain.clone(), plan, keys)) {
             Ok(pair) => pair,
             Err(flaw) => return Report::stillborn(seed, flaw),
         };

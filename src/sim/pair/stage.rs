@@ -110,6 +110,15 @@ pub(super) struct Pair {
     trace: Trace,
 }
 
+/// What is the same in every run.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// What the payee prints in its terms.
+    base: XOnlyPublicKey,
+    /// A key-path script of the payer's own.
+    wallet: ScriptBuf,
+}
+
 /// Feeds text to SHA-256.
 #[derive(Default)]
 struct Trace(sha256::HashEngine);
@@ -141,7 +150,7 @@ impl From<UnitError> for Flaw {
 
 impl Pair {
     /// Two machines without a channel, on a chain of their own.
-    pub(super) fn new(chain: Regtest, plan: Plan, base: XOnlyPublicKey) -> Result<Self, Flaw> {
+    pub(super) fn new(chain: Regtest, plan: Plan, keys: &Keys) -> Result<Self, Flaw> {
         let seed = plan.seed();
         let mut dice = match &plan {
             Plan::Steered(bytes) => Dice::of_bytes(bytes),
@@ -152,7 +161,7 @@ impl Pair {
         let luck = if let Plan::Steered(_) = plan { dice.below(256) } else { seed };
         let sky = Sky::new(Dice::new(luck, 1), observer.clone());
         let mut world = World::on_filled(chain);
-        let (terms, delay) = terms(&mut dice, base)?;
+        let (terms, delay) = terms(&mut dice, keys.base)?;
         let mut payer = Machine::payer("payer", PAYER_SEED);
         let mut payee = Machine::payee("payee", PAYEE_SEED, terms.clone());
         payer.config.pay_step = Msat::new(dice.below(2).saturating_mul(100_000))?;
@@ -161,7 +170,6 @@ impl Pair {
         }
         let payer = world.add(payer)?;
         let payee = world.add(payee)?;
-        let wallet = wallet(world.end(payer).ok_or(WorldError::NoSuchEnd)?.node().context())?;
         world.set_weather(Box::new(sky));
         let trace = Trace::default();
         Ok(Self {
@@ -178,7 +186,7 @@ impl Pair {
             lines: Vec::new(),
             focus: 0,
             index: 0,
-            wallet,
+            wallet: keys.wallet.clone(),
             payout: BTreeMap::new(),
             pending_top_up: None,
             agreed: None,
@@ -400,17 +408,16 @@ impl Pair {
     }
 }
 
-fn wallet(context: &Context) -> Result<ScriptBuf, Flaw> {
-    let key = Seed::new(PAYER_SEED).payer_key(context, Network::Regtest, KeyIndex::new(0)?);
-    let key = key.map_err(|_| Flaw::Wedged { what: "the payer's key" })?.public();
-    let key = bitcoin::key::TweakedPublicKey::dangerous_assume_tweaked(key);
-    Ok(ScriptBuf::new_p2tr_tweaked(key))
-}
-
-/// What every payee of the simulation prints in its terms.
-pub(super) fn base_key() -> Option<XOnlyPublicKey> {
-    let base = Seed::new(PAYEE_SEED).base_key(&Context::new(), Network::Regtest);
-    base.ok().map(|base| base.public())
+impl Keys {
+    /// Both, once for any number of runs.
+    pub(super) fn derive() -> Option<Self> {
+        let (context, network) = (Context::new(), Network::Regtest);
+        let base = Seed::new(PAYEE_SEED).base_key(&context, network).ok()?.public();
+        let index = KeyIndex::new(0).ok()?;
+        let key = Seed::new(PAYER_SEED).payer_key(&context, network, index).ok()?.public();
+        let key = bitcoin::key::TweakedPublicKey::dangerous_assume_tweaked(key);
+        Some(Self { base, wallet: ScriptBuf::new_p2tr_tweaked(key) })
+    }
 }
 
 fn terms(dice: &mut Dice, base: XOnlyPublicKey) -> Result<(Terms, Delay), Flaw> {

@@ -39,10 +39,11 @@ pub struct Payee {
 }
 
 impl Payee {
-    /// The record of a channel that a payer shows, if the terms and the chain agree with it.
+    /// The machine of a channel that a payer shows, if the terms and the chain agree with it: three
+    /// point multiplications.
     ///
     /// `status` is what a look-up of `request.outpoint` says, however long ago it was funded. The
-    /// caller commits the record, and answers only then. An outpoint that it has a record of is
+    /// caller commits its record, and answers only then. An outpoint that it has a record of is
     /// opened again only while no voucher was accepted on it ([`Payee::is_fresh`]): so a payer that
     /// lost its memory may name its change script anew. Any other record would be overwritten.
     ///
@@ -55,7 +56,7 @@ impl Payee {
         request: &OpenRequest,
         status: Option<&OutputStatus>,
         view: &View,
-    ) -> Result<PayeeRecord, StreamError> {
+    ) -> Result<Self, StreamError> {
         request.check(terms, view.now)?;
         let outpoint = request.outpoint;
         let status = status.ok_or(StreamError::NoOutput { outpoint })?;
@@ -78,7 +79,7 @@ impl Payee {
         };
         let payee = Self { record, channel };
         payee.check_last_call(view)?;
-        Ok(payee.record)
+        Ok(payee)
     }
 
     /// The machine of a record, just made or read from the store: three point multiplications, and
@@ -96,6 +97,27 @@ impl Payee {
         record: PayeeRecord,
     ) -> Result<Self, StreamError> {
         let output = FundingOutput::new(context, record.payer, base, record.delay)?;
+        Self::on_output(context, output, record)
+    }
+
+    /// The machine of another channel of this payee on the same script: where this one goes on.
+    /// What [`Self::load`] gives, without a point multiplication; its voucher is verified as there.
+    ///
+    /// # Errors
+    /// [`StreamError::BrokenRecord`] for a record of another key or delay; as [`Self::load`].
+    pub fn beside(&self, context: &Context, record: PayeeRecord) -> Result<Self, StreamError> {
+        if !record.has_output_of(&self.record) {
+            return Err(StreamError::BrokenRecord { at: 0 });
+        }
+        Self::on_output(context, self.channel.output().clone(), record)
+    }
+
+    /// The machine of a record whose key and delay make `output`.
+    fn on_output(
+        context: &Context,
+        output: FundingOutput,
+        record: PayeeRecord,
+    ) -> Result<Self, StreamError> {
         let channel =
             Channel::new(record.outpoint, record.capacity, output, record.change.clone())?;
         let payee = Self { record, channel };
@@ -239,6 +261,13 @@ impl Payee {
 
     const fn wrong_phase(&self, act: &'static str) -> StreamError {
         StreamError::WrongPhase { phase: self.record.phase.name(), act }
+    }
+}
+
+impl PayeeRecord {
+    /// Whether both stand on one script, of one payee.
+    fn has_output_of(&self, other: &Self) -> bool {
+        (self.payer, self.delay) == (other.payer, other.delay)
     }
 }
 

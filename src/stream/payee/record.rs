@@ -152,6 +152,16 @@ impl PayeeRecord {
         self.outpoint
     }
 
+    /// The payer's key in it.
+    pub const fn payer(&self) -> XOnlyPublicKey {
+        self.payer
+    }
+
+    /// The refund's delay.
+    pub const fn delay(&self) -> Delay {
+        self.delay
+    }
+
     /// The value of the outpoint.
     pub const fn capacity(&self) -> Sat {
         self.capacity

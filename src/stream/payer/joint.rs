@@ -123,7 +123,6 @@ impl Payer {
     #[expect(clippy::too_many_arguments, reason = "each is one choice of the payer")]
     pub fn propose_top_up(
         &self,
-        context: &Context,
         signer: &mut dyn Signer,
         inputs: Vec<FeeInput>,
         capacity: Sat,
@@ -144,7 +143,7 @@ impl Payer {
             None => rest_of(paid),
         };
         let successor = self.record.successor(outpoint, capacity, start, PayerPhase::Open);
-        let next = Self::load(context, self.channel.output().payer(), successor.clone())?;
+        let next = self.beside(successor.clone())?;
         let past = Past::Descends { from: self.outpoint(), carried: start };
         next.register(signer, past)?;
         let session = carries.unwrap_or(SessionId::MIN);

@@ -51,6 +51,24 @@ impl Payer {
         record: PayerRecord,
     ) -> Result<Self, StreamError> {
         let output = FundingOutput::new(context, key, record.base, record.delay)?;
+        Self::on_output(output, record)
+    }
+
+    /// The machine of another channel on the same script: where this one goes on, or another
+    /// funding of it. What [`Self::load`] gives, without a point multiplication.
+    ///
+    /// # Errors
+    /// [`StreamError::BrokenRecord`] for a record of other keys or another delay;
+    /// [`StreamError::Tx`].
+    pub fn beside(&self, record: PayerRecord) -> Result<Self, StreamError> {
+        if !record.has_output_of(&self.record) {
+            return Err(StreamError::BrokenRecord { at: 0 });
+        }
+        Self::on_output(self.channel.output().clone(), record)
+    }
+
+    /// The machine of a record whose keys and delay make `output`.
+    fn on_output(output: FundingOutput, record: PayerRecord) -> Result<Self, StreamError> {
         let channel =
             Channel::new(record.outpoint, record.capacity, output, record.change.clone())?;
         Ok(Self { record, channel })
@@ -191,6 +209,12 @@ impl Payer {
 }
 
 impl PayerRecord {
+    /// Whether both stand on one script.
+    fn has_output_of(&self, other: &Self) -> bool {
+        let of = |record: &Self| (record.index, record.base, record.delay);
+        of(self) == of(other)
+    }
+
     /// The record of the outpoint where this channel goes on.
     pub(super) fn successor(
         &self,

@@ -72,6 +72,21 @@ impl Opening {
         self.capacity
     }
 
+    /// The payer's key in it.
+    pub const fn key(&self) -> XOnlyPublicKey {
+        self.output.payer()
+    }
+
+    /// The machine of the channel at `outpoint`, with the record of [`Opening::funded`]: what
+    /// [`Payer::load`] gives, without a point multiplication.
+    ///
+    /// # Errors
+    /// None that construction did not already exclude.
+    pub fn machine(&self, outpoint: OutPoint) -> Result<Payer, StreamError> {
+        let (record, ..) = self.funded(outpoint);
+        Payer::on_output(self.output.clone(), record)
+    }
+
     /// The record, the backup and the request to the payee, once the outpoint is known.
     #[must_use]
     pub fn funded(&self, outpoint: OutPoint) -> (PayerRecord, Backup, OpenRequest) {

@@ -138,6 +138,11 @@ impl PayerRecord {
         self.outpoint
     }
 
+    /// The refund's delay.
+    pub const fn delay(&self) -> Delay {
+        self.delay
+    }
+
     /// Which of the seed's payer keys.
     pub const fn index(&self) -> KeyIndex {
         self.index

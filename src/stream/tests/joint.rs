@@ -29,16 +29,8 @@ pub(super) fn propose_top_up(
 ) -> Result<(TopUpProposal, PayerRecord, JointSpend), StreamError> {
     let (signer, view, inputs) = (&mut pair.payer_signer, view(DEEP), Vec::from([coin(80_000)]));
     let carries = carries.then_some(session());
-    let step = pair.payer.propose_top_up(
-        &pair.context,
-        signer,
-        inputs,
-        sat(150_000),
-        carries,
-        wallet(9),
-        &view,
-        &AUX,
-    )?;
+    let step =
+        pair.payer.propose_top_up(signer, inputs, sat(150_000), carries, wallet(9), &view, &AUX)?;
     pair.payer.apply(step.record())?;
     Ok((step.proposal().clone(), step.successor().clone(), step.spend().clone()))
 }

@@ -278,7 +278,7 @@ fn payer_cell(phase: usize, input: usize) -> String {
         9 => {
             let (coins, new, session) = (alloc::vec![coin(80_000)], sat(150_000), Some(session()));
             payer
-                .propose_top_up(context, signer, coins, new, session, wallet(9), &deep, &AUX)
+                .propose_top_up(signer, coins, new, session, wallet(9), &deep, &AUX)
                 .map(|_| "proposed")
         }
         10 => payer

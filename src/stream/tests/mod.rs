@@ -216,8 +216,7 @@ impl Pair {
         let payer = Payer::load(&context, payer_key(0), record).unwrap();
         let mut status = status(payer.channel(), choice.confirmed);
         status.truc = choice.truc;
-        let record = Payee::open(&context, &terms, &request, Some(&status), &view(DEEP)).unwrap();
-        let payee = Payee::load(&context, base(2), record).unwrap();
+        let payee = Payee::open(&context, &terms, &request, Some(&status), &view(DEEP)).unwrap();
         let (payer_signer, payee_signer) = (payer_signer(), signer(2));
         let (payer_store, cut) = (MemoryStore::default(), None);
         let mut pair = Self { context, payer, payee, payer_signer, payee_signer, payer_store, cut };

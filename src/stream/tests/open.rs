@@ -12,7 +12,8 @@ fn shown() -> OutputStatus {
 }
 
 fn open(request: &OpenRequest, shown: Option<&OutputStatus>) -> Result<PayeeRecord, StreamError> {
-    Payee::open(&Context::new(), &terms(), request, shown, &view(DEEP))
+    let opened = Payee::open(&Context::new(), &terms(), request, shown, &view(DEEP));
+    opened.map(|payee| payee.record().clone())
 }
 
 #[test]

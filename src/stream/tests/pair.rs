@@ -117,8 +117,7 @@ impl World {
         let payer = Payer::load(&context, key, record).unwrap();
         let channel = payer.channel().clone();
         let shown = status(&channel, None);
-        let record = Payee::open(&context, &terms, &request, Some(&shown), &view(100)).unwrap();
-        let payee = Payee::load(&context, base(2), record).unwrap();
+        let payee = Payee::open(&context, &terms, &request, Some(&shown), &view(100)).unwrap();
         let mut signer = payer_signer();
         payer.register(&mut signer, Past::New).unwrap();
         let first = outpoint(1);

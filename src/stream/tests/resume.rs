@@ -168,8 +168,8 @@ fn payee_that_lost_its_store_takes_the_payers_word() {
     let best = pair.pay(5_000);
     let request = pair.payer.open_request(Network::Regtest);
     let shown = status(pair.payer.channel(), Some(CONFIRMED));
-    let record = Payee::open(&pair.context, &terms(), &request, Some(&shown), &view(DEEP)).unwrap();
-    pair.payee = Payee::load(&pair.context, base(2), record).unwrap();
+    let opened = Payee::open(&pair.context, &terms(), &request, Some(&shown), &view(DEEP));
+    pair.payee = opened.unwrap();
     assert_eq!(pair.accept(best).unwrap().gained(), msat(5_000));
     pair.pay(6_000);
 }

@@ -150,8 +150,7 @@ impl Stage {
     pub(crate) fn open_payee(&mut self, payer: &Payer) -> Result<Payee, Box<dyn Error>> {
         let context = self.payee_signer.context();
         let (request, status) = (payer.open_request(NETWORK), shown(payer)?);
-        let record = Payee::open(context, &self.terms, &request, Some(&status), &self.view)?;
-        let payee = Payee::load(context, self.terms.base, record)?;
+        let payee = Payee::open(context, &self.terms, &request, Some(&status), &self.view)?;
         self.payee_signer.register(payee.channel(), Role::Payee { stated: None })?;
         Ok(payee)
     }
