@@ -60,6 +60,48 @@ fn answer_top_up(pair: &Pair, proposal: &TopUpProposal) -> Result<(), StreamErro
 }
 
 #[test]
+fn machine_beside_another_is_the_loaded_one_and_stands_on_the_same_script_only() {
+    let mut pair = Pair::open();
+    let context = Context::new();
+    let opening = opening(ChangeScript::Own, CAPACITY);
+    let (record, ..) = opening.funded(outpoint(1));
+    let key = payer_key(pair.payer.record().index.to_u32());
+    assert_eq!(opening.machine(outpoint(1)), Payer::load(&context, key, record));
+
+    pair.pay(20_000_500);
+    let (_, (payer, payee)) = top_up(&mut pair, true);
+    let loaded = Payer::load(&context, key, payer.clone());
+    assert_eq!(pair.payer.beside(payer.clone()), loaded);
+    let loaded = Payee::load(&context, base(2), payee.clone());
+    assert_eq!(pair.payee.beside(&context, payee.clone()), loaded);
+
+    let broken = StreamError::BrokenRecord { at: 0 };
+    let delay = Delay::new(DELAY + 1).unwrap();
+    let index = KeyIndex::new(payer.index.to_u32() + 1).unwrap();
+    let others = [
+        PayerRecord { index, ..payer.clone() },
+        PayerRecord { base: base(3), ..payer.clone() },
+        PayerRecord { delay, ..payer },
+    ];
+    for other in others {
+        assert_eq!(pair.payer.beside(other), Err(broken));
+    }
+    let others = [
+        PayeeRecord { payer: payer_key(9), ..payee.clone() },
+        PayeeRecord { delay, ..payee.clone() },
+    ];
+    for other in others {
+        assert_eq!(pair.payee.beside(&context, other), Err(broken));
+    }
+    // S2: its voucher is verified, as of any record that is read.
+    let mut forged = payee;
+    forged.best = pair.payee.best();
+    let paid = forged.paid();
+    let refused = StreamError::ForgedRecord { outpoint: forged.outpoint, paid };
+    assert_eq!(pair.payee.beside(&context, forged), Err(refused));
+}
+
+#[test]
 fn close_pays_both_to_the_satoshi_and_the_payer_bears_the_fee() {
     let mut pair = Pair::open();
     pair.pay(20_000_999);
