@@ -7,12 +7,12 @@ mod street;
 
 use bitcoin::OutPoint;
 use millstream::meter::State;
-use millstream::node::{Command, Input};
+use millstream::node::{Command, Event, Input};
 use millstream::sim::world::{Clear, EndId, Fate, Weather};
 use millstream::tx::ChangeScript;
 use millstream::units::{FeeRate, Msat, Seconds};
 use millstream::wire::{self, Change, Message};
-use street::{Street, blocks, id};
+use street::{Street, blocks, id, msat, sat};
 
 /// A session over a settled channel, buried while the payer was away, and nothing paid on it yet.
 fn buried_rollover() -> Street {
@@ -142,6 +142,81 @@ fn session_keeps_what_was_paid_above_an_earlier_settlement_when_it_is_paid_on() 
     let stated = street.statements();
     let last = stated.last().unwrap_or_else(|| panic!("{:?}", street.refusals()));
     assert_eq!((last.session, last.paid), (id(7), last.owed));
+}
+
+/// Loses the first top-up that anybody proposes.
+#[derive(Debug, Default)]
+struct LosesTopUp {
+    next: bool,
+    lost: bool,
+}
+
+impl Weather for LosesTopUp {
+    fn fate(&mut self, _from: EndId, _bytes: usize) -> Fate {
+        let loses = self.next && !self.lost;
+        self.lost |= loses;
+        if loses { Fate::Lost } else { Fate::Arrives }
+    }
+
+    fn sees(&mut self, _from: EndId, message: &Message) {
+        self.next = matches!(message, Message::TopUpRequest(_));
+    }
+}
+
+#[test]
+fn top_up_that_is_proposed_again_after_more_was_paid_carries_all_of_it() {
+    let mut street = Street::in_session();
+    let (tx, coin) = street.world.coin(sat(101_000)).unwrap();
+    street.world.chain().with(|chain| chain.submit(&tx)).unwrap();
+    street.world.mine(blocks(1));
+    street.world.settle_down().unwrap();
+    street.world.set_weather(Box::<LosesTopUp>::default());
+    let (from, capacity) = (street.outpoint, sat(1_100_000));
+    let propose = |street: &mut Street| {
+        let (inputs, carries) = (vec![coin.clone()], Some(id(7)));
+        let top_up = Command::TopUp { outpoint: from, inputs, capacity, carries };
+        street.world.command(street.car, top_up).unwrap();
+        street.world.settle_down().unwrap();
+    };
+    propose(&mut street);
+    let before = street.signed();
+    // 1,250 sat: the next proposal is the same transaction, with another first voucher.
+    street.tick();
+    propose(&mut street);
+    let (carried, car) = (street.signed(), street.world.end(street.car).unwrap().node());
+    assert_eq!(carried.saturating_sub(before), msat(1_250_000));
+    assert_eq!(car.payers().count(), 2);
+    let next = car.payers().find(|payer| payer.outpoint() != from).unwrap();
+    assert_eq!((next.start(), next.signed()), (carried, carried));
+    let to = next.outpoint();
+    let station = street.world.end(street.station).unwrap().node();
+    assert_eq!(station.payee(to).unwrap().start(), carried, "{:?}", street.refusals());
+    let spend = street.world.take_events(street.car).unwrap().into_iter().find_map(|event| {
+        if let Event::TopUpAgreed { spend, .. } = event { Some(spend) } else { None }
+    });
+    let spend = spend.unwrap();
+    let witnesses = street.world.sign_coins(spend.transaction(), spend.spent()).unwrap();
+    let finish = Command::FinishTopUp { outpoint: from, witnesses };
+    street.world.command(street.car, finish).unwrap();
+    street.world.settle_down().unwrap();
+    // The mempools drop it, it is sent again, and the session goes back and forth with it.
+    street.world.chain().with(|chain| {
+        chain.set_min_relay(FeeRate::new(100_000_000).unwrap());
+        chain.set_min_relay(FeeRate::new(100).unwrap());
+        assert_eq!(chain.mempool().count(), 0);
+    });
+    for _ in 0..4 {
+        street.world.settle_down().unwrap();
+        street.world.mine(blocks(1));
+    }
+    street.world.settle_down().unwrap();
+    street.outpoint = street.newest();
+    assert_eq!(street.outpoint, to);
+    for _ in 0..3 {
+        street.tick();
+    }
+    assert_eq!(street.paid(), street.owed(), "{:?}", street.refusals());
+    assert_eq!(street.signed(), carried.saturating_add(msat(3_750_000)));
 }
 
 /// Loses every stamp of a start that one end sends.

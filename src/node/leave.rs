@@ -12,7 +12,7 @@ use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot};
 use crate::signer::Signer;
 use crate::stream::StreamError;
 use crate::stream::payee::PayeePhase;
-use crate::stream::payer::{PayerPhase, TopUpStep};
+use crate::stream::payer::{PayerPhase, PayerRecord, TopUpStep};
 use crate::tx::seen::OutputStatus;
 use crate::tx::{FeeInput, payee_script};
 use crate::units::{FeeRate, Sat, SessionId};
@@ -94,11 +94,22 @@ impl<S: Signer> Node<S> {
         self.effects.put(record.key()?, &record.encode()?)?;
         slot.machine.apply(&record)?;
         slot.top_up = Some(PendingTopUp { step, payee: None });
-        // Proposed again, after a restart for instance: what is known of its outpoint stays.
-        if !self.payers.contains_key(&successor.outpoint()) {
-            self.adopt_payer(successor, Some(outpoint))?;
-        }
+        self.adopt_topped_up(successor, outpoint)?;
         self.effects.send(link, message);
+        Ok(())
+    }
+
+    /// Proposed again, after a restart for instance, what is known of its outpoint stays, and only
+    /// what it carries may rise.
+    fn adopt_topped_up(&mut self, successor: PayerRecord, from: OutPoint) -> Result<(), NodeError> {
+        let Some(known) = self.payers.get_mut(&successor.outpoint()) else {
+            return self.adopt_payer(successor, Some(from));
+        };
+        let Some(record) = known.machine.carries_more(&successor) else { return Ok(()) };
+        self.effects.put(record.key()?, &record.encode()?)?;
+        known.machine.apply(&record)?;
+        // The payee holds its first voucher before the outpoint can be.
+        known.acked = known.acked.max(record.start());
         Ok(())
     }
 

@@ -258,21 +258,51 @@ impl MemorySigner {
             Past::Follows { from } | Past::Unknown { from: Some(from) } => {
                 self.entry(from).and_then(Entry::payer).map_or(from, |before| before.root)
             }
-            Past::Descends { from, carried } => {
-                let before = self.entry(from)?;
-                let payer = before.payer().map_err(|_| SignerError::NotADescendant { from })?;
-                if before.channel.output().script() != channel.output().script() {
-                    return Err(SignerError::NotADescendant { from });
-                }
-                payer.check_known(from)?;
-                let exposure = payer.exposure;
-                if carried > exposure {
-                    return Err(SignerError::AboveExposure { exposure, asked: carried });
-                }
-                payer.root
-            }
+            Past::Descends { from, carried } => self.root_of_carried(channel, from, carried)?,
         };
         Ok(Side::Payer(Payer::new(index, peer, past, outpoint, root)))
+    }
+
+    /// The root of the line in which `channel` descends from `from`, if `carried` was charged there.
+    fn root_of_carried(
+        &self,
+        channel: &Channel,
+        from: OutPoint,
+        carried: Msat,
+    ) -> Result<OutPoint, SignerError> {
+        let before = self.entry(from)?;
+        let payer = before.payer().map_err(|_| SignerError::NotADescendant { from })?;
+        if before.channel.output().script() != channel.output().script() {
+            return Err(SignerError::NotADescendant { from });
+        }
+        payer.check_known(from)?;
+        let exposure = payer.exposure;
+        if carried > exposure {
+            return Err(SignerError::AboveExposure { exposure, asked: carried });
+        }
+        Ok(payer.root)
+    }
+
+    /// S5: a top-up that is proposed again, by a transaction of the same id, can carry more than
+    /// the last time. That was charged on the predecessor, of which the new outpoint is a spend:
+    /// the payee can have the one or the other, so it is not charged here once more.
+    fn carry_more(&mut self, channel: &Channel, role: Role) -> Result<(), SignerError> {
+        let Role::Payer { past: Past::Descends { from, carried }, .. } = role else {
+            return Ok(());
+        };
+        let outpoint = channel.outpoint();
+        let known = self.entry(outpoint)?.payer()?;
+        if carried <= known.exposure {
+            return Ok(());
+        }
+        let root = self.root_of_carried(channel, from, carried)?;
+        let missing = SignerError::UnknownChannel { outpoint };
+        let known = self.channels.get_mut(&outpoint).ok_or(missing)?.payer_mut()?;
+        if known.root != root {
+            return Err(SignerError::NotADescendant { from });
+        }
+        known.exposure = carried;
+        Ok(())
     }
 }
 
@@ -297,7 +327,10 @@ impl Signer for MemorySigner {
                 _ => false,
             };
             let same = again && entry.channel == *channel;
-            return if same { Ok(()) } else { Err(SignerError::AlreadyRegistered { outpoint }) };
+            if !same {
+                return Err(SignerError::AlreadyRegistered { outpoint });
+            }
+            return self.carry_more(channel, role);
         }
         if self.channels.len() >= Self::CHANNELS_MAX {
             return Err(SignerError::TooManyChannels { max: Self::CHANNELS_MAX });
@@ -316,7 +349,7 @@ impl Signer for MemorySigner {
         }
         let side = self.side(channel, role)?;
         self.channels.insert(outpoint, Entry { channel: channel.clone(), key, side });
-        Ok(())
+        self.carry_more(channel, role)
     }
 
     fn resume(&mut self, voucher: &VoucherChecked) -> Result<(), SignerError> {

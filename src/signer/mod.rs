@@ -290,7 +290,8 @@ pub enum Past {
         /// The outpoint that was spent.
         from: OutPoint,
         /// The part of that channel's exposure which moved here (the carried balance, or the
-        /// rollover's `paid` mod 1000): it is not spent twice.
+        /// rollover's `paid` mod 1000): it is not spent twice. More of it may move when a top-up
+        /// is proposed again, and the channel at its outpoint is registered already.
         carried: Msat,
     },
     /// Nothing, by the payee's word; but it descends from a channel of which this signer, since its

@@ -161,6 +161,40 @@ fn descendant_carries_its_exposure_once_and_no_more_than_there_was() {
 }
 
 #[test]
+fn balance_that_rose_before_its_top_up_was_proposed_again_is_charged_once() {
+    let slice = msat(1_000_000);
+    let policy = Policy { hour: slice, day: slice, peer: slice, slice };
+    let (mut signer, first) = paying(policy);
+    let (from, topped) = (first.outpoint(), channel(0, 2));
+    let carries = |carried| payer_role(0, Past::Descends { from, carried: msat(carried) });
+    pay(&mut signer, &first, 300_007).unwrap();
+    signer.register(&topped, carries(300_007)).unwrap();
+    pay(&mut signer, &topped, 300_007).unwrap();
+    pay(&mut signer, &first, 800_007).unwrap();
+    // The same transaction: it says 7 msat of either. No more is carried than was charged there,
+    // and less takes nothing back.
+    let before = signer.snapshot();
+    let refused = SignerError::AboveExposure { exposure: msat(800_007), asked: msat(800_008) };
+    assert_eq!(signer.register(&topped, carries(800_008)), Err(refused));
+    signer.register(&topped, carries(7)).unwrap();
+    assert_eq!(signer.snapshot(), before);
+    signer.register(&topped, carries(800_007)).unwrap();
+    assert_eq!(signer.exposure(topped.outpoint()), Some(msat(800_007)));
+    pay(&mut signer, &topped, 800_007).unwrap();
+    pay(&mut signer, &topped, 1_000_000).unwrap();
+    let refused = pay(&mut signer, &topped, 1_000_001).unwrap_err();
+    assert!(matches!(refused, SignerError::OverBudget { .. }), "{refused}");
+    // One that was forgotten meanwhile comes back with what it had, and carries more all the same.
+    let (mut signer, first) = paying(policy);
+    pay(&mut signer, &first, 300_007).unwrap();
+    signer.register(&topped, carries(300_007)).unwrap();
+    signer.forget(topped.outpoint()).unwrap();
+    pay(&mut signer, &first, 800_007).unwrap();
+    signer.register(&topped, carries(800_007)).unwrap();
+    assert_eq!(signer.exposure(topped.outpoint()), Some(msat(800_007)));
+}
+
+#[test]
 fn forgotten_channel_that_is_registered_again_goes_on_from_where_it_was() {
     let (mut signer, channel) = paying(open_policy());
     pay(&mut signer, &channel, 5_000).unwrap();

@@ -154,6 +154,19 @@ impl Payer {
         Ok(TopUpStep { record: self.leaving(), successor, proposal, spend })
     }
 
+    /// The record of this outpoint after a top-up to it was proposed once more, with `successor`, if
+    /// that carries more than is known here.
+    ///
+    /// The transaction says no more of what is carried than its sub-satoshi part. So the same one
+    /// may carry more by the time it is proposed again, and the first voucher of the new amount is
+    /// signed: a record that stayed behind would have the sessions that move here count the
+    /// difference as paid, and would let the payer sign below it (S7).
+    pub(crate) fn carries_more(&self, successor: &PayerRecord) -> Option<PayerRecord> {
+        let (start, signed) = (successor.start, successor.signed);
+        let more = signed > self.record.signed;
+        more.then(|| PayerRecord { start, signed, ..self.record.clone() })
+    }
+
     /// Signs the top-up once the payee has; the coins' owner adds their witnesses.
     ///
     /// # Errors
