@@ -38,6 +38,14 @@ fn reading_paid_by_hand_is_counted_at_its_own_price() {
 }
 
 #[test]
+fn top_up_that_is_proposed_again_carries_what_the_payee_agreed_on() {
+    let pairs = Pairs::new();
+    for seed in [20185, 20683, 28946, 29756, 47418, 49958, 66639, 70891, 76997] {
+        assert_eq!(pairs.run(seed).failure, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn same_seed_gives_the_same_trace_and_another_seed_another() {
     let pairs = Pairs::new();
     let (first, again, other) = (pairs.run(5), pairs.run(5), pairs.run(6));

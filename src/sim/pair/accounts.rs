@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::{Transaction, Txid};
+use bitcoin::{OutPoint, Transaction, Txid};
 
 use super::Flaw;
 use super::counters::Count;
 use super::ending::WORTH_SPENDING;
 use super::stage::Pair;
+use crate::sim::world::Endpoint;
 use crate::stream::SpendKind;
 use crate::tx::{ChangeScript, Channel, dust_limit};
 use crate::units::{FeeRate, Msat, Sat};
@@ -18,6 +19,34 @@ const ALONE_WEIGHT: u64 = 817;
 const PINNING_WEIGHT: u64 = 4_000;
 /// The most that a payer offers for a close, and an output below dust that goes to the miner.
 const CLOSE_FEE_MOST: u64 = 500 + 330;
+
+/// What an outpoint started with: debt that a rollover or a top-up carried in.
+///
+/// A top-up that carries is one transaction whatever its whole satoshis are, so that the payer can
+/// propose the same one again when more is paid. What moves with it is what the payee held the
+/// first voucher of when it signed, and only before that what the payer last proposed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Started {
+    heard: Option<Msat>,
+    agreed: Option<Msat>,
+}
+
+impl Started {
+    /// A side knows the outpoint.
+    pub(super) fn heard(&mut self, start: Msat) {
+        self.heard = Some(start).max(self.heard);
+    }
+
+    /// The payee, which signed the top-up, holds this much of it. A payee that has lost its store
+    /// since, and is shown the channel again, takes all of it for new: that changes nothing.
+    fn agreed(&mut self, start: Msat) {
+        self.agreed = Some(start).max(self.agreed);
+    }
+
+    fn with(self) -> Msat {
+        self.agreed.or(self.heard).unwrap_or(Msat::ZERO)
+    }
+}
 
 /// A confirmed spend of one channel or more.
 struct Spent {
@@ -36,7 +65,7 @@ impl Pair {
         let (mut realised, mut flaw) = (Msat::ZERO, None);
         for (outpoint, channel) in self.channels.clone() {
             let kind = self.spend_of(&channel).map(|(_, kind)| kind);
-            let start = self.started.get(&outpoint).copied().unwrap_or(Msat::ZERO);
+            let start = self.started_with(outpoint);
             let (signed, acked, credit) = {
                 let seen = self.observer.seen();
                 let (signed, acked) = (seen.signed(outpoint), seen.acked_from(outpoint, start));
@@ -69,6 +98,19 @@ impl Pair {
             }
         }
         flaw.map_or_else(|| self.check_overpaid(realised), Err)
+    }
+
+    fn started_with(&self, outpoint: OutPoint) -> Msat {
+        self.started.get(&outpoint).copied().unwrap_or_default().with()
+    }
+
+    /// What the payee's signatures on top-ups have made.
+    pub(super) fn note_agreed(&mut self) {
+        let Some(node) = self.world.end(self.payee).map(Endpoint::node) else { return };
+        let seen = self.observer.seen();
+        for payee in node.payees().filter(|payee| seen.has_agreed(payee.outpoint())) {
+            self.started.entry(payee.outpoint()).or_default().agreed(payee.start());
+        }
     }
 
     /// The confirmed spend of a channel.
@@ -161,7 +203,7 @@ impl Pair {
         let SpendKind::Joint { rest, top_up } = kind else { return None };
         let outputs = tx.output.len();
         let (paid, _) = self.sums(&Spent { tx, parts: vec![(channel.clone(), kind)] });
-        let carried = top_up.and_then(|(next, _)| self.started.get(&next)).copied();
+        let carried = top_up.map(|(next, _)| self.started_with(next));
         let dust = dust_limit(channel.output().script());
         let seen = self.observer.seen();
         let mut proposed = seen.proposed(channel.outpoint());
@@ -185,7 +227,7 @@ impl Pair {
                 SpendKind::Joint { top_up: None, .. } => Count::Closed,
                 SpendKind::Joint { .. } if spent.tx.output.len() > 1 => Count::PaidOut,
                 SpendKind::Joint { top_up: Some((next, _)), .. } => {
-                    let start = self.started.get(next).copied().unwrap_or(Msat::ZERO);
+                    let start = self.started_with(*next);
                     // Of a channel that nothing was paid on nobody can tell which it was.
                     if start.floor_to_sat() == Sat::ZERO {
                         continue;

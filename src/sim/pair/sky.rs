@@ -38,6 +38,8 @@ pub(super) struct Seen {
     vouchers: BTreeSet<(OutPoint, Msat, [u8; 64])>,
     /// The first vouchers on what top-ups make, which the request does not name.
     carried: BTreeSet<(Msat, [u8; 64])>,
+    /// What the top-ups make that the payee has signed.
+    agreed: BTreeSet<OutPoint>,
     /// The amounts at which the payer proposed to close or to top up.
     joint: BTreeSet<(OutPoint, Msat)>,
     /// The most that a payee ever had of each outpoint without security.
@@ -84,6 +86,11 @@ impl Seen {
     pub(super) fn proposed(&self, outpoint: OutPoint) -> impl Iterator<Item = Msat> + '_ {
         let of = (outpoint, Msat::ZERO)..=(outpoint, Msat::MAX);
         self.joint.range(of).rev().map(|(_, paid)| *paid)
+    }
+
+    /// Whether the payee has signed a top-up that makes the outpoint.
+    pub(super) fn has_agreed(&self, outpoint: OutPoint) -> bool {
+        self.agreed.contains(&outpoint)
     }
 
     /// Whether the payer has signed a voucher on the outpoint since its last start. What a payee
@@ -201,6 +208,9 @@ impl Seen {
                 if let Some(outpoint) = self.aliases.get(&m.alias).copied() {
                     self.joint.insert((outpoint, m.paid));
                 }
+            }
+            Message::TopUpSigned(m) => {
+                self.agreed.insert(OutPoint { txid: m.txid, vout: 0 });
             }
             Message::Ack(m) => {
                 if let Some(outpoint) = self.aliases.get(&m.alias).copied() {

@@ -2,11 +2,11 @@
 
 use core::fmt::{self, Write};
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::{Network, OutPoint, ScriptBuf, XOnlyPublicKey};
 
+use super::accounts::Started;
 use super::counters::{Count, Counters};
 use super::dice::Dice;
 use super::lines::Line;
@@ -95,7 +95,7 @@ pub(super) struct Pair {
     pub(super) agreed: Option<(OutPoint, Box<JointSpend>)>,
     /// Every channel that either side ever knew.
     pub(super) channels: BTreeMap<OutPoint, Channel>,
-    pub(super) started: BTreeMap<OutPoint, Msat>,
+    pub(super) started: BTreeMap<OutPoint, Started>,
     pub(super) metered: Metered,
     /// What commands told the payer to pay.
     pub(super) told: Msat,
@@ -335,12 +335,11 @@ impl Pair {
             let payees = end.node().payees().map(|m| (m.channel(), m.start()));
             for (channel, start) in payers.chain(payees) {
                 let outpoint = channel.outpoint();
-                if let Entry::Vacant(new) = self.channels.entry(outpoint) {
-                    new.insert(channel.clone());
-                    self.started.insert(outpoint, start);
-                }
+                self.channels.entry(outpoint).or_insert_with(|| channel.clone());
+                self.started.entry(outpoint).or_default().heard(start);
             }
         }
+        self.note_agreed();
         Ok(())
     }
 
