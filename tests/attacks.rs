@@ -17,7 +17,6 @@ enum Shown {
 use Shown::{By, Later};
 
 const DUPLEX: Shown = Later("there are no two-way channels");
-const HUB: Shown = Later("nothing is forwarded");
 const SHARES: Shown = Later("there is no mining");
 
 const TABLE: &[(&str, Shown)] = &[
@@ -479,9 +478,56 @@ const TABLE: &[(&str, Shown)] = &[
         "bundle of no item, of too many, or of all money and more",
         By(&["bundle_has_between_one_item_and_a_million"]),
     ),
+    // The hub.
+    (
+        "hub: outgoing offered before the incoming is committed",
+        By(&["nothing_is_offered_before_the_incoming_hold_and_its_order_are_durable"]),
+    ),
+    (
+        "hub: expiry delta too small, claim's delay too short",
+        By(&[
+            "order_whose_incoming_hold_ends_a_block_early_is_refused",
+            "order_to_a_channel_whose_claims_come_too_early_is_refused",
+            "order_that_is_past_or_locks_too_long_is_refused",
+        ]),
+    ),
+    (
+        "hub: fee overflow, or one that does not cover",
+        By(&[
+            "fee_above_all_money_is_an_error",
+            "order_that_pays_exactly_is_taken_and_one_satoshi_less_refused",
+            "price_covers_the_load_in_whole_satoshis",
+        ]),
+    ),
+    (
+        "hub: receiver releases, and claims on the chain",
+        By(&["receivers_word_never_releases_what_a_voucher_can_still_claim"]),
+    ),
+    (
+        "hub: neighbour silent or hostile, one side on chain",
+        By(&[
+            "preimage_from_the_chain_claims_upstream_until_the_last_block",
+            "outgoing_hold_that_is_dead_on_the_chain_is_released_upstream",
+            "sender_that_lets_its_hold_lapse_leaves_nothing_behind",
+            "order_that_could_not_be_offered_in_time_is_never_offered",
+        ]),
+    ),
+    (
+        "hub: one hold forwarded twice, two for one",
+        By(&[
+            "hold_is_forwarded_once_and_to_one_receiver",
+            "preimage_decides_every_forward_of_its_hash_and_no_other",
+        ]),
+    ),
+    (
+        "hub: power cut between preimage and fold",
+        By(&[
+            "preimage_is_durable_before_it_is_used_on_either_side",
+            "hub_comes_back_with_every_forward_and_the_same_duties",
+        ]),
+    ),
     // Later features.
     ("revoked states broadcast; reestablish; penalties", DUPLEX),
-    ("hub: outgoing before incoming, delta too small, silent neighbour", HUB),
     ("shares: replayed, stale, forged", SHARES),
 ];
 

@@ -30,7 +30,9 @@
 //! | `03` | `stream` | a payer's channel | its outpoint |
 //! | `04` | `stream` | a payee's channel | its outpoint |
 //! | `05` | `node` | a session: where it is paid, `meter`'s record, the tariff | its id, 8 bytes |
-//! | `06` to `ef` | | kept for later rooms | |
+//! | `06` | | kept for a later room | |
+//! | `07` | `hub` | a forward | incoming outpoint, and the hold's id in it, 8 bytes |
+//! | `08` to `ef` | | kept for later rooms | |
 //! | `f0` to `ff` | the application | this crate never uses them | its own |
 //!
 //! An outpoint is 32 bytes of the transaction's id, as in a transaction, and 4 of the index,

@@ -44,9 +44,21 @@ mod ppm {
         /// This part of `amount`, rounded down; never above `amount`.
         #[must_use]
         pub fn floor_of(self, amount: Msat) -> Msat {
-            let part = u128::from(amount.to_msat())
-                .saturating_mul(u128::from(self.to_ppm()))
-                .div_euclid(1_000_000);
+            Self::part(self.parts(amount).div_euclid(1_000_000), amount)
+        }
+
+        /// This part of `amount`, rounded up; never above `amount`.
+        #[must_use]
+        pub fn ceil_of(self, amount: Msat) -> Msat {
+            Self::part(self.parts(amount).div_ceil(1_000_000), amount)
+        }
+
+        /// Millionths of `amount`.
+        fn parts(self, amount: Msat) -> u128 {
+            u128::from(amount.to_msat()).saturating_mul(u128::from(self.to_ppm()))
+        }
+
+        fn part(part: u128, amount: Msat) -> Msat {
             // At most `amount`, because the factor is at most one.
             u64::try_from(part).ok().and_then(|msat| Msat::new(msat).ok()).unwrap_or(amount)
         }

@@ -143,6 +143,11 @@ pub(crate) const PUBLIC_EXCEPTIONS: &[Exception] = &[
         reason: "a request names its key, peer, role and past by types of their own",
     },
     Exception {
+        folder: "src/hub",
+        limit: 15,
+        reason: "the two sides of an order, the one input, and each answer of the table",
+    },
+    Exception {
         folder: "src/meter",
         limit: 12,
         reason: "the tariff is a part of its own, and the session shows the head of it",

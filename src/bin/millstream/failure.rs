@@ -10,6 +10,7 @@ use millstream::chain::remote::RemoteError;
 use millstream::chain::{ChainError, CoinsError};
 use millstream::db::DbError;
 use millstream::db::seed_file::SeedFileError;
+use millstream::hub::HubError;
 use millstream::keys::KeyError;
 use millstream::meter::tariff::TariffError;
 use millstream::node::NodeError;
@@ -103,6 +104,8 @@ pub(crate) enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Stream(#[from] StreamError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error("the receipt is refused: {0}")]

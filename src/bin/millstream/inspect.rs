@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Transaction, Txid, consensus};
+use millstream::hub::{Forward, Upstream};
 use millstream::meter::{self, Tariff};
 use millstream::node::Node;
 use millstream::signer::MemorySigner;
@@ -73,6 +74,7 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
         [0x03, ..] => payer(&PayerRecord::decode(key, bytes)?),
         [0x04, ..] => payee(&PayeeRecord::decode(key, bytes)?),
         [0x05, ..] => session(key, bytes)?,
+        [0x07, ..] => forward(&Forward::decode(key, bytes)?),
         [0x02, ..] => match BudgetRecord::load(store)? {
             Some(record) => json!({ "record": "budget", "clock": record.clock().to_u64() }),
             None => json!({ "record": "unknown", "key": hex(key.as_bytes()) }),
@@ -123,6 +125,27 @@ fn payee(record: &PayeeRecord) -> Value {
         "paid_msat": record.paid().to_msat(),
         "phase": record.phase().name(),
         "stated_msat": record.phase().stated().map(millstream::units::Msat::to_msat),
+    })
+}
+
+fn forward(forward: &Forward) -> Value {
+    let (incoming, onward) = (forward.incoming(), forward.onward());
+    json!({
+        "record": "forward",
+        "from": incoming.channel.to_string(),
+        "hold": incoming.id.to_u64(),
+        "to": onward.channel.to_string(),
+        "onward_hold": forward.outgoing().map(|hold| hold.id.to_u64()),
+        "hash": forward.hash().to_string(),
+        "due_msat": onward.load.due().to_msat(),
+        "fee_msat": forward.fee().to_msat(),
+        "stage": forward.stage().name(),
+        "upstream": match forward.upstream() {
+            Upstream::Held => "held",
+            Upstream::Paid => "paid",
+            Upstream::Past => "past",
+        },
+        "settle_by": forward.settle_by().to_u32(),
     })
 }
 
