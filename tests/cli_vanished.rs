@@ -11,8 +11,8 @@ use millstream::store::{Batch, Durability, Key, Store, envelope};
 
 /// What a node holds of sessions.
 const SESSIONS_MAX: u64 = 1_024;
-/// Where a session's name stands in its record: behind two places, version, role and state.
-const NAME_AT: usize = 52 + 52 + 3;
+/// Where a session's name stands in its record: behind a time, version, role and state.
+const NAME_AT: usize = 8 + 3;
 
 /// Has a car vanish without a word, once it is served and owes all that it may.
 fn vanish(shop: &mut Shop, car: &Path) {

@@ -110,7 +110,7 @@ fn session_under_another_id_or_longer_is_refused() {
     let extended = load_with(&street, SESSION, longer);
     assert_eq!(extended, Err(NodeError::Tariff(TariffError::TrailingBytes { extra: 1 })));
     let cut = load_with(&street, SESSION, |key, mut body| {
-        body.truncate(104 + 160);
+        body.truncate(8 + 160);
         (*key, body)
     });
     assert!(

@@ -258,6 +258,7 @@ impl<S: Signer> Node<S> {
         outpoint: OutPoint,
         by: Option<Txid>,
     ) -> Result<(), NodeError> {
+        self.settle_lines(outpoint);
         let void = self.void_descendants(side, outpoint, by);
         for next in self.children(side, outpoint) {
             // What this payee's own signature made it remembers: nobody opens that on other terms.

@@ -126,17 +126,24 @@ impl<S: Signer> Node<S> {
         void
     }
 
+    /// An outpoint and what it descends from, as far as that is known.
+    pub(super) fn line_up(&self, side: Side, outpoint: OutPoint) -> impl Iterator<Item = OutPoint> {
+        let parent = move |of: &OutPoint| match side {
+            Side::Payee => self.payees.get(of).and_then(|slot| slot.parent),
+            Side::Payer => self.payers.get(of).and_then(|slot| slot.parent),
+        };
+        // Ends: as above.
+        let most = self.payees.len().saturating_add(self.payers.len()).saturating_add(1);
+        core::iter::successors(Some(outpoint), parent).take(most)
+    }
+
     /// P2: what a payee accepted on the shallow outpoints that come, as `outpoint` does, out of one
     /// whose spend is not buried: top-ups with coins that do not exist, settlements that were
     /// replaced. One of them can get deep, so that they share one zero-conf limit.
     pub(super) fn credit_beside(&self, outpoint: OutPoint, tip: &Tip) -> Msat {
-        let parent = |of: OutPoint| self.payees.get(&of).and_then(|slot| slot.parent);
-        let Some(mut root) = parent(outpoint) else { return Msat::ZERO };
-        // Ends: as below.
-        for _ in 0..self.payees.len() {
-            let Some(before) = parent(root) else { break };
-            root = before;
-        }
+        let Some(root) = self.line_up(Side::Payee, outpoint).skip(1).last() else {
+            return Msat::ZERO;
+        };
         let mut line = self.void_descendants(Side::Payee, root, None);
         line.retain(|other| *other != outpoint);
         let slots = line.iter().filter_map(|other| self.payees.get(other));

@@ -236,8 +236,11 @@ impl<S: Signer> Node<S> {
         outpoint: OutPoint,
         best: Option<(Voucher, &crate::tx::ChangeScript)>,
     ) -> Result<(), NodeError> {
+        // After a restart the signer knows no outpoint of the line yet: it goes by the first one's
+        // name, whichever of them are resumed, and in whatever order.
+        let first = self.line_up(Side::Payer, outpoint).skip(1).last();
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        if let Some(from) = slot.parent {
+        if let Some(from) = first {
             // The signer must know it as a descendant, or it would take it for a second outpoint.
             let past = match best {
                 Some(_) => Past::Unknown { from: Some(from) },

@@ -149,15 +149,21 @@ fn forward(forward: &Forward) -> Value {
     })
 }
 
-/// `node`, "sessions": outpoint, two amounts, the meter's record, the tariff.
+/// `node`, "sessions": a time, the meter's record, the places, the tariff.
 fn session(key: &Key, bytes: &[u8]) -> Result<Value, Failure> {
-    /// Twice, for where it is paid and where it was before: outpoint, paid on earlier outpoints,
-    /// counted on this one before.
-    const HEAD: usize = 2 * (36 + 8 + 8);
+    /// When the buyer took it.
+    const TAKEN: usize = 8;
+    /// An outpoint and two amounts.
+    const PLACE: usize = 36 + 8 + 8;
     let body = envelope::open(key, 1, bytes)?;
-    let short = StoreError::Truncated { got: bytes.len(), min: HEAD + meter::Record::LENGTH };
-    let (head, rest) = body.split_at_checked(HEAD).ok_or(short)?;
-    let (record, tariff) = rest.split_at_checked(meter::Record::LENGTH).ok_or(short)?;
+    let short = StoreError::Truncated { got: body.len(), min: TAKEN + meter::Record::LENGTH + 1 };
+    let (record, rest) = body
+        .split_at_checked(TAKEN)
+        .and_then(|(_, rest)| rest.split_at_checked(meter::Record::LENGTH))
+        .ok_or(short)?;
+    let (places, rest) = rest.split_first().ok_or(short)?;
+    let (places, tariff) = rest.split_at_checked(usize::from(*places) * PLACE).ok_or(short)?;
+    let last = places.chunks_exact(PLACE).last().and_then(outpoint);
     let (record, tariff) = (meter::Record::decode(record)?, Tariff::parse(tariff)?);
     let role = match record.role() {
         meter::Role::Seller => "seller",
@@ -167,7 +173,7 @@ fn session(key: &Key, bytes: &[u8]) -> Result<Value, Failure> {
         "record": "session",
         "session": record.id().to_u64(),
         "role": role,
-        "channel": outpoint(head),
+        "channel": last,
         "state": format!("{:?}", record.state()).to_lowercase(),
         "quantity": record.quantity().to_u64(),
         "owed_msat": record.owed().to_msat(),

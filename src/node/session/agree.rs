@@ -3,6 +3,7 @@
 use bitcoin::OutPoint;
 
 use super::super::effects::Event;
+use super::super::lineage::Side;
 use super::super::{Acceptance, LinkId, Node, NodeError, Now, SessionTerms};
 use super::{Place, SessionSlot};
 use crate::meter::tariff::{Tariff, TariffHash};
@@ -354,7 +355,7 @@ impl<S: Signer> Node<S> {
             (slot.link, slot.offered, slot.repeat) = (Some(link), None, None);
             self.store_session(session)?;
             self.tell_entered(session, entered)?;
-        } else if !self.session_slot(session)?.is_at_or_before(outpoint) {
+        } else if !self.is_of_line(Side::Payee, self.session_slot(session)?, outpoint) {
             // An offer that ended before anybody took it is nothing that a buyer could pay.
             let taken = self.session_slot(session)?.place.is_some();
             return Err(if taken {

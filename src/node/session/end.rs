@@ -7,6 +7,7 @@ use bitcoin::secp256k1::schnorr::Signature;
 use bitcoin::{OutPoint, XOnlyPublicKey};
 
 use super::super::effects::Event;
+use super::super::lineage::Side;
 use super::super::{LinkId, Node, NodeError, Now};
 use super::{Place, SessionSlot};
 use crate::meter::{Input, MeterError, Session, State, Statement};
@@ -162,13 +163,10 @@ impl<S: Signer> Node<S> {
         let base = self.base_of(slot, place.outpoint)?;
         statement.verify(&self.context, base, &signature)?;
         // A rollover that one side has seen and the other has not: either outpoint is the channel.
-        let stated = |outpoint: OutPoint| {
-            (outpoint.txid.to_byte_array(), outpoint.vout) == (statement.txid, statement.vout)
-        };
-        let outpoints: Vec<OutPoint> =
-            [Some(place), slot.before].into_iter().flatten().map(|place| place.outpoint).collect();
-        let outpoint = outpoints.into_iter().find(|outpoint| stated(*outpoint));
-        let OutPoint { txid, vout } = outpoint.unwrap_or(place.outpoint);
+        let txid = bitcoin::Txid::from_byte_array(statement.txid);
+        let stated = Some(OutPoint { txid, vout: statement.vout });
+        let stated = stated.filter(|stated| self.is_of_line(Side::Payer, slot, *stated));
+        let OutPoint { txid, vout } = stated.unwrap_or(place.outpoint);
         let (before_end, at) = (!slot.is_ended(), statement.end.min(now.time));
         let meter = slot.ended(at)?;
         let checked = meter.check_statement(&statement, txid.to_byte_array(), vout);

@@ -26,6 +26,7 @@
 mod agree;
 mod count;
 mod end;
+mod line;
 mod place;
 mod repeat;
 
@@ -33,10 +34,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bitcoin::OutPoint;
-use bitcoin::hashes::Hash;
 
 use agree::Offered;
 pub(super) use agree::{NewSession, Offer, Successor};
+use line::{BEFORE_MAX, Place};
 
 use super::effects::Event;
 use super::{LinkId, Node, NodeError, Now, Repeat};
@@ -65,8 +66,8 @@ pub(super) struct SessionSlot {
     link: Option<LinkId>,
     /// Where it is paid; none before the buyer has chosen the channel.
     place: Option<Place>,
-    /// Where it was paid before the channel's newest spend, which may still be replaced.
-    before: Option<Place>,
+    /// Where it was paid before, oldest first: spends that may still be replaced led away from it.
+    before: Vec<Place>,
     /// Readings that are not paid yet, with what was owed at each; the seller sends them again.
     claims: VecDeque<(Msat, Reading)>,
     /// When the seller offered it, or the buyer took it.
@@ -109,27 +110,6 @@ struct Meeting {
     read: bool,
 }
 
-/// An outpoint that pays a session, and how its cumulative amount counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    outpoint: OutPoint,
-    /// What this session paid on earlier outpoints of the channel.
-    earlier: Msat,
-    /// What the outpoint had counted when the session came to it.
-    from: Msat,
-}
-
-impl Place {
-    /// What the session has paid when the channel's cumulative amount is `paid`.
-    const fn paid(&self, paid: Msat) -> Msat {
-        self.earlier.saturating_add(paid.saturating_sub(self.from))
-    }
-
-    fn somewhere(self) -> Option<Self> {
-        Some(self).filter(|place| place.outpoint != OutPoint::default())
-    }
-}
-
 impl SessionSlot {
     pub(super) const fn meter(&self) -> &Session {
         &self.meter
@@ -145,7 +125,7 @@ impl SessionSlot {
             meter,
             link,
             place: None,
-            before: None,
+            before: Vec::new(),
             claims,
             since: None,
             offered: None,
@@ -191,25 +171,19 @@ impl SessionSlot {
 
     /// | bytes | field, numbers big-endian |
     /// | --- | --- |
-    /// | 52 | where it is paid: outpoint, paid on earlier ones, counted on this one before |
-    /// | 52 | where it was paid before that; zeros for nowhere, as above. Of one that has not begun |
-    /// | | nothing has been paid: the time at which the buyer took it, in place of the first amount |
+    /// | 8 | the time at which the buyer took it, 0 for a seller and once it has begun |
     /// | 167 | the meter's record |
+    /// | 1 | how many places follow |
+    /// | 52 each | where it is paid, and before that where it was paid before, oldest first |
     /// | rest | the tariff |
     fn encode(&self, key: &Key) -> Vec<u8> {
         let mut body = Vec::with_capacity(512);
-        let taken = self.since.filter(|_| !self.has_begun()).map_or(0, UtcSeconds::to_u64);
-        for (place, taken) in [(self.place, 0), (self.before, taken)] {
-            let outpoint = place.map_or(OutPoint::default(), |place| place.outpoint);
-            let amounts = |place: Place| (place.earlier.to_msat(), place.from.to_msat());
-            let (earlier, from) = place.map_or((0, 0), amounts);
-            let earlier = if taken > 0 { taken } else { earlier };
-            body.extend_from_slice(outpoint.txid.as_byte_array());
-            body.extend_from_slice(&outpoint.vout.to_be_bytes());
-            body.extend_from_slice(&earlier.to_be_bytes());
-            body.extend_from_slice(&from.to_be_bytes());
-        }
+        let taken = self.since.filter(|_| !self.has_begun()).unwrap_or(UtcSeconds::MIN);
+        body.extend_from_slice(&taken.to_u64().to_be_bytes());
         body.extend_from_slice(&self.meter.record().encode());
+        let places = || self.before.iter().chain(self.place.as_ref());
+        body.push(u8::try_from(places().count()).unwrap_or(u8::MAX));
+        places().for_each(|place| place.write(&mut body));
         body.extend_from_slice(&self.meter.tariff().encode());
         envelope::seal(key, VERSION, &body)
     }
@@ -217,20 +191,27 @@ impl SessionSlot {
     pub(super) fn decode(key: &Key, bytes: &[u8]) -> Result<(SessionId, Self), NodeError> {
         let body = envelope::open(key, VERSION, bytes)?;
         let mut from = wire::Reader::new(body);
-        let (place, mut before) = (read_place(&mut from)?, read_place(&mut from)?);
+        let taken = from.u64()?;
         let record = Record::decode(from.take(Record::LENGTH)?)?;
         if Self::key(record.id())? != *key {
             return Err(NodeError::BrokenRecord { key: *key, what: "session id" });
+        }
+        let places = usize::from(from.u8()?);
+        if places > BEFORE_MAX.saturating_add(1) {
+            return Err(NodeError::BrokenRecord { key: *key, what: "places" });
+        }
+        let mut before = Vec::with_capacity(places);
+        for _ in 0..places {
+            before.push(Place::read(&mut from)?);
         }
         // To the last byte: a longer record is refused here.
         let tariff = Tariff::parse(from.take_rest())?;
         let meter = Session::restore(&record, tariff)?;
         let mut slot = Self::new(meter, None);
         if !slot.has_begun() {
-            let taken = core::mem::replace(&mut before.earlier, Msat::ZERO);
-            slot.since = UtcSeconds::new(taken.to_msat()).ok().filter(|at| *at > UtcSeconds::MIN);
+            slot.since = UtcSeconds::new(taken).ok().filter(|at| *at > UtcSeconds::MIN);
         }
-        (slot.place, slot.before, slot.restored) = (place.somewhere(), before.somewhere(), true);
+        (slot.place, slot.before, slot.restored) = (before.pop(), before, true);
         if slot.is_seller() && slot.meter.debt() > Msat::ZERO {
             // What the buyer may not have seen: the last reading says all of it.
             slot.claims.push_back((slot.meter.owed(), last_reading(&record)));
@@ -243,15 +224,6 @@ impl SessionSlot {
 fn last_reading(record: &Record) -> Reading {
     let idle = Some(record.idle()).filter(|idle| *idle > Seconds::MIN);
     Reading { session: record.id(), time: record.read_at(), quantity: record.quantity(), idle }
-}
-
-/// A place, with the default outpoint where none is.
-fn read_place(from: &mut wire::Reader<'_>) -> Result<Place, NodeError> {
-    let txid = bitcoin::Txid::from_byte_array(from.array::<32>()?);
-    let outpoint = OutPoint { txid, vout: from.u32()? };
-    let earlier = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
-    let counted = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
-    Ok(Place { outpoint, earlier, from: counted })
 }
 
 impl<S: Signer> Node<S> {

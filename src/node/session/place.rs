@@ -4,35 +4,13 @@ use alloc::vec::Vec;
 
 use bitcoin::OutPoint;
 
+use super::super::lineage::Side;
 use super::super::{LinkId, Node, NodeError, Now};
-use super::{Meeting, Place, SessionSlot, last_reading};
+use super::{Meeting, SessionSlot, last_reading};
 use crate::meter::Role;
 use crate::signer::{PeerId, Signer};
 use crate::units::{Msat, Quantity, SessionId};
 use crate::wire::{SessionEnd, SessionStart};
-
-impl SessionSlot {
-    /// Whether it is paid on `outpoint`, or was before a spend that the peer may not have seen.
-    pub(super) fn is_at_or_before(&self, outpoint: OutPoint) -> bool {
-        self.is_on(outpoint) || self.before.is_some_and(|place| place.outpoint == outpoint)
-    }
-
-    /// Goes from one outpoint to the next, also from where it was before a spend that was replaced.
-    /// Whether that is news.
-    fn goes_on(&mut self, from: OutPoint, to: OutPoint, stated: Msat, start: Msat) -> bool {
-        let at = self.place.filter(|place| place.outpoint == from);
-        let replaced = || self.before.filter(|place| place.outpoint == from);
-        let Some(base) = at.or_else(replaced) else { return false };
-        // What was paid before its start was paid beside it.
-        let earlier = if self.has_begun() { base.paid(stated) } else { Msat::ZERO };
-        let place = Place { outpoint: to, earlier, from: start };
-        let goes = self.place != Some(place);
-        if goes {
-            (self.place, self.before) = (Some(place), Some(base));
-        }
-        goes
-    }
-}
 
 impl<S: Signer> Node<S> {
     /// Buyer: after a reconnect its sessions on this channel go on; the seller repeats its claims.
@@ -122,14 +100,22 @@ impl<S: Signer> Node<S> {
     /// they were. What was paid on the outpoint that is no more is owed again, and the buyer signs
     /// it here; if the spend comes back, they follow it once more.
     pub(in crate::node) fn return_sessions(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
-        let mut moved = Vec::new();
-        for (session, slot) in &mut self.sessions {
-            if !slot.is_on(outpoint) && slot.is_at_or_before(outpoint) {
-                core::mem::swap(&mut slot.place, &mut slot.before);
-                moved.push(*session);
-            }
-        }
+        let went = |(session, slot): (&SessionId, &mut SessionSlot)| {
+            slot.goes_back(outpoint).then_some(*session)
+        };
+        let moved: Vec<SessionId> = self.sessions.iter_mut().filter_map(went).collect();
         moved.into_iter().try_for_each(|session| self.store_session(session))
+    }
+
+    /// Whether a session is paid somewhere on the line up to `outpoint`: there, or on what it
+    /// descends from. Each side may have seen spends of that line that the other has not.
+    pub(super) fn is_of_line(&self, side: Side, slot: &SessionSlot, outpoint: OutPoint) -> bool {
+        self.line_up(side, outpoint).any(|at| slot.is_at_or_before(at))
+    }
+
+    /// A spend is buried: where its sessions were before it nothing brings them back.
+    pub(in crate::node) fn settle_lines(&mut self, outpoint: OutPoint) {
+        self.sessions.values_mut().for_each(|slot| slot.is_past(outpoint));
     }
 
     /// The channel goes on at another outpoint: `stated` was settled on the old one, `start` is
@@ -148,8 +134,8 @@ impl<S: Signer> Node<S> {
     /// Seller: the payer has seen the spend before, so its sessions on `from` go on at `to`, with
     /// the least that was promised taken for what the spend states until the chain says that.
     ///
-    /// Those that are there stay as they are. P2: the chain has said what they bring with them, and
-    /// what was paid above the least that was promised would be owed again.
+    /// Those that are there, or came past it, stay as they are. P2: the chain has said what they
+    /// bring with them, and what was paid above the least that was promised would be owed again.
     pub(in crate::node) fn bring_sessions(
         &mut self,
         from: OutPoint,
@@ -157,7 +143,7 @@ impl<S: Signer> Node<S> {
         stated: Msat,
         start: Msat,
     ) -> Result<(), NodeError> {
-        self.go_on(from, to, stated, start, |slot| !slot.is_on(to))
+        self.go_on(from, to, stated, start, |slot| !slot.is_at_or_before(to))
     }
 
     /// In the commit that makes the new outpoint known: after a cut both are there, or neither.

@@ -50,6 +50,8 @@ pub(super) struct Seen {
     garbled: BTreeSet<SessionId>,
     /// The sessions of which a reading was lost, or overtaken, on a line that stayed up.
     missed: BTreeSet<SessionId>,
+    /// The sessions of which a statement has left the seller.
+    stated: BTreeSet<SessionId>,
     /// The first voucher that broke P6, until an oracle takes it.
     offence: Option<Flaw>,
     pub(super) counters: Counters,
@@ -132,6 +134,11 @@ impl Seen {
         self.missed.contains(&session)
     }
 
+    /// Whether a statement of the session has left the seller.
+    pub(super) fn is_stated(&self, session: SessionId) -> bool {
+        self.stated.contains(&session)
+    }
+
     pub(super) const fn take_offence(&mut self) -> Option<Flaw> {
         self.offence.take()
     }
@@ -203,6 +210,9 @@ impl Seen {
                 if let Some(first) = m.carried {
                     self.carried.insert((first.paid, first.signature.serialize()));
                 }
+            }
+            Message::Statement(m) => {
+                self.stated.insert(m.session);
             }
             Message::CloseRequest(m) => {
                 if let Some(outpoint) = self.aliases.get(&m.alias).copied() {

@@ -1,6 +1,7 @@
 //! Every session that has ended comes to a statement, and leaves its channel free.
 
 use super::Flaw;
+use super::metered::Sold;
 use super::stage::Pair;
 use super::standing::Standing;
 use crate::meter::{Session, State};
@@ -68,12 +69,25 @@ impl Pair {
         // believed: the buyer counts what it said at the price of the next.
         let repriced = sold.timed && seller.owed() > buyer.owed();
         let garbled = self.observer.seen().is_garbled(session);
-        let excused = void || disputed || repriced || garbled;
+        // A buyer takes the next session of a channel once the last one is stated: a power cut then
+        // took its word of that, and it does not ask again.
+        let stated = self.observer.seen().is_stated(session) && self.is_followed(session, sold);
+        let excused = void || disputed || repriced || garbled || stated;
         let here = self.current_on(&sold.script).filter(|_| !excused);
         let open = here.is_some_and(|outpoint| {
             let owed = seller.debt();
             self.may_be_paid(outpoint, owed)
         });
         self.link.is_some() && ended(buyer) && ended(seller) && seller.record().has_begun() && open
+    }
+
+    /// Whether the buyer has begun a later session of the same channel.
+    fn is_followed(&self, session: SessionId, sold: &Sold) -> bool {
+        self.metered.sold.iter().any(|(later, other)| {
+            let begun = self.meter_of(self.payer, *later).map(Session::record);
+            *later > session
+                && other.script == sold.script
+                && begun.is_some_and(crate::meter::Record::has_begun)
+        })
     }
 }
