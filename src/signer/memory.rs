@@ -263,7 +263,7 @@ impl MemorySigner {
         Ok(Side::Payer(Payer::new(index, peer, past, outpoint, root)))
     }
 
-    /// The root of the line in which `channel` descends from `from`, if `carried` was charged there.
+    /// The root of the line in which `channel` descends from `from`, where `carried` was charged.
     fn root_of_carried(
         &self,
         channel: &Channel,

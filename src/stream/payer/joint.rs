@@ -154,8 +154,8 @@ impl Payer {
         Ok(TopUpStep { record: self.leaving(), successor, proposal, spend })
     }
 
-    /// The record of this outpoint after a top-up to it was proposed once more, with `successor`, if
-    /// that carries more than is known here.
+    /// The record of this outpoint after a top-up to it was proposed once more, with `successor`,
+    /// if that carries more than is known here.
     ///
     /// The transaction says no more of what is carried than its sub-satoshi part. So the same one
     /// may carry more by the time it is proposed again, and the first voucher of the new amount is
