@@ -215,9 +215,37 @@ fn newest_line_of_the_payer_has_its_session_while_the_old_one_hangs() {
     }
 }
 
-/// Loses the first message of each name that is on its list.
+#[test]
+fn reading_that_comes_with_a_late_start_is_counted_at_its_own_stamp() {
+    let mut street = Street::open();
+    let tariff = border_tariff(&street, 15, 90_000_000);
+    offer_at(&mut street, 7, tariff, Msat::ZERO);
+    street.accept(7).unwrap();
+    let of = Some(street.station);
+    let names = lose_of(&mut street, of, &["SessionStart"]);
+    street.world.settle_down().unwrap();
+    assert!(names.borrow().is_empty());
+    let states = |street: &Street| [street.car, street.station].map(|end| street.state(end, 7));
+    assert_eq!(states(&street), [State::Offered, State::Active]);
+    street.total = 500_000;
+    street.world.pass(secs(1)).unwrap();
+    let (session, total) = (id(7), street.quantity());
+    street.world.command(street.station, Command::Meter { session, total }).unwrap();
+    street.world.settle_down().unwrap();
+    // The car asks for the start again, behind the border.
+    street.world.mine(blocks(1));
+    street.world.pass(secs(1)).unwrap();
+    street.world.settle_down().unwrap();
+    assert_eq!(states(&street), [State::Active, State::Active], "{:?}", street.refusals());
+    assert_eq!((street.paid(), street.owed()), (msat(6_250_000), msat(6_250_000)));
+    street.tick();
+    assert_agreed(&mut street);
+}
+
+/// Loses the first message of each name that is on its list, of one end or of any.
 #[derive(Debug)]
 struct Losing {
+    of: Option<EndId>,
     names: Rc<RefCell<BTreeSet<&'static str>>>,
     next: bool,
 }
@@ -227,14 +255,23 @@ impl Weather for Losing {
         if self.next { Fate::Lost } else { Fate::Arrives }
     }
 
-    fn sees(&mut self, _from: EndId, message: &Message) {
-        self.next = self.names.borrow_mut().remove(message.name());
+    fn sees(&mut self, from: EndId, message: &Message) {
+        let here = self.of.is_none_or(|of| of == from);
+        self.next = here && self.names.borrow_mut().remove(message.name());
     }
 }
 
 fn lose(street: &mut Street, names: &[&'static str]) -> Rc<RefCell<BTreeSet<&'static str>>> {
+    lose_of(street, None, names)
+}
+
+fn lose_of(
+    street: &mut Street,
+    of: Option<EndId>,
+    names: &[&'static str],
+) -> Rc<RefCell<BTreeSet<&'static str>>> {
     let names = Rc::new(RefCell::new(names.iter().copied().collect::<BTreeSet<_>>()));
-    street.world.set_weather(Box::new(Losing { names: Rc::clone(&names), next: false }));
+    street.world.set_weather(Box::new(Losing { of, names: Rc::clone(&names), next: false }));
     names
 }
 

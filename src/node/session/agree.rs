@@ -5,7 +5,7 @@ use bitcoin::OutPoint;
 use super::super::effects::Event;
 use super::super::lineage::Side;
 use super::super::{Acceptance, LinkId, Node, NodeError, Now, SessionTerms};
-use super::{Place, SessionSlot};
+use super::{Meeting, Place, SessionSlot};
 use crate::meter::tariff::{Tariff, TariffHash};
 use crate::meter::{Input, MeterError, Role, Session, State, Window};
 use crate::signer::{PeerId, Signer};
@@ -309,6 +309,11 @@ impl<S: Signer> Node<S> {
         let clock = if late { message.time } else { now.time };
         let input = Input::Start { at: message.time, tariff: TariffHash(message.tariff_hash) };
         let entered = self.step(clock, session, input)?;
+        // What the seller has read until now it reads out behind its start, and was not heard
+        // before: those stamps are believed as the start's is, or all of it would count at the
+        // price of the next reading (M7).
+        let slot = self.session_mut(session)?;
+        slot.met = Some(Meeting::of(now.time, slot.meter.record()));
         self.count_from_start(session)?;
         self.store_session(session)?;
         self.tell_entered(session, entered)?;
