@@ -46,6 +46,19 @@ fn top_up_that_is_proposed_again_carries_what_the_payee_agreed_on() {
 }
 
 #[test]
+fn reading_that_a_restart_or_a_late_start_took_costs_a_price_border_at_most() {
+    let pairs = Pairs::new();
+    for seed in [43420, 62585, 68083, 94708] {
+        assert_eq!(pairs.run(seed).failure, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn session_begins_under_another_id_than_one_that_a_changed_byte_took() {
+    assert_eq!(Pairs::new().run(74763).failure, None);
+}
+
+#[test]
 fn same_seed_gives_the_same_trace_and_another_seed_another() {
     let pairs = Pairs::new();
     let (first, again, other) = (pairs.run(5), pairs.run(5), pairs.run(6));

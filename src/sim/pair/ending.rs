@@ -11,7 +11,7 @@ use super::standing::Standing;
 use crate::stream::Payee;
 use crate::stream::payee::PayeePhase;
 use crate::stream::payer::{Ending, PayerPhase};
-use crate::units::Msat;
+use crate::units::{Msat, SessionId};
 
 /// A refund of 137 vB at 0.1 sat/vB, the least that is relayed, costs 14 sat and leaves 330 at
 /// least, or is dust. Nobody can take a smaller output from the chain by any transaction that is
@@ -127,6 +127,11 @@ impl Pair {
             }
         }
         self.metered.now = None;
+        // What the buyer was told under an id stands until the line goes, also if a byte of it was
+        // changed on the way: the seller's owner, whose offer is refused, takes the next id.
+        while self.observer.seen().is_misoffered(SessionId::new(self.metered.next)?) {
+            self.metered.next = self.metered.next.saturating_add(1);
+        }
         self.start_session()?;
         let session = self.metered.now;
         let delivered = self.counters.of(Count::Tick);

@@ -38,8 +38,25 @@ pub(super) struct Sold {
     pub(super) timed: bool,
     /// Up to where a dear reading may have priced what the buyer had not seen, and by how much.
     repriced: (u64, Msat),
+    /// Whether what the buyer has not seen may come to it by no stamp that it believes.
+    unstamped: bool,
     /// Whether its channel was paid by hand meanwhile, which the seller counts for it.
     pub(super) beside: bool,
+}
+
+impl Sold {
+    /// A reading at `price` says what the buyer had not seen when it had counted `seen`.
+    fn price_unseen(&mut self, seen: u64, price: u64) {
+        let (to, sum) = self.repriced;
+        let unseen = self.total.saturating_sub(seen.max(to));
+        let dearer = price.saturating_sub(price_at(TIMED, 0));
+        if unseen == 0 || dearer == 0 {
+            return;
+        }
+        let more = unseen.saturating_mul(dearer).div_euclid(KWH).saturating_add(1);
+        let more = Msat::new(more).unwrap_or(Msat::MAX);
+        self.repriced = (self.total, sum.saturating_add(more));
+    }
 }
 
 /// The session of the moment, and what all of them came to.
@@ -166,25 +183,49 @@ impl Pair {
         self.deliver(session, quantity)
     }
 
-    /// A reading that was lost on a line that stays up is not believed later, by its stamp: the
-    /// buyer counts what it said at the price of the next. So it may cost the difference of the
-    /// two prices, once, on what the buyer had not seen.
+    /// A reading that was lost on a line that stays up is not believed later, by its stamp, and so
+    /// is what a restart took of either side: the buyer counts what it said at the price of the
+    /// next. So it may cost the difference of the two prices, once, on what the buyer had not seen.
     fn price_missed_reading(&mut self, session: SessionId) {
-        let dear = price_at(TIMED, QUARTER);
+        let seen = self.seen_by_buyer(session);
+        let missed = self.observer.seen().is_missed(session);
         let now = price_at(self.metered.agreed, self.world.now().time.to_u64());
-        let missed = self.metered.agreed == TIMED && self.observer.seen().is_missed(session);
+        let Some(sold) = self.metered.sold.get_mut(&session) else { return };
+        sold.unstamped &= seen < sold.total;
+        let missed = missed || sold.unstamped;
+        if missed && self.metered.agreed == TIMED {
+            sold.price_unseen(seen, now);
+        }
+    }
+
+    /// A machine starts again. What is not in a record is gone (SECURITY.md, times of day): of the
+    /// seller's readings all but the last, and of the buyer's own meter what bears out the stamps
+    /// of a time in which it heard nothing.
+    pub(super) fn doubt_stamps(&mut self) {
+        let Some(session) = self.metered.now else { return };
+        let (seen, last) = (self.seen_by_buyer(session), self.metered.last_price);
+        let timed = self.metered.agreed == TIMED;
+        let Some(sold) = self.metered.sold.get_mut(&session) else { return };
+        sold.unstamped = true;
+        if timed {
+            // The last reading says all of it, at its own price.
+            sold.price_unseen(seen, last);
+        }
+    }
+
+    /// What the buyer's session counts as delivered.
+    fn seen_by_buyer(&self, session: SessionId) -> u64 {
         let buyer = self.world.end(self.payer).and_then(|end| end.node().session(session));
-        let seen = buyer.map_or(0, |meter| meter.record().quantity().to_u64());
-        let Some(sold) = self.metered.sold.get_mut(&session).filter(|_| missed && now == dear)
-        else {
-            return;
-        };
-        let (to, sum) = sold.repriced;
-        let late = sold.total.saturating_sub(seen.max(to));
-        let more = late.saturating_mul(dear.saturating_sub(price_at(TIMED, 0))).div_euclid(KWH);
-        let more = Msat::new(more.saturating_add(1)).unwrap_or(Msat::MAX);
-        if late > 0 {
-            sold.repriced = (sold.total, sum.saturating_add(more));
+        buyer.map_or(0, |meter| meter.record().quantity().to_u64())
+    }
+
+    /// A buyer that has not heard of the start has its own meter refused. It believes the stamps
+    /// that come with the start as far as its slack goes, which is one tick.
+    fn doubt_stamps_before_start(&mut self, session: SessionId) {
+        let buyer = self.world.end(self.payer).and_then(|end| end.node().session(session));
+        let begun = buyer.is_some_and(|meter| meter.record().has_begun());
+        if let Some(sold) = self.metered.sold.get_mut(&session) {
+            sold.unstamped |= !begun && sold.total > QUANTITY_MOST;
         }
     }
 
@@ -242,6 +283,7 @@ impl Pair {
             sold.total = self.metered.total;
         }
         self.read_meters(session, self.metered.total)?;
+        self.doubt_stamps_before_start(session);
         self.counters.count(Count::Tick);
         Ok(())
     }
@@ -291,6 +333,7 @@ impl Pair {
                 total,
                 timed,
                 repriced: (0, Msat::ZERO),
+                unstamped: false,
                 beside: false,
             };
             metered.sold.insert(session, sold);

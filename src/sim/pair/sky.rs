@@ -46,6 +46,8 @@ pub(super) struct Seen {
     credit: BTreeMap<OutPoint, Msat>,
     /// The sessions of which a reading was changed on the way, or made out of something else.
     changed: BTreeSet<SessionId>,
+    /// The ids under which an offer came that the seller had not made so.
+    misoffered: BTreeSet<SessionId>,
     /// The sessions of which any message was changed: a stamp, for instance, that is believed.
     garbled: BTreeSet<SessionId>,
     /// The sessions of which a reading was lost, or overtaken, on a line that stayed up.
@@ -122,6 +124,11 @@ impl Seen {
     /// Whether the buyer of the session may have been shown a reading that the seller never made.
     pub(super) fn is_changed(&self, session: SessionId) -> bool {
         self.changed.contains(&session)
+    }
+
+    /// Whether the buyer may have been offered something else under this id.
+    pub(super) fn is_misoffered(&self, session: SessionId) -> bool {
+        self.misoffered.contains(&session)
     }
 
     /// Whether a side may have been told of the session what the other never said.
@@ -270,15 +277,12 @@ impl Sky {
         Self { dice, observer, last: None }
     }
 
-    /// The session of the reading that the last message becomes, if it becomes one.
-    fn changed_reading(&self, at: usize, mask: u8) -> Option<SessionId> {
+    /// What the last message becomes, if it is still one.
+    fn changed(&self, at: usize, mask: u8) -> Option<Message> {
         let mut bytes = Vec::new();
         self.last.as_ref()?.encode(&mut bytes);
         *bytes.get_mut(at)? ^= mask;
-        match Message::decode(&bytes) {
-            Ok(Some(Message::Reading(reading))) => Some(reading.session),
-            _ => None,
-        }
+        Message::decode(&bytes).ok().flatten()
     }
 }
 
@@ -306,7 +310,15 @@ impl Weather for Sky {
             let at = usize::try_from(self.dice.below(length)).unwrap_or(0);
             let bit = u32::try_from(self.dice.below(8)).unwrap_or(0);
             let mask = 1_u8.wrapping_shl(bit);
-            seen.changed.extend(self.changed_reading(at, mask));
+            match self.changed(at, mask) {
+                Some(Message::Reading(reading)) => {
+                    seen.changed.insert(reading.session);
+                }
+                Some(Message::SessionOffer(offer)) => {
+                    seen.misoffered.insert(offer.session);
+                }
+                _ => {}
+            }
             seen.garbled.extend(self.last.as_ref().and_then(session_of));
             (Count::Corrupted, Fate::Corrupted { at, mask })
         } else {

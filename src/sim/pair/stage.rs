@@ -309,6 +309,7 @@ impl Pair {
     }
 
     pub(super) fn started_again(&mut self, end: EndId) -> Result<(), Flaw> {
+        self.doubt_stamps();
         if end != self.payer {
             return Ok(());
         }
