@@ -148,14 +148,17 @@ pub(super) fn head(
 ) -> [u8; 12] {
     let priced = if priced { PRICED } else { 0 };
     let hashed = if hashed { HASHED } else { 0 };
+    // In two numbers, as they are copied: bytes that were written one by one would be waited for.
+    let kind = u64::from(code | priced | hashed).wrapping_shl(56);
+    let count = u64::from(count).wrapping_shl(48);
+    let lane = u64::from(lane.to_u16()).wrapping_shl(32);
+    let front = kind | count | lane | first.wrapping_shr(32);
     let mut head = [0; 12];
-    // Lane and id lie behind the first two bytes; the last ten of sixteen hold them.
-    let tail = u128::from(lane.to_u16()).wrapping_shl(64) | u128::from(first);
-    if let (Some(to), Some(from)) = (head.last_chunk_mut(), tail.to_be_bytes().last_chunk::<10>()) {
-        *to = *from;
-    }
-    if let Some(to) = head.first_chunk_mut() {
-        *to = [code | priced | hashed, count];
+    if let Some((to, rest)) = head.split_first_chunk_mut()
+        && let (Some(back), Some(low)) =
+            (rest.first_chunk_mut(), first.to_be_bytes().last_chunk::<4>())
+    {
+        (*to, *back) = (front.to_be_bytes(), *low);
     }
     head
 }

@@ -5,7 +5,7 @@ use core::num::NonZeroUsize;
 
 use super::level::{GROUP, Level};
 use super::{Child, LEAF, MerkleError, Proof, Root, Shape};
-use crate::sha256::{Engine, Tag, Tail, last_block};
+use crate::sha256::{Engine, Tag, Tail, pad};
 use crate::units::Msat;
 
 /// Takes the leaves of a tree in their order and hashes them in groups.
@@ -69,24 +69,22 @@ impl Builder {
 
     /// Adds the next leaf: its message, up to 55 bytes for one compression, and its sum.
     ///
-    /// Inlined, so that a message of a length known to the caller's compiler is copied by a few
-    /// moves; one leaf in sixteen pays for the hashing of all.
+    /// Inlined, so that a message of a length known to the caller's compiler is written by a few
+    /// moves, where it is hashed; one leaf in sixteen pays for the hashing of all.
     ///
     /// # Errors
     /// [`MerkleError::LeafBytes`], [`MerkleError::TooManyLeaves`], [`MerkleError::Overflow`].
-    #[inline]
+    #[expect(clippy::inline_always, reason = "by a call, the message is copied byte by byte")]
+    #[inline(always)]
     pub fn push(&mut self, message: &[u8], sum: Msat) -> Result<(), MerkleError> {
         if self.leaves >= Shape::ITEMS_MAX {
             return Err(MerkleError::TooManyLeaves { max: Shape::ITEMS_MAX });
         }
         let total = self.total.add(sum)?;
-        let length = match last_block(after_tag(message.len()), message) {
-            Some(block) => {
-                self.blocks.push(block);
-                1
-            }
-            None => self.put_long(message)?,
-        };
+        self.blocks.push([0; 64]);
+        let padded =
+            self.blocks.last_mut().is_some_and(|to| pad(to, after_tag(message.len()), message));
+        let length = if padded { 1 } else { self.put_long(message)? };
         if let (Some(slot), Some(sum_slot)) =
             (self.lengths.get_mut(self.waiting), self.sums.get_mut(self.waiting))
         {
@@ -97,8 +95,7 @@ impl Builder {
         self.leaves = self.leaves.saturating_add(1);
         self.waiting = self.waiting.saturating_add(1);
         if self.waiting == GROUP {
-            self.hash_leaves();
-            self.carry();
+            self.hash_group();
         }
         Ok(())
     }
@@ -160,8 +157,10 @@ impl Builder {
         }
     }
 
-    /// Pads a message of more than one block; returns its blocks.
+    /// Pads a message of more than one block, in place of the empty last one; returns its blocks.
+    #[inline(never)]
     fn put_long(&mut self, message: &[u8]) -> Result<usize, MerkleError> {
+        self.blocks.pop();
         let max = Self::LEAF_BYTES_MAX;
         if message.len() > max {
             return Err(MerkleError::LeafBytes { got: message.len(), max });
@@ -171,6 +170,13 @@ impl Builder {
         self.blocks.extend_from_slice(full);
         self.blocks.extend_from_slice(Tail::new(after_tag(message.len()), rest).blocks());
         Ok(self.blocks.len().saturating_sub(before))
+    }
+
+    /// Hashes a full group of leaves, and the nodes that it completes.
+    #[inline(never)]
+    fn hash_group(&mut self) {
+        self.hash_leaves();
+        self.carry();
     }
 
     /// Hashes the leaves that wait, those of equal length at once, into level 0.
@@ -213,14 +219,10 @@ impl Builder {
     /// Hashes what level `at` holds into the next one; returns the next one's number.
     fn raise(&mut self, at: usize) -> usize {
         let next = at.saturating_add(1);
-        let (parents, count) = match self.levels.get_mut(at) {
-            Some(level) => level.take_parents(self.engine),
-            None => ([Child::NONE; GROUP], 0),
-        };
-        if let Some(level) = level(&mut self.levels, next, self.index) {
-            for parent in parents.iter().take(count) {
-                level.put(parent);
-            }
+        let _ = level(&mut self.levels, next, self.index);
+        let (lower, upper) = self.levels.split_at_mut_checked(next).unwrap_or_default();
+        if let (Some(level), Some(above)) = (lower.last_mut(), upper.first_mut()) {
+            level.raise_into(above, self.engine);
         }
         next
     }

@@ -82,63 +82,59 @@ impl Level {
     /// Takes the next children. There must be room for them.
     pub(super) fn extend(&mut self, states: &[State], sums: &[Msat]) {
         for (state, sum) in states.iter().zip(sums) {
-            self.put(&Child::new(*state, *sum));
+            self.put(*sum, |hash| state.write_to(hash));
         }
     }
 
-    /// Takes the next child. There must be room for it.
+    /// Takes the next child: its sum, and what writes its hash. There must be room for it.
     #[inline]
-    pub(super) fn put(&mut self, child: &Child) {
+    fn put(&mut self, sum: Msat, write: impl Fn(&mut [u8; 32])) {
         debug_assert!(!self.is_full());
         if let Some(wanted) = &mut self.wanted
             && wanted.position == self.seen
         {
-            wanted.found = Some(*child);
+            let child = wanted.found.insert(Child { hash: [0; 32], sum });
+            write(&mut child.hash);
         }
         // A node is 80 bytes of message: the first child, then the second.
-        let bytes = child.to_bytes();
-        let half = self.held.is_multiple_of(2);
+        let from = if self.held.is_multiple_of(2) { 0 } else { CHILD_BYTES };
         if let Some(node) = self.nodes.get_mut(self.held / 2)
-            && let Some(message) = node.as_flattened_mut().first_chunk_mut::<{ 2 * CHILD_BYTES }>()
+            && let Some((_, child)) = node.as_flattened_mut().split_at_mut_checked(from)
+            && let Some((hash, rest)) = child.split_first_chunk_mut()
+            && let Some(slot) = rest.first_chunk_mut()
         {
-            let (left, right) = message.split_at_mut(CHILD_BYTES);
-            (if half { left } else { right }).copy_from_slice(&bytes);
+            write(hash);
+            *slot = sum.to_msat().to_be_bytes();
         }
         if let Some(slot) = self.sums.get_mut(self.held) {
-            *slot = child.sum;
+            *slot = sum;
         }
         // Both are bounded by the leaves of a tree.
         self.held = self.held.saturating_add(1);
         self.seen = self.seen.saturating_add(1);
     }
 
-    /// Hashes the pairs held, empties the level, and returns the parents with their number, the
-    /// odd last child among them as it is.
-    pub(super) fn take_parents(&mut self, engine: Engine) -> ([Child; GROUP], usize) {
-        let mut parents = [Child::NONE; GROUP];
+    /// Hashes the pairs held into `above`, the odd last child after them as it is, and empties the
+    /// level.
+    pub(super) fn raise_into(&mut self, above: &mut Self, engine: Engine) {
         let pairs = self.held / 2;
         let mut states = [NODE.state(); GROUP];
         let messages = self.nodes.as_flattened();
-        if let (Some(states), Some(messages)) =
-            (states.get_mut(..pairs), messages.get(..pairs.saturating_mul(NODE_BLOCKS.get())))
-        {
+        let states = states.get_mut(..pairs).unwrap_or_default();
+        if let Some(messages) = messages.get(..pairs.saturating_mul(NODE_BLOCKS.get())) {
             engine.absorb(states, messages, NODE_BLOCKS);
         }
         let (sums, _) = self.sums.as_chunks::<2>();
-        for ((parent, state), [left, right]) in parents.iter_mut().zip(states).zip(sums).take(pairs)
-        {
+        for (state, [left, right]) in states.iter().zip(sums) {
             // The builder's total has every leaf in it and is in range, so a part of it is too.
-            *parent = Child::new(state, left.checked_add(*right).unwrap_or(Msat::MAX));
+            let sum = left.checked_add(*right).unwrap_or(Msat::MAX);
+            above.put(sum, |hash| state.write_to(hash));
         }
-        let mut count = pairs;
         if !self.held.is_multiple_of(2) {
-            if let Some(parent) = parents.get_mut(pairs) {
-                *parent = self.promoted();
-            }
-            count = count.saturating_add(1);
+            let Child { hash, sum } = self.promoted();
+            above.put(sum, |to| *to = hash);
         }
         self.held = 0;
-        (parents, count)
     }
 
     /// The odd last child held, which goes up as it is.

@@ -74,7 +74,7 @@ mod tests;
 pub use builder::Builder;
 pub use proof::Proof;
 
-use crate::sha256::{Engine, State, Tag};
+use crate::sha256::{Engine, Tag};
 use crate::units::{Blame, Msat, Overflow};
 
 /// The tag of a leaf's hash.
@@ -186,10 +186,6 @@ pub struct Child {
 
 impl Child {
     const NONE: Self = Self { hash: [0; 32], sum: Msat::ZERO };
-
-    fn new(state: State, sum: Msat) -> Self {
-        Self { hash: state.to_bytes(), sum }
-    }
 
     fn to_bytes(self) -> [u8; CHILD_BYTES] {
         let mut bytes = [0; CHILD_BYTES];
