@@ -65,6 +65,7 @@ mod hold;
 mod joint;
 pub mod payee;
 pub mod payer;
+mod record;
 mod spend;
 mod terms;
 mod view;

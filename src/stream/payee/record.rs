@@ -6,21 +6,17 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{XOnlyPublicKey, schnorr};
 use bitcoin::{OutPoint, Txid};
 
-use crate::store::{Key, envelope};
+use crate::store::Key;
 use crate::stream::bytes::{Reader, Writer};
 use crate::stream::channel::Rules;
 use crate::stream::error::StreamError;
 use crate::stream::payee::holds::PayeeHolds;
-use crate::stream::terms::HoldRules;
+use crate::stream::record;
 use crate::tx::{ChangeScript, Delay, Voucher};
 use crate::units::{Height, Msat, Sat};
 
 /// The store's room byte of payee records.
 const ROOM: u8 = 0x04;
-/// The format of records of channels that take no holds.
-const VERSION: u8 = 1;
-/// The format of records of channels that take holds.
-const HOLD_VERSION: u8 = 2;
 
 /// What the payee stores of a channel, under [`PayeeRecord::key`]; newest wins.
 ///
@@ -207,15 +203,7 @@ impl PayeeRecord {
             }
         }
         self.write_phase(&mut w);
-        let version = if self.rules.holds == HoldRules::NONE {
-            w.u8(0);
-            VERSION
-        } else {
-            self.rules.holds.write(&mut w);
-            self.holds.write(&mut w);
-            HOLD_VERSION
-        };
-        Ok(envelope::seal(&self.key()?, version, &w.finish()))
+        Ok(record::seal(&self.key()?, w, self.rules.holds, |w| self.holds.write(w)))
     }
 
     fn write_phase(&self, w: &mut Writer) {
@@ -243,16 +231,8 @@ impl PayeeRecord {
     /// # Errors
     /// [`StreamError::Store`] for an unknown version or rot, [`StreamError::BrokenRecord`].
     pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, StreamError> {
-        let with_holds = bytes.first() != Some(&VERSION);
-        let version = if with_holds { HOLD_VERSION } else { VERSION };
-        let mut r = Reader::new(envelope::open(key, version, bytes)?);
-        let record =
-            Self::read(&mut r, with_holds).ok_or(StreamError::BrokenRecord { at: r.at() })?;
-        // Assert twice: what is read must be what could have been written.
-        if !r.is_empty() || record.key()? != *key || !record.holds_together() {
-            return Err(StreamError::BrokenRecord { at: r.at() });
-        }
-        Ok(record)
+        let fits = |record: &Self| Ok(record.key()? == *key && record.holds_together());
+        record::open(key, bytes, Self::read, fits)
     }
 
     fn read(r: &mut Reader<'_>, with_holds: bool) -> Option<Self> {
@@ -276,11 +256,10 @@ impl PayeeRecord {
             holds: PayeeHolds::NONE,
             phase: Self::read_phase(r)?,
         };
-        if !with_holds {
-            return (r.u8()? == 0).then_some(record);
+        record.rules.holds = record::read_rules(r, with_holds)?;
+        if with_holds {
+            record.holds = PayeeHolds::read(r, record.rules.claim_delay()?)?;
         }
-        record.rules.holds = HoldRules::read(r).filter(|rules| *rules != HoldRules::NONE)?;
-        record.holds = PayeeHolds::read(r, record.rules.claim_delay()?)?;
         Some(record)
     }
 

@@ -6,21 +6,17 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::XOnlyPublicKey;
 use bitcoin::{OutPoint, Txid};
 
-use crate::store::{Key, envelope};
+use crate::store::Key;
 use crate::stream::bytes::{Reader, Writer, outpoint_key};
 use crate::stream::channel::Rules;
 use crate::stream::error::StreamError;
 use crate::stream::payer::holds::PayerHolds;
-use crate::stream::terms::HoldRules;
+use crate::stream::record;
 use crate::tx::{ChangeScript, Delay};
 use crate::units::{Height, KeyIndex, Msat, Sat};
 
 /// The store's room byte of payer records.
 const ROOM: u8 = 0x03;
-/// The format of records of channels that take no holds.
-const VERSION: u8 = 1;
-/// The format of records of channels that take holds.
-const HOLD_VERSION: u8 = 2;
 
 /// What the payer stores of a channel, under [`PayerRecord::key`]; newest wins.
 ///
@@ -209,15 +205,7 @@ impl PayerRecord {
             }
             PayerPhase::Closed => w.u8(3),
         }
-        let version = if self.rules.holds == HoldRules::NONE {
-            w.u8(0);
-            VERSION
-        } else {
-            self.rules.holds.write(&mut w);
-            self.holds.write(&mut w);
-            HOLD_VERSION
-        };
-        Ok(envelope::seal(&self.key()?, version, &w.finish()))
+        Ok(record::seal(&self.key()?, w, self.rules.holds, |w| self.holds.write(w)))
     }
 
     /// Reads what [`Self::encode`] wrote under `key`; an open or leaving channel comes back as
@@ -226,15 +214,8 @@ impl PayerRecord {
     /// # Errors
     /// [`StreamError::Store`] for an unknown version or rot, [`StreamError::BrokenRecord`].
     pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, StreamError> {
-        let with_holds = bytes.first() != Some(&VERSION);
-        let version = if with_holds { HOLD_VERSION } else { VERSION };
-        let mut r = Reader::new(envelope::open(key, version, bytes)?);
-        let record =
-            Self::read(&mut r, with_holds).ok_or(StreamError::BrokenRecord { at: r.at() })?;
-        if !r.is_empty() || record.key()? != *key || !record.holds_together() {
-            return Err(StreamError::BrokenRecord { at: r.at() });
-        }
-        Ok(record)
+        let fits = |record: &Self| Ok(record.key()? == *key && record.holds_together());
+        record::open(key, bytes, Self::read, fits)
     }
 
     fn read(r: &mut Reader<'_>, with_holds: bool) -> Option<Self> {
@@ -263,11 +244,10 @@ impl PayerRecord {
                 _ => return None,
             },
         };
-        if !with_holds {
-            return (r.u8()? == 0).then_some(record);
+        record.rules.holds = record::read_rules(r, with_holds)?;
+        if with_holds {
+            record.holds = PayerHolds::read(r, record.rules.claim_delay()?)?;
         }
-        record.rules.holds = HoldRules::read(r).filter(|rules| *rules != HoldRules::NONE)?;
-        record.holds = PayerHolds::read(r, record.rules.claim_delay()?)?;
         Some(record)
     }
 
