@@ -107,12 +107,11 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let of = (record.index(), record.base(), record.delay());
         let first = *scripts.entry(of).or_insert(record.outpoint());
-        let machine = match self.payers.get(&first) {
-            Some(slot) => slot.machine.beside(record)?,
-            None => {
-                let key = self.signer.public(KeyName::Payer(record.index()))?;
-                Payer::load(&self.context, key, record)?
-            }
+        let machine = if let Some(slot) = self.payers.get(&first) {
+            slot.machine.beside(record)?
+        } else {
+            let key = self.signer.public(KeyName::Payer(record.index()))?;
+            Payer::load(&self.context, key, record)?
         };
         let outpoint = machine.outpoint();
         let alias = self.new_alias(outpoint);

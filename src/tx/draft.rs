@@ -233,6 +233,33 @@ impl Draft {
     }
 }
 
+/// What anybody may see of a transaction in the making, of a type with a `draft`.
+macro_rules! draft_views {
+    ($of:ident) => {
+        impl $of {
+            /// The transaction as it will be; signatures that are missing are zeros of the same
+            /// size.
+            pub const fn transaction(&self) -> &bitcoin::Transaction {
+                &self.draft.tx
+            }
+
+            /// The outputs that the inputs spend, in their order: what signers of the inputs need.
+            pub fn spent(&self) -> &[bitcoin::TxOut] {
+                &self.draft.spent
+            }
+
+            /// What the miner gets: all that the outputs leave of the inputs.
+            ///
+            /// # Errors
+            /// None that construction did not already exclude.
+            pub fn fee(&self) -> Result<crate::units::Sat, crate::tx::TxError> {
+                self.draft.fee()
+            }
+        }
+    };
+}
+pub(super) use draft_views;
+
 /// An output of `value` to `script`.
 pub(super) fn output(value: Sat, script: ScriptBuf) -> TxOut {
     TxOut { value: Amount::from_sat(value.to_sat()), script_pubkey: script }

@@ -7,7 +7,7 @@ use bitcoin::transaction::Version;
 use bitcoin::{ScriptBuf, Transaction, TxOut, Witness};
 
 use super::change::dust_limit;
-use super::draft::{Draft, FeeInput, TRUC_CHILD_VBYTES, output};
+use super::draft::{Draft, FeeInput, TRUC_CHILD_VBYTES, draft_views, output};
 use super::voucher::Channel;
 use super::{TxError, settle_witness};
 use crate::keys::Context;
@@ -39,6 +39,8 @@ pub struct JointSpend {
     channel: Channel,
     paid: Msat,
 }
+
+draft_views!(JointSpend);
 
 impl JointSpend {
     /// A cooperative close at `paid`: outputs in the order payer, payee.
@@ -159,24 +161,6 @@ impl JointSpend {
             }
             _ => Ok(None),
         }
-    }
-
-    /// The transaction as it will be; missing signatures are zeros of the same size.
-    pub const fn transaction(&self) -> &Transaction {
-        &self.draft.tx
-    }
-
-    /// The outputs that the inputs spend, in their order.
-    pub fn spent(&self) -> &[TxOut] {
-        &self.draft.spent
-    }
-
-    /// What the miner gets.
-    ///
-    /// # Errors
-    /// None that construction did not already exclude.
-    pub fn fee(&self) -> Result<Sat, TxError> {
-        self.draft.fee()
     }
 
     /// What both sides sign (BIP341/342, `SIGHASH_DEFAULT`, settle leaf).

@@ -159,6 +159,7 @@
 //! Rank 2. `signer` computes digests from here, `stream` decides which transaction is due.
 
 mod change;
+mod delay;
 mod draft;
 pub mod hold;
 mod joint;
@@ -172,9 +173,10 @@ use bitcoin::secp256k1::XOnlyPublicKey;
 use bitcoin::{OutPoint, Witness};
 
 pub use change::{ChangeScript, WalletScript, dust_limit};
+pub use delay::Delay;
 pub use draft::FeeInput;
 pub use joint::JointSpend;
-pub use output::{Delay, FundingOutput, payee_script};
+pub use output::{FundingOutput, payee_script};
 pub use refund::Refund;
 pub use settle::{Settled, Settlement};
 pub use voucher::{Channel, Voucher, VoucherChecked, VoucherKind};

@@ -9,8 +9,8 @@ use bitcoin::{ScriptBuf, WitnessProgram, WitnessVersion};
 use alloc::vec::Vec;
 
 use super::TxError;
+use super::delay::Delay;
 use crate::keys::{Context, KeyError, payee_key, tagged_hash};
-use crate::units::Blocks;
 
 /// BIP341's point whose discrete logarithm nobody knows: H = `lift_x` of this.
 const UNSPENDABLE: [u8; 32] = [
@@ -21,32 +21,6 @@ const UNSPENDABLE: [u8; 32] = [
 const INTERNAL_TAG: &[u8] = b"millstream/stream/internal";
 /// The on-chain format that this crate writes and reads.
 const FORMAT_VERSION: u8 = 1;
-
-/// The refund's relative lock in blocks, 1 ..= 65,535 (BIP68), from the output's confirmation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Delay(u16);
-
-impl Delay {
-    /// Checks that it is not zero.
-    ///
-    /// # Errors
-    /// [`TxError::ZeroDelay`].
-    pub const fn new(blocks: u16) -> Result<Self, TxError> {
-        if blocks == 0 { Err(TxError::ZeroDelay) } else { Ok(Self(blocks)) }
-    }
-
-    /// The number of blocks.
-    pub const fn to_u16(self) -> u16 {
-        self.0
-    }
-
-    /// The number of blocks, to add to a height.
-    #[must_use]
-    pub fn to_blocks(self) -> Blocks {
-        // A u16 is always in the range of Blocks.
-        Blocks::new(u32::from(self.0)).unwrap_or(Blocks::MAX)
-    }
-}
 
 /// Everything that both sides compute from the two keys and the delay: P2TR with two leaves.
 ///

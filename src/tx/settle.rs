@@ -7,10 +7,10 @@ use bitcoin::transaction::Version;
 use bitcoin::{ScriptBuf, Transaction, TxOut, Witness};
 
 use super::change::{ChangeScript, dust_limit};
-use super::draft::{Draft, FeeInput, TRUC_VBYTES, output};
+use super::draft::{Draft, FeeInput, TRUC_VBYTES, draft_views, output};
 use super::voucher::{Channel, VoucherChecked, VoucherKind};
 use super::{TxError, settle_witness};
-use crate::units::{FeeRate, Sat};
+use crate::units::FeeRate;
 
 /// One channel's part in a settlement: the channel and the best voucher that it accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Settlement {
     draft: Draft,
     parts: Vec<Settled>,
 }
+
+draft_views!(Settlement);
 
 impl Settlement {
     /// A settlement whose only payee output, to `payee`, is everything that is not change or fee.
@@ -146,24 +148,6 @@ impl Settlement {
     /// The channels in the order of their inputs.
     pub fn parts(&self) -> &[Settled] {
         &self.parts
-    }
-
-    /// The transaction as it will be; signatures that are missing are zeros of the same size.
-    pub const fn transaction(&self) -> &Transaction {
-        &self.draft.tx
-    }
-
-    /// The outputs that the inputs spend, in their order: what signers of fee inputs need.
-    pub fn spent(&self) -> &[TxOut] {
-        &self.draft.spent
-    }
-
-    /// What the miner gets.
-    ///
-    /// # Errors
-    /// None that construction did not already exclude.
-    pub fn fee(&self) -> Result<Sat, TxError> {
-        self.draft.fee()
     }
 
     /// The channel that goes on after this settlement, if input `index` is a rollover: a SINGLE

@@ -129,7 +129,8 @@ mod settle;
 mod spend;
 mod state;
 
-pub use output::{ClaimDelay, HoldOutput, PaymentHash, Preimage};
+pub use super::delay::ClaimDelay;
+pub use output::{HoldOutput, PaymentHash, Preimage};
 pub use settle::HoldSettlement;
 pub use spend::{HoldCoin, HoldSpend};
 pub use state::{Held, HeldChecked, Hold};

@@ -1,4 +1,4 @@
-//! A hold's output: hash and preimage, the claim's delay, the two leaves.
+//! A hold's output: hash and preimage, the two leaves.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,10 +12,11 @@ use bitcoin::script::Builder;
 use bitcoin::secp256k1::Parity;
 use bitcoin::taproot::{LeafVersion, TapLeafHash};
 
+use super::super::delay::ClaimDelay;
 use super::super::output::{control_block, two_leaves};
 use super::super::{FundingOutput, TxError};
 use crate::keys::Context;
-use crate::units::{Blocks, Height};
+use crate::units::Height;
 
 /// SHA-256 of a preimage: the lock of a conditional payment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,36 +94,6 @@ impl Preimage {
 impl fmt::Debug for Preimage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Preimage(of {})", self.hash())
-    }
-}
-
-/// The claim's relative lock k in blocks, 2 ..= 65,535, from the settlement's confirmation.
-///
-/// The k - 1 blocks before it are the payer's alone: without them the payee could publish
-/// settlement and claim in one block, long after the expiry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClaimDelay(u16);
-
-impl ClaimDelay {
-    /// Checks the range.
-    ///
-    /// # Errors
-    /// [`TxError::ClaimDelayTooShort`] for zero and one.
-    pub const fn new(blocks: u16) -> Result<Self, TxError> {
-        if blocks < 2 { Err(TxError::ClaimDelayTooShort { got: blocks }) } else { Ok(Self(blocks)) }
-    }
-
-    /// The number of blocks.
-    #[must_use]
-    pub const fn to_u16(self) -> u16 {
-        self.0
-    }
-
-    /// The number of blocks, to add to a height.
-    #[must_use]
-    pub fn to_blocks(self) -> Blocks {
-        // A u16 is always in the range of Blocks.
-        Blocks::new(u32::from(self.0)).unwrap_or(Blocks::MAX)
     }
 }
 

@@ -7,12 +7,12 @@ use bitcoin::transaction::Version;
 use bitcoin::{OutPoint, Transaction, TxOut, Witness};
 
 use super::super::change::ChangeScript;
-use super::super::draft::{Draft, FeeInput, TRUC_VBYTES};
+use super::super::draft::{Draft, FeeInput, TRUC_VBYTES, draft_views};
 use super::super::voucher::{Channel, VoucherKind};
 use super::super::{TxError, settle_witness};
 use super::spend::HoldCoin;
 use super::state::{Held, HeldChecked};
-use crate::units::{HoldId, Sat};
+use crate::units::HoldId;
 
 /// A settlement with holds before the payee's signature.
 ///
@@ -25,6 +25,8 @@ pub struct HoldSettlement {
     draft: Draft,
     checked: HeldChecked,
 }
+
+draft_views!(HoldSettlement);
 
 impl HoldSettlement {
     /// The settlement of a checked state, with confirmed coins added for its fee.
@@ -52,24 +54,6 @@ impl HoldSettlement {
     /// The state that is settled.
     pub const fn held(&self) -> &Held {
         self.checked.held()
-    }
-
-    /// The transaction as it will be; signatures that are missing are zeros of the same size.
-    pub const fn transaction(&self) -> &Transaction {
-        &self.draft.tx
-    }
-
-    /// The outputs that the inputs spend, in their order: what signers of added inputs need.
-    pub fn spent(&self) -> &[TxOut] {
-        &self.draft.spent
-    }
-
-    /// What the miner gets: the agreed fee, outputs that were left out, and every added coin.
-    ///
-    /// # Errors
-    /// None that construction did not already exclude.
-    pub fn fee(&self) -> Result<Sat, TxError> {
-        self.draft.fee()
     }
 
     /// The channel that goes on after this settlement, unless its change is left out.

@@ -6,10 +6,11 @@ use bitcoin::TxOut;
 use bitcoin::secp256k1::{Message, schnorr};
 
 use super::super::change::{ChangeScript, dust_limit};
+use super::super::delay::ClaimDelay;
 use super::super::draft::output;
 use super::super::voucher::{Channel, VoucherKind, hash_outputs};
 use super::super::{TxError, payee_script};
-use super::output::{ClaimDelay, HoldOutput, PaymentHash};
+use super::output::{HoldOutput, PaymentHash};
 use crate::keys::{ChannelKey, Context, Entropy};
 use crate::units::{Height, HoldId, Msat, Sat};
 
