@@ -7,14 +7,107 @@
 //!
 //! With several windows on their way a long round trip does not cost throughput; what is in flight
 //! is at risk meanwhile, and the bound says how much. The payee acknowledges by what is durably
-//! paid. Used by the payer in `stream`; nothing of it is stored: a payer that restarts, and finds
-//! the payee behind, bills [`Lanes::missing_at`](super::lanes::Lanes::missing_at) in a new batch.
+//! paid. Used by the payer in `node`; nothing of it is stored: a payer that restarts, and finds the
+//! payee behind, bills [`Lanes::missing_at`](super::lanes::Lanes::missing_at) in a new batch.
 
 use alloc::collections::VecDeque;
+use core::num::NonZeroU8;
 
-use super::Sealed;
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::XOnlyPublicKey;
+
+use super::item::LeafSize;
 use super::lanes::Lanes;
+use super::{BatchError, Builder, Channel, Sealed};
 use crate::units::{Blame, Msat};
+
+/// 12 windows: with 100,000 items each, 5 million items a second over a round trip of 0.2 s.
+const WINDOWS: u8 = 12;
+/// 10,000 sat: what a payer loses at most, unless it says otherwise, to a payee that takes vouchers
+/// and acknowledges nothing.
+const AMOUNT: u64 = 10_000_000;
+/// 16 MiB of batches are kept for one channel: 128 windows of 100,000 random items.
+const BYTES_MAX: usize = 16_777_216;
+
+/// How much of a channel may be sent and not acknowledged: what its payer has at risk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlightLimits {
+    /// Batches.
+    pub windows: NonZeroU8,
+    /// What they pay together.
+    pub amount: Msat,
+}
+
+impl Default for FlightLimits {
+    /// 12 windows and 10,000 sat.
+    fn default() -> Self {
+        let windows = NonZeroU8::new(WINDOWS).unwrap_or(NonZeroU8::MIN);
+        Self { windows, amount: Msat::new(AMOUNT).unwrap_or(Msat::ZERO) }
+    }
+}
+
+/// Where the next batch starts: a channel and its lanes as they are once everything that is in
+/// flight has arrived. A payer builds on it while earlier batches are still being sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    outpoint: OutPoint,
+    payee: XOnlyPublicKey,
+    paid: Msat,
+    room: Msat,
+    lanes: Lanes,
+}
+
+impl Front {
+    /// Where `channel` stands, with its `lanes`.
+    pub fn new(channel: &impl Channel, lanes: Lanes) -> Self {
+        let (outpoint, payee) = (channel.outpoint(), channel.payee());
+        Self { outpoint, payee, paid: channel.paid(), room: channel.room(), lanes }
+    }
+
+    /// The lanes there.
+    pub const fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// Begins a batch.
+    ///
+    /// # Errors
+    /// [`BatchError::Lanes`] if the lanes' totals are not what the channel paid.
+    pub fn build(&self, leaf_size: LeafSize) -> Result<Builder, BatchError> {
+        Builder::new(self, &self.lanes, leaf_size)
+    }
+
+    /// Where the batch after `batch` starts.
+    ///
+    /// # Errors
+    /// [`FlightError::NotNext`] if `batch` does not start here.
+    pub fn after(&self, batch: &Sealed) -> Result<Self, FlightError> {
+        let claim = batch.credited.claim;
+        if claim.start != self.paid {
+            return Err(FlightError::NotNext { got: claim.start, want: self.paid });
+        }
+        let room = self.room.saturating_sub(claim.paid.saturating_sub(claim.start));
+        Ok(Self { paid: claim.paid, room, lanes: batch.credited.lanes.clone(), ..*self })
+    }
+}
+
+impl Channel for Front {
+    fn outpoint(&self) -> OutPoint {
+        self.outpoint
+    }
+
+    fn payee(&self) -> XOnlyPublicKey {
+        self.payee
+    }
+
+    fn paid(&self) -> Msat {
+        self.paid
+    }
+
+    fn room(&self) -> Msat {
+        self.room
+    }
+}
 
 /// The batches that a payer keeps until they are acknowledged.
 #[derive(Debug, Clone)]
@@ -44,6 +137,14 @@ pub enum FlightError {
         /// The limit.
         max: Msat,
     },
+    /// More memory than the batches of a channel may take.
+    #[error("batches of {bytes} bytes would be in flight, {max} may be")]
+    TooManyBytes {
+        /// What it would be.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A batch that does not start where the last one ends.
     #[error("the batch starts at {got}, the last one ends at {want}")]
     NotNext {
@@ -68,7 +169,10 @@ impl FlightError {
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::TooMany { .. } | Self::TooMuch { .. } | Self::NotNext { .. } => Blame::Us,
+            Self::TooMany { .. }
+            | Self::TooMuch { .. }
+            | Self::TooManyBytes { .. }
+            | Self::NotNext { .. } => Blame::Us,
             Self::NotSent { .. } => Blame::Peer,
         }
     }
@@ -81,13 +185,27 @@ impl Flight {
         Self { batches_max, amount_max, sent: VecDeque::new(), acknowledged: paid }
     }
 
-    /// Checks that one more batch of `amount` may go out.
+    /// Nothing in flight, within `limits`.
+    pub fn within(paid: Msat, limits: FlightLimits) -> Self {
+        Self::new(paid, usize::from(limits.windows.get()), limits.amount)
+    }
+
+    /// Sets what may be in flight from now on; what is stays.
+    pub fn set_limits(&mut self, limits: FlightLimits) {
+        (self.batches_max, self.amount_max) = (usize::from(limits.windows.get()), limits.amount);
+    }
+
+    /// Checks that one more batch of `amount` and `bytes` may go out.
     ///
     /// # Errors
-    /// [`FlightError::TooMany`], [`FlightError::TooMuch`].
-    pub fn check_room(&self, amount: Msat) -> Result<(), FlightError> {
+    /// [`FlightError::TooMany`], [`FlightError::TooMuch`], [`FlightError::TooManyBytes`].
+    pub fn check_room(&self, amount: Msat, bytes: usize) -> Result<(), FlightError> {
         if self.sent.len() >= self.batches_max {
             return Err(FlightError::TooMany { max: self.batches_max });
+        }
+        let bytes = self.bytes().saturating_add(bytes);
+        if bytes > BYTES_MAX {
+            return Err(FlightError::TooManyBytes { bytes, max: BYTES_MAX });
         }
         let (at_risk, max) = (self.at_risk().saturating_add(amount), self.amount_max);
         if at_risk > max { Err(FlightError::TooMuch { amount: at_risk, max }) } else { Ok(()) }
@@ -96,13 +214,14 @@ impl Flight {
     /// Keeps a batch that goes out now.
     ///
     /// # Errors
-    /// [`FlightError::NotNext`], [`FlightError::TooMany`], [`FlightError::TooMuch`].
+    /// [`FlightError::NotNext`], [`FlightError::TooMany`], [`FlightError::TooMuch`],
+    /// [`FlightError::TooManyBytes`].
     pub fn launch(&mut self, batch: Sealed) -> Result<(), FlightError> {
         let claim = batch.credited.claim;
         if claim.start != self.end() {
             return Err(FlightError::NotNext { got: claim.start, want: self.end() });
         }
-        self.check_room(claim.paid.saturating_sub(claim.start))?;
+        self.check_room(claim.paid.saturating_sub(claim.start), batch.bytes.len())?;
         self.sent.push_back(batch);
         Ok(())
     }
@@ -154,6 +273,11 @@ impl Flight {
     /// flight.
     pub fn lanes(&self) -> Option<&Lanes> {
         self.sent.back().map(|batch| &batch.credited.lanes)
+    }
+
+    /// The batches in flight, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Sealed> {
+        self.sent.iter()
     }
 
     /// Batches in flight.

@@ -128,6 +128,12 @@ pub enum LanesError {
         /// What the other side says.
         theirs: Msat,
     },
+    /// The payer states another lane than is held, or says otherwise of the closed ones.
+    #[error("the lanes are stated otherwise than they are held")]
+    Differ {
+        /// The first lane that differs; none if it is the closed ones.
+        lane: Option<Lane>,
+    },
     /// The totals are not the channel's `paid`, or are above all money.
     #[error("the lanes' totals are not the channel's")]
     SumDiffers,
@@ -147,7 +153,7 @@ impl LanesError {
             | Self::BelowTotal { .. }
             | Self::SumDiffers
             | Self::Malformed => Blame::Us,
-            Self::Ahead { .. } => Blame::Peer,
+            Self::Ahead { .. } | Self::Differ { .. } => Blame::Peer,
         }
     }
 }
@@ -220,6 +226,64 @@ impl Lanes {
     /// The open lanes, rising.
     pub fn iter(&self) -> impl Iterator<Item = (Lane, LaneState)> + '_ {
         self.open.iter().map(|seat| (seat.lane, seat.state()))
+    }
+
+    /// Checks that `next` is what these lanes are once some are closed, opened and limited: what a
+    /// payer states before a batch. A lane that stays has its last id and total; a new one, or one
+    /// that was closed and opened again, has paid nothing, and its ids begin above all that were
+    /// closed before.
+    ///
+    /// # Errors
+    /// [`LanesError::Differ`].
+    pub fn check_followed_by(&self, next: &Self) -> Result<(), LanesError> {
+        let same = |one: &Seat, other: &Seat| (one.last, one.total) == (other.last, other.total);
+        let (mut outside, mut closed_last) = (self.outside, self.closed_last);
+        for seat in &self.open {
+            if !next.seat(seat.lane).is_some_and(|now| same(seat, now)) {
+                outside = outside.checked_add(seat.total).ok_or(LanesError::SumDiffers)?;
+                closed_last = closed_last.max(seat.last);
+            }
+        }
+        for seat in &next.open {
+            let held = self.seat(seat.lane);
+            let least = held.map_or(self.closed_last, |held| held.last.max(self.closed_last));
+            let fresh = seat.total == Msat::ZERO && (least..=closed_last).contains(&seat.last);
+            if !fresh && !held.is_some_and(|held| same(held, seat)) {
+                return Err(LanesError::Differ { lane: Some(seat.lane) });
+            }
+        }
+        if (next.outside, next.closed_last) != (outside, closed_last) {
+            return Err(LanesError::Differ { lane: None });
+        }
+        Ok(())
+    }
+
+    /// Checks that `after` is what a batch makes of these lanes: the same ones, none of which has
+    /// less or goes back.
+    pub(crate) fn check_paid_to(&self, after: &Self) -> Result<(), LanesError> {
+        let closed = (self.outside, self.closed_last) == (after.outside, after.closed_last);
+        if !closed || self.open.len() != after.open.len() {
+            return Err(LanesError::Differ { lane: None });
+        }
+        for (was, is) in self.open.iter().zip(&after.open) {
+            let same = (was.lane, was.limit) == (is.lane, is.limit);
+            if !same || is.total < was.total || is.last < was.last {
+                return Err(LanesError::Differ { lane: Some(was.lane) });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same with everything that a channel which has `paid` paid beside batches, by plain
+    /// vouchers, counted outside of all lanes.
+    ///
+    /// # Errors
+    /// [`LanesError::SumDiffers`] if the lanes have paid more than the channel.
+    pub(crate) fn caught_up(&self, paid: Msat) -> Result<Self, LanesError> {
+        let plain = paid.checked_sub(self.paid()?).ok_or(LanesError::SumDiffers)?;
+        let mut next = self.clone();
+        next.pay_plain(plain)?;
+        Ok(next)
     }
 
     /// What was paid in all lanes and outside of them: the channel's `paid`, always.

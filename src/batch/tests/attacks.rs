@@ -267,7 +267,7 @@ fn windows_in_flight_are_bounded_in_number_and_amount() {
     assert_eq!(few.launch(batches[2].clone()), Err(FlightError::TooMany { max: 2 }));
     let too_much = FlightError::TooMuch { amount: msat(3_000), max: msat(2_999) };
     assert_eq!(little.launch(batches[2].clone()), Err(too_much));
-    assert_eq!(little.check_room(msat(999)), Ok(()));
+    assert_eq!(little.check_room(msat(999), 10), Ok(()));
     assert_eq!((few.batches(), little.at_risk()), (2, msat(2_000)));
     assert_eq!(few.bytes(), batches[0].bytes.len() + batches[1].bytes.len());
     few.acknowledge(msat(2_000)).unwrap();
