@@ -290,6 +290,7 @@ impl<S: Signer> Node<S> {
     /// Drops a channel's machine with its names, its records and its keys.
     fn forget_channel(&mut self, side: Side, outpoint: OutPoint) -> Result<(), NodeError> {
         self.delete_parent(side, outpoint)?;
+        self.delete_lanes(side, outpoint)?;
         let key = match side {
             Side::Payee => {
                 self.payees.remove(&outpoint);

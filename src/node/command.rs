@@ -6,11 +6,13 @@ use alloc::vec::Vec;
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness};
 
 use super::LinkId;
+use crate::batch::Sealed;
+use crate::batch::flight::FlightLimits;
 use crate::meter::Window;
 use crate::meter::tariff::Tariff;
 use crate::stream::payer::{Ending, Opening, PayerRecord};
 use crate::tx::{FeeInput, Settlement};
-use crate::units::{FeeRate, Msat, Ppm, Quantity, Sat, Seconds, SessionId};
+use crate::units::{FeeRate, Lane, Msat, Ppm, Quantity, Sat, Seconds, SessionId};
 
 /// What a caller can want.
 #[derive(Debug)]
@@ -174,6 +176,49 @@ pub enum Command {
         session: SessionId,
         /// The total since the session's start.
         total: Quantity,
+    },
+    /// Payer: opens a lane, which may pay up to `limit`; the payee is told with the next batch.
+    OpenLane {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The lane.
+        lane: Lane,
+        /// What its total may reach.
+        limit: Msat,
+    },
+    /// Payer: sets what a lane's total may reach, as its session's window moves on.
+    LimitLane {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The lane.
+        lane: Lane,
+        /// What its total may reach.
+        limit: Msat,
+    },
+    /// Payer: closes a lane. One of the same number that is opened later is another.
+    CloseLane {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The lane.
+        lane: Lane,
+    },
+    /// Payer: bounds what may be sent and not acknowledged, which is what it has at risk. Without
+    /// it: 12 windows and 10,000 sat, after a restart too.
+    LimitFlight {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The bounds.
+        limits: FlightLimits,
+    },
+    /// Pays a batch that was built on [`super::Node::front`], or on the one after what is in
+    /// flight. Refused, it is gone: ask [`super::Node::flight`] for room first.
+    PayBatch {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The batch.
+        batch: Box<Sealed>,
+        /// Out of which session's budget at the signer.
+        session: SessionId,
     },
     /// Ends a session.
     EndSession(SessionId),

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction, Txid};
 
-use super::{LinkId, NodeError};
+use super::{LinkId, NodeError, ReceivedBatch};
 use crate::meter::tariff::TariffHash;
 use crate::meter::{MeterError, Statement, Window};
 use crate::store::{Batch, Durability, Key, Store, StoreError};
@@ -47,6 +47,8 @@ pub struct Outbox {
     pub look_ups: Vec<OutPoint>,
     /// News for the caller.
     pub events: Vec<Event>,
+    /// Batches that were taken from payers, with their items.
+    pub batches: Vec<ReceivedBatch>,
 }
 
 /// What the node tells its caller. Everything stated is durable.
@@ -98,6 +100,13 @@ pub enum Event {
         /// The channel.
         outpoint: OutPoint,
         /// The cumulative amount that the payee holds durably.
+        paid: Msat,
+    },
+    /// A window that waited for its budget was refused by it, and is not sent.
+    BatchUnpaid {
+        /// The channel.
+        outpoint: OutPoint,
+        /// What it would have been paid up to.
         paid: Msat,
     },
     /// The peer refused something.
@@ -276,6 +285,7 @@ impl Effects {
             && self.out.broadcasts.is_empty()
             && self.out.look_ups.is_empty()
             && self.out.events.is_empty()
+            && self.out.batches.is_empty()
     }
 
     /// Refuses an input that might not fit the drain's one commit any more.
@@ -328,6 +338,14 @@ impl Effects {
         }
     }
 
+    pub(super) fn hand_over(&mut self, batch: ReceivedBatch) {
+        self.out.batches.push(batch);
+    }
+
+    pub(super) const fn holds_window(&self) -> bool {
+        !self.out.batches.is_empty()
+    }
+
     pub(super) fn tell(&mut self, event: Event) {
         self.out.events.push(event);
     }
@@ -340,5 +358,6 @@ impl Outbox {
         self.sends.append(&mut later.sends);
         self.look_ups.append(&mut later.look_ups);
         self.events.append(&mut later.events);
+        self.batches.append(&mut later.batches);
     }
 }

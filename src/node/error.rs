@@ -3,6 +3,9 @@
 use bitcoin::OutPoint;
 
 use super::LinkId;
+use crate::batch::BatchError;
+use crate::batch::flight::FlightError;
+use crate::batch::lanes::LanesError;
 use crate::meter::MeterError;
 use crate::meter::tariff::TariffError;
 use crate::signer::SignerError;
@@ -107,6 +110,37 @@ pub enum NodeError {
         /// What.
         what: &'static str,
     },
+    /// No lane was opened on the channel.
+    #[error("channel {outpoint} has no lanes")]
+    NoLanes {
+        /// Which.
+        outpoint: OutPoint,
+    },
+    /// Payments on the channel are not acknowledged, or batches of it are to be billed anew.
+    #[error("payments on {outpoint} are not acknowledged")]
+    InFlight {
+        /// Which.
+        outpoint: OutPoint,
+    },
+    /// A window that is larger than one may be.
+    #[error("a window of {got} {what}, {max} may be")]
+    WindowTooLarge {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        got: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A batch does not check, or the lanes that it pays in.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// What is in flight, or acknowledged, does not fit.
+    #[error(transparent)]
+    Flight(#[from] FlightError),
+    /// Lanes do not allow it.
+    #[error(transparent)]
+    Lanes(#[from] LanesError),
     /// A stored record has the right version and checksum, and is not what its key says or what
     /// was ever written.
     #[error("record under {key:?} has a wrong {what}")]
@@ -155,12 +189,18 @@ impl NodeError {
             | Self::ChannelExists { .. }
             | Self::WrongFunding { .. }
             | Self::MayConfirm { .. }
+            | Self::NoLanes { .. }
+            | Self::InFlight { .. }
             | Self::BrokenRecord { .. } => Blame::Us,
             Self::NoAlias { .. }
             | Self::SessionExists { .. }
             | Self::NotAPayee
             | Self::CloseFee { .. }
+            | Self::WindowTooLarge { .. }
             | Self::NotAsked { .. } => Blame::Peer,
+            Self::Batch(error) => error.blame(),
+            Self::Flight(error) => error.blame(),
+            Self::Lanes(error) => error.blame(),
             Self::Stream(error) => error.blame(),
             Self::Meter(error) => error.blame(),
             Self::Tariff(error) => error.blame(),
@@ -174,7 +214,7 @@ impl NodeError {
     /// Whether the same may go well later, without anybody's doing.
     pub(super) const fn heals(&self) -> bool {
         let (Self::Signer(error) | Self::Stream(StreamError::Signer(error))) = self else {
-            return matches!(self, Self::NoTip);
+            return matches!(self, Self::NoTip | Self::InFlight { .. });
         };
         match error {
             SignerError::ClockBackwards { .. } => true,
@@ -188,6 +228,7 @@ impl NodeError {
         matches!(
             self,
             Self::NoTip
+                | Self::InFlight { .. }
                 | Self::Store(_)
                 | Self::Signer(_)
                 | Self::Stream(

@@ -30,7 +30,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    const fn byte(self) -> u8 {
+    pub(super) const fn byte(self) -> u8 {
         match self {
             Self::Payee => 0,
             Self::Payer => 1,

@@ -8,6 +8,7 @@ use bitcoin::{OutPoint, ScriptBuf, TxOut};
 
 use super::effects::Event;
 use super::{ALIASES_MAX, LinkId, Node, NodeError, Now};
+use crate::batch::BatchError;
 use crate::meter::MeterError;
 use crate::signer::Signer;
 use crate::stream::StreamError;
@@ -19,6 +20,7 @@ impl<S: Signer> Node<S> {
     pub(super) fn disconnected(&mut self, link: LinkId) {
         self.links.remove(&link);
         self.asked.retain(|(_, shown), _| *shown != link);
+        self.assemblies.remove(&link);
         self.offers.retain(|(from, _), _| *from != link);
         for slot in self.payees.values_mut() {
             if slot.at.is_some_and(|(at, _)| at == link) {
@@ -65,6 +67,10 @@ impl<S: Signer> Node<S> {
         match message {
             Message::Voucher(m) => self.receive_voucher(now, link, m),
             Message::Ack(m) => self.receive_ack(now, link, m.alias, m.paid),
+            Message::BatchVoucher(m) => self.receive_batch(now, link, m),
+            Message::BatchPart(m) => self.receive_part(now, link, &m),
+            Message::LanesQuery(m) => self.receive_lanes_query(now, link, m),
+            Message::LanesTold(m) => self.receive_lanes_told(now, link, &m),
             Message::Reading(m) => self.receive_reading(now, link, m),
             Message::TermsQuery(_) => self.answer_terms(link),
             Message::Terms(m) => self.receive_terms(link, &m),
@@ -163,6 +169,9 @@ impl<S: Signer> Node<S> {
 fn alias_of(message: &Message) -> Option<ChannelAlias> {
     match message {
         Message::Voucher(m) => Some(m.alias),
+        Message::BatchVoucher(m) => Some(m.alias),
+        Message::BatchPart(m) => Some(m.alias),
+        Message::LanesQuery(m) => Some(m.alias),
         Message::Open(m) => Some(m.alias),
         Message::Resume(m) => Some(m.alias),
         Message::CloseRequest(m) => Some(m.alias),
@@ -181,6 +190,10 @@ const fn refusal(error: &NodeError) -> Refusal {
         NodeError::NoTip => Refusal::StaleTip,
         NodeError::Store(_) | NodeError::NotHere { .. } => Refusal::Unavailable,
         NodeError::Tx(error) => tx_refusal(error),
+        NodeError::Batch(error) | NodeError::Stream(StreamError::Batch(error)) => {
+            batch_refusal(error)
+        }
+        NodeError::WindowTooLarge { .. } => Refusal::WrongBatch,
         NodeError::Meter(MeterError::TariffUnknown { .. }) => Refusal::WrongTerms,
         NodeError::Stream(error) => match error {
             StreamError::Stale { .. } | StreamError::BelowStart { .. } => Refusal::Stale,
@@ -205,6 +218,17 @@ const fn refusal(error: &NodeError) -> Refusal {
             _ => Refusal::NotAllowed,
         },
         _ => Refusal::NotAllowed,
+    }
+}
+
+const fn batch_refusal(error: &BatchError) -> Refusal {
+    match error {
+        BatchError::WrongStart { got, paid } if got.to_msat() > paid.to_msat() => Refusal::Gap,
+        // An item: a lane that is not open here, an id that is not above the last, a limit.
+        BatchError::WrongStart { .. } | BatchError::Lanes(_) | BatchError::Item { .. } => {
+            Refusal::OtherLanes
+        }
+        _ => Refusal::WrongBatch,
     }
 }
 

@@ -19,6 +19,7 @@
 //!
 //! Rank 5. Used by `rt`, `sim`, the examples and the command line.
 
+mod batch;
 mod chain;
 mod command;
 mod effects;
@@ -36,15 +37,18 @@ mod session;
 mod tests;
 mod unconfirmed;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bitcoin::{Network, OutPoint, Transaction, Txid};
 
+pub use batch::ReceivedBatch;
 pub use command::Command;
 pub use effects::{Effects, Event, Outbox, Wake, WakeReason};
 pub use error::NodeError;
 
+use crate::batch::lanes::Lanes;
 use crate::keys::{Context, Entropy};
 use crate::signer::budget::Ahead;
 use crate::signer::{MemorySigner, Signer, SignerError};
@@ -140,6 +144,8 @@ pub struct Node<S> {
     /// Signed transactions that are not final yet; each new tip sends them again.
     unconfirmed: BTreeMap<Txid, Transaction>,
     effects: Effects,
+    /// Windows of batches that have not arrived whole, one a link.
+    assemblies: BTreeMap<LinkId, Box<batch::Assembly>>,
     /// Payments that wait for a budget reservation to be durable.
     waiting: Vec<(Payment, Ahead)>,
 }
@@ -159,6 +165,8 @@ struct PayeeSlot {
     leads: Option<OutPoint>,
     /// The tip's height at which the chain knew the output no more, if that is so.
     gone: Option<Height>,
+    /// What batches paid in its lanes; none before the first.
+    lanes: Option<Box<Lanes>>,
 }
 
 /// A payer's channel and where its payee is.
@@ -179,6 +187,8 @@ struct PayerSlot {
     next: Option<Acceptance>,
     /// What has made the funding impossible, if anything has.
     conflict: Option<Txid>,
+    /// Its lanes, and the batches that are not acknowledged; none before a lane was opened.
+    batches: Option<Box<batch::Sending>>,
     /// A top-up that the payee has not signed yet, or that waits for the coins' witnesses.
     top_up: Option<leave::PendingTopUp>,
     /// As the payee's.
@@ -265,6 +275,7 @@ impl<S: Signer> Node<S> {
             next_alias: 0,
             unconfirmed: BTreeMap::new(),
             effects: Effects::default(),
+            assemblies: BTreeMap::new(),
             waiting: Vec::new(),
         }
     }
@@ -341,7 +352,9 @@ impl<S: Signer> Node<S> {
             }
             for (payment, _) in waiting {
                 // A payment that is refused now was refused for good; its session shows it as due.
-                let _refused = self.pay_to(now, payment);
+                if self.pay_to(now, payment).is_err() {
+                    self.drop_unsigned(&payment);
+                }
             }
         }
     }
@@ -474,6 +487,13 @@ impl<S: Signer> Node<S> {
                 Acceptance { session, budget, slack, terms: None },
             ),
             Command::Meter { session, total } => self.meter(now, session, total),
+            Command::OpenLane { outpoint, lane, limit } => self.open_lane(outpoint, lane, limit),
+            Command::LimitLane { outpoint, lane, limit } => self.limit_lane(outpoint, lane, limit),
+            Command::CloseLane { outpoint, lane } => self.close_lane(outpoint, lane),
+            Command::LimitFlight { outpoint, limits } => self.limit_flight(outpoint, limits),
+            Command::PayBatch { outpoint, batch, session } => {
+                self.pay_batch(now, outpoint, *batch, session)
+            }
             Command::EndSession(session) => self.end_session(now, session),
             Command::ForgetSession(session) => self.forget_session(now, session),
         }

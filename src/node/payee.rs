@@ -249,7 +249,7 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    fn payer_is_at(&mut self, link: LinkId, alias: ChannelAlias, outpoint: OutPoint) {
+    pub(super) fn payer_is_at(&mut self, link: LinkId, alias: ChannelAlias, outpoint: OutPoint) {
         if let Some(slot) = self.payees.get_mut(&outpoint) {
             slot.at = Some((link, alias));
             slot.proved = Some(link);
@@ -258,7 +258,7 @@ impl<S: Signer> Node<S> {
     }
 
     /// The payer pays on a successor, so it has seen the spend that makes it before this side did.
-    fn follow_payer(&mut self, to: OutPoint) -> Result<(), NodeError> {
+    pub(super) fn follow_payer(&mut self, to: OutPoint) -> Result<(), NodeError> {
         let Some(slot) = self.payees.get(&to) else { return Ok(()) };
         let (Some(from), start) = (slot.parent, slot.machine.start()) else { return Ok(()) };
         let Some(before) = self.payees.get(&from) else { return Ok(()) };

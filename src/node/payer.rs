@@ -30,6 +30,7 @@ impl PayerSlot {
             shown_again: false,
             next: None,
             conflict: None,
+            batches: None,
             top_up: None,
             parent: None,
         }
@@ -263,7 +264,12 @@ impl<S: Signer> Node<S> {
         self.effects.tell(Event::Ready { outpoint, signed, behind });
         // It also shows the payee who is here, before the sessions are taken up.
         let shows = behind > Msat::ZERO || self.unstated_on(outpoint).is_some();
-        let sent = if shows { self.show_payer(now, outpoint) } else { Ok(()) };
+        let sent = match self.windows_resumed(now, outpoint) {
+            // What is behind are batches, which say what it is for.
+            Ok(true) => Ok(()),
+            Ok(false) if shows => self.show_payer(now, outpoint),
+            resumed => resumed.map(|_| ()),
+        };
         let sent = match sent {
             // No session pays for it any more; the caller knows from the event, and the next
             // payment covers it.
@@ -299,6 +305,9 @@ impl<S: Signer> Node<S> {
                 self.slot_mut(outpoint)?.shown_again = true;
                 self.show(now, link, outpoint)
             }
+            wire::Refusal::Gap | wire::Refusal::OtherLanes => {
+                self.window_refused(now, outpoint, &message)
+            }
             wire::Refusal::UnknownSession => self.end_unheard(now, outpoint, message.session),
             // The seller says so of an offer that it has not begun, and of nothing else.
             wire::Refusal::Busy | wire::Refusal::NotConfirmed => {
@@ -325,6 +334,8 @@ impl<S: Signer> Node<S> {
         if paid > slot.machine.signed() {
             return Err(NodeError::NotAsked { what: "an acknowledgement of more than was paid" });
         }
+        self.windows_acknowledged(now, outpoint, paid)?;
+        let slot = self.slot_mut(outpoint)?;
         if paid > slot.acked {
             slot.acked = paid;
             self.effects.tell(Event::Acknowledged { outpoint, paid });
@@ -357,6 +368,7 @@ impl<S: Signer> Node<S> {
 
     /// Signs and sends; a budget that is not reserved yet is reserved by the next flush first.
     pub(super) fn pay_to(&mut self, now: &Now, payment: Payment) -> Result<(), NodeError> {
+        self.check_flight(&payment)?;
         let view = self.view(now.time)?;
         let outpoint = payment.outpoint;
         let resend_at = self.first_repeat(now).at;
@@ -380,8 +392,12 @@ impl<S: Signer> Node<S> {
         };
         slot.machine.apply(step.record())?;
         let voucher = step.voucher();
+        slot.resend_at = slot.link.map(|_| resend_at).or(slot.resend_at);
+        if self.launch(outpoint, voucher, session)? {
+            return Ok(());
+        }
+        let slot = self.slot_mut(outpoint)?;
         if let Some(link) = slot.link {
-            slot.resend_at = Some(resend_at);
             let (alias, signature) = (slot.alias, voucher.signature);
             self.effects.send(link, wire::Voucher { alias, paid, signature });
         }
@@ -403,6 +419,9 @@ impl<S: Signer> Node<S> {
 
     /// Signs the same state again and sends it: a lost voucher, or a payee that lost its store.
     pub(super) fn resend(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
+        if self.resend_windows(now, outpoint)? {
+            return Ok(());
+        }
         let paid = self.slot(outpoint)?.machine.signed();
         // The same state again costs no budget, so that any session will do.
         let session = self.session_on(outpoint).unwrap_or(SessionId::MIN);
@@ -417,11 +436,17 @@ impl<S: Signer> Node<S> {
     /// for every auxiliary value, so this one is drawn from time and line, in case the caller's is
     /// always the same. It costs no budget, and no write unless it is the channel's first.
     pub(super) fn show_payer(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
+        let now = self.fresh(now, outpoint)?;
+        self.resend(&now, outpoint)
+    }
+
+    /// The same moment with auxiliary randomness that no other line and time has.
+    pub(super) fn fresh(&self, now: &Now, outpoint: OutPoint) -> Result<Now, NodeError> {
         let link = self.slot(outpoint)?.link.map_or(0, |LinkId(link)| link).to_be_bytes();
         let time = now.time.to_u64().to_be_bytes();
         let parts: [&[u8]; 3] = [now.aux.as_bytes(), &time, &link];
         let aux = Entropy::new(tagged_hash(b"millstream/node/presence", &parts));
-        self.resend(&Now { time: now.time, aux }, outpoint)
+        Ok(Now { time: now.time, aux })
     }
 
     /// When a question of now is asked again first.
@@ -430,7 +455,7 @@ impl<S: Signer> Node<S> {
         Repeat::after(now.time, self.config.resend_after.max(second))
     }
 
-    fn ending_for(&self, outpoint: OutPoint, paid: Msat) -> Ending {
+    pub(super) fn ending_for(&self, outpoint: OutPoint, paid: Msat) -> Ending {
         let full = self.payers.get(&outpoint).map(|slot| slot.machine.channel().capacity());
         // The full capacity was signed before, so the caller had opted in.
         if full.map(Sat::to_msat) == Some(paid) {

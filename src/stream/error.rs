@@ -3,6 +3,7 @@
 use bitcoin::{Network, OutPoint, XOnlyPublicKey};
 
 use super::terms::TermsError;
+use crate::batch::BatchError;
 use crate::signer::SignerError;
 use crate::store::StoreError;
 use crate::tx::TxError;
@@ -322,6 +323,9 @@ pub enum StreamError {
         /// What the voucher states.
         paid: Msat,
     },
+    /// A batch, or the lanes that it pays in, do not check.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// A transaction or voucher does not check.
     #[error(transparent)]
     Tx(#[from] TxError),
@@ -386,6 +390,7 @@ impl StreamError {
             | Self::OldStep { .. }
             | Self::BrokenRecord { .. }
             | Self::ForgedRecord { .. } => Blame::Us,
+            Self::Batch(error) => error.blame(),
             Self::Tx(error) => error.blame(),
             Self::Terms(error) => error.blame(),
             Self::Signer(error) => error.blame(),

@@ -54,7 +54,10 @@
 //! | S9 | [`payer::HoldStep`]; `PayerHolds::after`, `payer/holds.rs` |
 //! | S7 | [`Payer::pay`], [`Payer::resume`]; `PayerRecord::may_follow`, asked by [`Payer::apply`] |
 //!
-//! Rank 4. Used by `node`; imports `signer`, `tx`, `store`, `keys`, `units`.
+//! A voucher may pay a batch of items ([`Payee::accept_batch`]); both machines are what `batch`
+//! calls a channel.
+//!
+//! Rank 4. Used by `node`; imports `signer`, `tx`, `batch`, `store`, `keys`, `units`.
 
 mod backup;
 pub mod bundle;

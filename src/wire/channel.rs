@@ -310,6 +310,12 @@ refusals! {
     UnknownSession = 16,
     /// 17: a signature was asked for that the rules do not allow.
     NotAllowed = 17,
+    /// 18: a batch before this one is missing.
+    Gap = 18,
+    /// 19: the lanes are not those that the payee holds.
+    OtherLanes = 19,
+    /// 20: items, sum, root or form of a batch are wrong.
+    WrongBatch = 20,
 }
 
 /// A code that this version does not know.

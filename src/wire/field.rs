@@ -140,6 +140,16 @@ impl Field for u16 {
     }
 }
 
+impl Field for u32 {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.to_be_bytes().put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        from.u32()
+    }
+}
+
 impl Field for NonZeroU16 {
     fn put(&self, out: &mut Vec<u8>) {
         self.get().put(out);

@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 
 use super::field::{Field as _, Payload};
 use super::{
-    Accepted, Ack, Best, CloseRequest, CloseSigned, Init, Open, PeerError, PeerWarning, Ping, Pong,
-    Reader, Reading, Refused, Resume, SessionEnd, SessionOffer, SessionPause, SessionStart,
-    Statement, Terms, TermsQuery, TopUpRequest, TopUpSigned, Voucher, WireError,
+    Accepted, Ack, BatchPart, BatchVoucher, Best, CloseRequest, CloseSigned, Init, LanesQuery,
+    LanesTold, Open, PeerError, PeerWarning, Ping, Pong, Reader, Reading, Refused, Resume,
+    SessionEnd, SessionOffer, SessionPause, SessionStart, Statement, Terms, TermsQuery,
+    TopUpRequest, TopUpSigned, Voucher, WireError,
 };
 
 /// Defines the enum and both directions from one list, so that no message can be left out of one.
@@ -79,6 +80,10 @@ messages! {
     Voucher,
     /// A payment is durable.
     Ack,
+    /// Many payments under one voucher.
+    BatchVoucher,
+    /// The rest of them.
+    BatchPart,
     /// A meter reading.
     Reading,
     /// The payee refuses something on a channel.
@@ -95,6 +100,10 @@ messages! {
     Resume,
     /// The payee's best voucher.
     Best,
+    /// Asks what is held of each lane.
+    LanesQuery,
+    /// What is held of each lane.
+    LanesTold,
     /// Asks for a cooperative close.
     CloseRequest,
     /// Agrees to it.

@@ -30,6 +30,10 @@
 //! | 0x9115 | [`CloseSigned`] | alias 4, paid 8, txid 32, signature 64 | |
 //! | 0x9117 | [`TopUpRequest`] | alias 4, paid 8, capacity 8, length 2, coins | 0: carried |
 //! | 0x9119 | [`TopUpSigned`] | alias 4, paid 8, txid 32, signature 64 | |
+//! | 0x911b | [`BatchVoucher`] | alias 4, paid 8, signature 64, start 8, root 32, length 2, part | 1: length 4, 3: lanes |
+//! | 0x911d | [`BatchPart`] | alias 4, paid 8, offset 4, length 2, part | |
+//! | 0x911f | [`LanesQuery`] | alias 4, paid 8, signature 64 | |
+//! | 0x9121 | [`LanesTold`] | alias 4, paid 8, length 2, lanes | |
 //! | 0x9141 | [`SessionOffer`] | session 8, tariff hash 32, credit 8, prepay 8, skew 8, tolerance 4 | 1: tariff |
 //! | 0x9143 | [`SessionStart`] | session 8, alias 4, tariff hash 32, time 8 | |
 //! | 0x9145 | [`Reading`] | session 8, time 8, quantity 8 | 1: idle 8 |
@@ -58,6 +62,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod batch;
 mod blob;
 mod channel;
 mod close;
@@ -71,6 +76,7 @@ mod session;
 mod setup;
 mod tlv;
 
+pub use batch::{BATCH_PART_MAX, BatchPart, BatchVoucher, LANES_MAX, LanesQuery, LanesTold};
 pub use blob::{Bytes, Padding, PeerText};
 pub use channel::{
     Accepted, Ack, Best, Change, Open, OtherCode, Refusal, Refused, Resume, Standing, TERMS_MAX,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Transaction, Txid, consensus};
+use millstream::batch::lanes::Lanes;
 use millstream::hub::{Forward, Upstream};
 use millstream::meter::{self, Tariff};
 use millstream::node::Node;
@@ -13,6 +14,7 @@ use millstream::signer::budget::BudgetRecord;
 use millstream::store::{Key, Store, StoreError, envelope};
 use millstream::stream::payee::PayeeRecord;
 use millstream::stream::payer::PayerRecord;
+use millstream::units::ItemId;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -95,6 +97,9 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
             "record": "lineage", "side": if *side == 0 { "payee" } else { "payer" },
             "channel": outpoint(at), "descends_from": outpoint(envelope::open(key, 1, bytes)?),
         }),
+        [0x01, 0x06, side @ (0 | 1), at @ ..] => {
+            lanes(*side, outpoint(at), envelope::open(key, 1, bytes)?)?
+        }
         _ => json!({ "record": "unknown", "key": hex(key.as_bytes()) }),
     };
     if let Some(fields) = shown.as_object_mut() {
@@ -126,6 +131,24 @@ fn payee(record: &PayeeRecord) -> Value {
         "phase": record.phase().name(),
         "stated_msat": record.phase().stated().map(millstream::units::Msat::to_msat),
     })
+}
+
+/// `node`, "batches": the session whose budget paid last, then the lanes.
+fn lanes(side: u8, channel: Option<String>, body: &[u8]) -> Result<Value, Failure> {
+    let lanes = body.get(8..).and_then(|lanes| Lanes::decode(lanes).ok());
+    let lanes = lanes.ok_or(StoreError::Damaged { what: "the lanes of a channel" })?;
+    let open = lanes.iter().map(|(lane, state)| {
+        json!({
+            "lane": lane.to_u16(),
+            "last_item": state.last.map(ItemId::to_u64),
+            "total_msat": state.total.to_msat(),
+            "limit_msat": state.limit.to_msat(),
+        })
+    });
+    Ok(json!({
+        "record": "lanes", "side": if side == 0 { "payee" } else { "payer" },
+        "channel": channel, "lanes": open.collect::<Vec<_>>(),
+    }))
 }
 
 fn forward(forward: &Forward) -> Value {

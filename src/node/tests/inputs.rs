@@ -8,17 +8,19 @@ use alloc::string::String;
 
 use bitcoin::Witness;
 
-use super::scenes::{close, settle, top_up};
+use super::scenes::{close, open_lane, pay_batch, settle, top_up};
 use super::*;
+use crate::batch::Sealed;
+use crate::batch::flight::FlightLimits;
 use crate::signer::{Attest, Request};
 use crate::stream::payer::Ending;
 use crate::tx::Settlement;
 use crate::tx::seen::Spend;
-use crate::units::FeeRate;
+use crate::units::{FeeRate, Lane};
 use crate::wire::{self, Bytes, Padding, PeerText, Refusal};
 
 /// The names of all commands, by [`command_index`].
-pub(super) const COMMANDS: [&str; 18] = [
+pub(super) const COMMANDS: [&str; 23] = [
     "AskTerms",
     "Fund",
     "Adopt",
@@ -37,6 +39,11 @@ pub(super) const COMMANDS: [&str; 18] = [
     "EndSession",
     "ForgetSession",
     "SettleDrafted",
+    "OpenLane",
+    "LimitLane",
+    "CloseLane",
+    "LimitFlight",
+    "PayBatch",
 ];
 
 /// A new command does not compile here: give it an index, a name above and a place in [`commands`].
@@ -60,6 +67,11 @@ const fn command_index(command: &Command) -> usize {
         Command::EndSession(_) => 15,
         Command::ForgetSession(_) => 16,
         Command::SettleDrafted { .. } => 17,
+        Command::OpenLane { .. } => 18,
+        Command::LimitLane { .. } => 19,
+        Command::CloseLane { .. } => 20,
+        Command::LimitFlight { .. } => 21,
+        Command::PayBatch { .. } => 22,
     }
 }
 
@@ -95,6 +107,7 @@ fn named(how: &str, input: Input) -> (String, Input) {
 pub(super) struct Words {
     messages: Vec<(&'static str, Message)>,
     draft: Settlement,
+    batch: Sealed,
     settlement: Transaction,
     refund: Transaction,
 }
@@ -114,8 +127,10 @@ impl Words {
         let refund = late.flush(BUYER).broadcasts.remove(0).remove(0);
         let mut messages = asked();
         messages.extend(said());
+        messages.extend(flown());
         messages.extend(plain());
-        Self { messages, draft, settlement, refund }
+        let batch = Scene::Flying.build().sealed(100);
+        Self { messages, draft, settlement, refund, batch }
     }
 }
 
@@ -141,6 +156,9 @@ fn commands(stage: &Stage, words: &Words) -> Vec<Command> {
     let (more, ending) = (msat(1_000), Ending::KeepsChange);
     let witnesses = Vec::from([Witness::from_slice(&[[0; 64]])]);
     let (skew, tolerance) = (secs(5), Ppm::new(25_000).unwrap());
+    let lane = Lane::new(1).unwrap();
+    let stands = stage.nodes[BUYER].front(outpoint).is_ok();
+    let batch = if stands { stage.sealed(100) } else { words.batch.clone() };
     Vec::from([
         Command::AskTerms(LINK),
         stage.fund(Some(LINK)),
@@ -160,6 +178,11 @@ fn commands(stage: &Stage, words: &Words) -> Vec<Command> {
         Command::EndSession(session),
         Command::ForgetSession(session),
         Command::SettleDrafted { settlement: Box::new(words.draft.clone()), witnesses: Vec::new() },
+        open_lane(outpoint),
+        Command::LimitLane { outpoint, lane, limit: msat(200_000) },
+        Command::CloseLane { outpoint, lane },
+        Command::LimitFlight { outpoint, limits: FlightLimits::default() },
+        pay_batch(outpoint, batch),
     ])
 }
 
@@ -284,6 +307,44 @@ fn statement(owed: Msat) -> Message {
     let signature = stage.nodes[SELLER].signer.sign(&request, now.time, &now.aux).unwrap();
     let blob = Bytes::new([&bytes[..], &signature.serialize()].concat()).unwrap();
     wire::Statement { session: id(7), statement: blob }.into()
+}
+
+/// What is said of batches, by those that have them and those that lost them.
+fn flown() -> Vec<(&'static str, Message)> {
+    let late = |scene: Scene| {
+        let mut stage = scene.build();
+        stage.pass(1_000);
+        stage.handle(BUYER, Input::Woken).unwrap();
+        stage.flush(BUYER).sends.remove(0).1
+    };
+    let (window, query) = (late(Scene::Flying), late(Scene::Asking));
+    let Message::BatchVoucher(batch) = &window else { panic!("{window:?}") };
+    let start = batch.start.saturating_add(msat(1));
+    let part = wire::BatchPart {
+        alias: batch.alias,
+        paid: batch.paid,
+        offset: 9,
+        part: Bytes::new(Vec::from([0; 9])).unwrap(),
+    };
+    let told = answered(Scene::Asking, query.clone());
+    let Message::LanesTold(held) = &told else { panic!("{told:?}") };
+    let refused = |code| {
+        let (alias, best) = (batch.alias, batch.start);
+        wire::Refused { alias, code, best, session: None }
+    };
+    Vec::from([
+        ("", window.clone()),
+        ("forged", wire::BatchVoucher { paid: msat(9_000_000), ..batch.clone() }.into()),
+        ("after a gap", wire::BatchVoucher { start, ..batch.clone() }.into()),
+        ("other root", wire::BatchVoucher { root: [7; 32], ..batch.clone() }.into()),
+        ("held already", wire::BatchVoucher { paid: msat(900), ..batch.clone() }.into()),
+        ("", part.into()),
+        ("", query),
+        ("", told.clone()),
+        ("other sum", wire::LanesTold { paid: msat(7), ..held.clone() }.into()),
+        ("gap", refused(Refusal::Gap).into()),
+        ("other lanes", refused(Refusal::OtherLanes).into()),
+    ])
 }
 
 /// What has nothing to do with channels.

@@ -24,6 +24,11 @@ fn word(error: NodeError) -> String {
             format!("{error:?}")
         }
         NodeError::Stream(StreamError::Tx(error)) | NodeError::Tx(error) => format!("{error:?}"),
+        NodeError::Stream(StreamError::Batch(error)) | NodeError::Batch(error) => {
+            format!("{error:?}")
+        }
+        NodeError::Flight(error) => format!("{error:?}"),
+        NodeError::Lanes(error) => format!("{error:?}"),
         NodeError::Stream(error) => format!("{error:?}"),
         NodeError::Meter(error) => format!("{error:?}"),
         error => format!("{error:?}"),
@@ -38,7 +43,7 @@ fn first(shown: &str) -> String {
 /// Everything that a node knows: its machines, its names and its signer, secrets left out.
 fn views(node: &Node<MemorySigner>) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         node.payees,
         node.payers,
         node.asked,
@@ -48,6 +53,7 @@ fn views(node: &Node<MemorySigner>) -> String {
         node.sessions,
         node.unconfirmed,
         node.waiting,
+        node.assemblies,
         node.tip,
         node.signer.snapshot(),
     )

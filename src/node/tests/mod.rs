@@ -1,6 +1,7 @@
 //! What the tests of this room share: a buyer and a seller that are joined by hand, so that every
 //! message can be held back, and a chain that shows what it is told to.
 
+mod batches;
 mod full;
 mod inputs;
 mod matrix;

@@ -1,9 +1,12 @@
 //! Every state in which a channel and a session can be at a node, and the way to it.
 
 use super::*;
+use crate::batch::Sealed;
+use crate::batch::item::{Charge, Item, LeafSize};
+use crate::signer::PeerId;
 use crate::tx::seen::Spend;
 use crate::tx::{FeeInput, payee_script};
-use crate::units::FeeRate;
+use crate::units::{FeeRate, ItemId, Lane};
 
 /// One state of both sides. What comes later contains what came before, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +49,14 @@ pub(super) enum Scene {
     RolledOver,
     /// Settled; the settlement is undone by a reorg.
     Undone,
+    /// Open; a window in lane 1 is paid, and another one lost on its way.
+    Flying,
+    /// The same, and the payer has lost its batches: it has asked for the payee's lanes.
+    Asking,
 }
 
 impl Scene {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Apart,
         Self::Linked,
         Self::Shown,
@@ -69,6 +76,8 @@ impl Scene {
         Self::RollingOver,
         Self::RolledOver,
         Self::Undone,
+        Self::Flying,
+        Self::Asking,
     ];
 
     /// The scene that this one is made from, and nothing that leaves is left behind.
@@ -78,7 +87,8 @@ impl Scene {
             Self::Linked => Some(Self::Apart),
             Self::Shown => Some(Self::Linked),
             Self::Open => Some(Self::Shown),
-            Self::Offered => Some(Self::Open),
+            Self::Offered | Self::Flying => Some(Self::Open),
+            Self::Asking => Some(Self::Flying),
             Self::Taken | Self::Running => Some(Self::Offered),
             Self::Owing
             | Self::Parted
@@ -121,6 +131,8 @@ impl Scene {
                 stage.run(SELLER, offer(7));
                 stage.settle_down();
             }
+            Self::Flying => stage.fly(),
+            Self::Asking => stage.lose_batches(),
             Self::Taken => stage.run(BUYER, accept(7, outpoint)),
             Self::Running => {
                 stage.run(BUYER, accept(7, outpoint));
@@ -172,6 +184,52 @@ impl Stage {
         }
     }
 
+    /// Budget 3 pays for windows.
+    fn open_budget(&mut self) {
+        let signer = self.nodes[BUYER].signer_mut();
+        signer.open_session(PeerId::new(base()), id(3), msat(500_000_000)).unwrap();
+    }
+
+    /// A window is paid and acknowledged, and the next one is on its way.
+    fn fly(&mut self) {
+        let outpoint = self.outpoint;
+        self.open_budget();
+        self.run(BUYER, open_lane(outpoint));
+        for amount in [1_000, 500] {
+            self.lose_all();
+            let batch = self.sealed(amount);
+            self.run(BUYER, pay_batch(outpoint, batch));
+            if amount == 1_000 {
+                self.settle_down();
+            }
+        }
+    }
+
+    /// Both restart and connect; the payee has said what it holds.
+    fn lose_batches(&mut self) {
+        let outpoint = self.outpoint;
+        self.reboot();
+        self.open_budget();
+        self.connect();
+        self.run(BUYER, Command::Attach { link: LINK, outpoint });
+        for side in [BUYER, SELLER] {
+            for (link, message) in self.flush(side).sends {
+                self.handle(1 - side, Input::Received(link, message)).unwrap();
+            }
+        }
+    }
+
+    /// The next window of lane 1: one item of `amount`.
+    pub(super) fn sealed(&self, amount: u64) -> Sealed {
+        let front = self.nodes[BUYER].front(self.outpoint).unwrap();
+        let lane = Lane::new(1).unwrap();
+        let last = front.lanes().state(lane).unwrap().last.map_or(0, ItemId::to_u64);
+        let (id, charge) = (ItemId::new(last + 1).unwrap(), Charge::Amount(msat(amount)));
+        let mut builder = front.build(LeafSize::ONE).unwrap();
+        builder.push(&Item { lane, id, charge, hash: None }).unwrap();
+        builder.seal().unwrap()
+    }
+
     /// The chain shows a spend of the channel, and the first output of it if it is the channel's.
     fn spend(&mut self, tx: &Transaction, confirmed: Option<u32>) {
         let confirmed = confirmed.map(height);
@@ -194,6 +252,14 @@ impl Stage {
 
 pub(super) fn close(outpoint: OutPoint) -> Command {
     Command::Close { outpoint, script: wallet(8), fee: sat(300) }
+}
+
+pub(super) fn open_lane(outpoint: OutPoint) -> Command {
+    Command::OpenLane { outpoint, lane: Lane::new(1).unwrap(), limit: msat(100_000) }
+}
+
+pub(super) fn pay_batch(outpoint: OutPoint, batch: Sealed) -> Command {
+    Command::PayBatch { outpoint, batch: Box::new(batch), session: id(3) }
 }
 
 pub(super) fn top_up(outpoint: OutPoint) -> Command {

@@ -62,7 +62,7 @@ pub fn records(data: &[u8]) {
 const fn key_bytes(data: &[u8]) -> usize {
     match data {
         [0x01, 0x03, ..] => 34,
-        [0x01, 0x04, ..] => 39,
+        [0x01, 0x04 | 0x06, ..] => 39,
         [0x02, ..] => 2,
         [0x05, ..] => 9,
         _ => 37,

@@ -5,6 +5,7 @@
 //! before it lets anything of the step leave.
 
 mod accept;
+mod batch;
 mod held;
 mod holds;
 mod joint;
@@ -16,6 +17,7 @@ use bitcoin::OutPoint;
 use bitcoin::secp256k1::XOnlyPublicKey;
 
 pub use accept::{Accepted, AcceptedProof};
+pub use batch::BatchAccepted;
 pub use holds::{PayeeHold, PayeeHoldState};
 pub use joint::{CloseAnswer, TopUpAnswer};
 pub use record::{PayeePhase, PayeeRecord};
@@ -36,6 +38,8 @@ use crate::units::{Height, Msat, Sat};
 pub struct Payee {
     record: PayeeRecord,
     channel: Channel,
+    /// Its base key, which signs receipts.
+    base: XOnlyPublicKey,
 }
 
 impl Payee {
@@ -77,7 +81,7 @@ impl Payee {
             holds: holds::PayeeHolds::NONE,
             phase: PayeePhase::Open,
         };
-        let payee = Self { record, channel };
+        let payee = Self { record, channel, base: request.base };
         payee.check_last_call(view)?;
         Ok(payee)
     }
@@ -97,7 +101,7 @@ impl Payee {
         record: PayeeRecord,
     ) -> Result<Self, StreamError> {
         let output = FundingOutput::new(context, record.payer, base, record.delay)?;
-        Self::on_output(context, output, record)
+        Self::on_output(context, base, output, record)
     }
 
     /// The machine of another channel of this payee on the same script: where this one goes on.
@@ -109,18 +113,19 @@ impl Payee {
         if !record.has_output_of(&self.record) {
             return Err(StreamError::BrokenRecord { at: 0 });
         }
-        Self::on_output(context, self.channel.output().clone(), record)
+        Self::on_output(context, self.base, self.channel.output().clone(), record)
     }
 
     /// The machine of a record whose key and delay make `output`.
     fn on_output(
         context: &Context,
+        base: XOnlyPublicKey,
         output: FundingOutput,
         record: PayeeRecord,
     ) -> Result<Self, StreamError> {
         let channel =
             Channel::new(record.outpoint, record.capacity, output, record.change.clone())?;
-        let payee = Self { record, channel };
+        let payee = Self { record, channel, base };
         let (outpoint, paid) = (payee.outpoint(), payee.paid());
         let forged = |_| StreamError::ForgedRecord { outpoint, paid };
         payee.check_best(context).map_err(forged)?;

@@ -5,6 +5,7 @@
 //! need not be durable: after a restart the payee's best voucher says what was signed
 //! ([`Payer::resume`]), and the payer checks its own signature on it.
 
+mod batch;
 mod held;
 mod holds;
 mod joint;

@@ -9,10 +9,11 @@ use bitcoin::{OutPoint, Txid, XOnlyPublicKey};
 
 use crate::units::{ChannelAlias, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds};
 use crate::wire::{
-    Accepted, Ack, Best, Bytes, Carried, Change, CloseRequest, CloseSigned, Init, Message,
-    NETWORKS_MAX, Networks, Open, Padding, PeerError, PeerText, PeerWarning, Ping, Pong, Reader,
-    Reading, Refusal, Refused, Resume, SessionEnd, SessionOffer, SessionPause, SessionStart,
-    Standing, Statement, TEXT_MAX, Terms, TermsQuery, TopUpRequest, TopUpSigned, Voucher,
+    Accepted, Ack, BatchPart, BatchVoucher, Best, Bytes, Carried, Change, CloseRequest,
+    CloseSigned, Init, LanesQuery, LanesTold, Message, NETWORKS_MAX, Networks, Open, Padding,
+    PeerError, PeerText, PeerWarning, Ping, Pong, Reader, Reading, Refusal, Refused, Resume,
+    SessionEnd, SessionOffer, SessionPause, SessionStart, Standing, Statement, TEXT_MAX, Terms,
+    TermsQuery, TopUpRequest, TopUpSigned, Voucher,
 };
 
 /// Values of every field, made from a supply of bytes; zeros when it is used up.
@@ -101,6 +102,7 @@ impl Dice<'_> {
         match name {
             "TermsQuery" | "Terms" | "Open" | "Accepted" | "Resume" => self.opening(name),
             "Voucher" | "Ack" | "Refused" | "Best" => self.paying(name),
+            "BatchVoucher" | "BatchPart" | "LanesQuery" | "LanesTold" => self.batch(name),
             "CloseRequest" | "CloseSigned" | "TopUpRequest" | "TopUpSigned" => self.closing(name),
             "Init" | "PeerWarning" | "PeerError" | "Ping" | "Pong" => self.setup(name),
             _ => self.metering(name),
@@ -156,6 +158,29 @@ impl Dice<'_> {
                 change: self.change(),
             }
             .into(),
+        }
+    }
+
+    fn batch(&mut self, name: &str) -> Message {
+        let (alias, paid) = (self.alias(), self.msat());
+        match name {
+            "BatchVoucher" => BatchVoucher {
+                alias,
+                paid,
+                signature: self.signature(),
+                start: self.msat(),
+                root: self.array(),
+                part: self.blob(),
+                length: self.maybe(|dice| u32::from_be_bytes(dice.array())),
+                lanes: self.maybe(Self::blob),
+            }
+            .into(),
+            "BatchPart" => {
+                let offset = u32::from_be_bytes(self.array());
+                BatchPart { alias, paid, offset, part: self.blob() }.into()
+            }
+            "LanesQuery" => LanesQuery { alias, paid, signature: self.signature() }.into(),
+            _ => LanesTold { alias, paid, lanes: self.blob() }.into(),
         }
     }
 

@@ -100,6 +100,25 @@ fn shown_field(message: &Message, name: &str) -> String {
             vout: m.outpoint.vout.to_string(), paid: m.paid.to_msat().to_string(),
             signature: hex(m.signature.as_ref()), change: change(m.change),
         }
+        BatchVoucher(m) {
+            alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
+            signature: hex(m.signature.as_ref()), start: m.start.to_msat().to_string(),
+            root: hex(&m.root), part: hex(m.part.as_slice()),
+            length: m.length.unwrap().to_string(),
+            lanes: hex(m.lanes.as_ref().unwrap().as_slice()),
+        }
+        BatchPart(m) {
+            alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
+            offset: m.offset.to_string(), part: hex(m.part.as_slice()),
+        }
+        LanesQuery(m) {
+            alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
+            signature: hex(m.signature.as_ref()),
+        }
+        LanesTold(m) {
+            alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
+            lanes: hex(m.lanes.as_slice()),
+        }
     }
 }
 

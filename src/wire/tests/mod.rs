@@ -170,6 +170,11 @@ fn largest_message_of_each_kind_fits_a_frame() {
         let mut message = Dice::new(&supply).message(name);
         match &mut message {
             Message::Terms(m) => m.terms = full(),
+            Message::BatchVoucher(m) => {
+                (m.part, m.length, m.lanes) = (full(), Some(u32::MAX), Some(full()));
+            }
+            Message::BatchPart(m) => m.part = full(),
+            Message::LanesTold(m) => m.lanes = full(),
             Message::CloseRequest(m) => m.script = full(),
             Message::TopUpRequest(m) => m.coins = full(),
             Message::SessionOffer(m) => m.tariff = Some(full()),
@@ -240,7 +245,7 @@ fn refusal_codes_are_kept_also_when_unknown() {
         assert_eq!(refusal.code(), code);
         known += u32::from(!matches!(refusal, Refusal::Other(_)));
     }
-    assert_eq!(known, 17);
+    assert_eq!(known, 20);
 }
 
 #[test]
