@@ -11,7 +11,7 @@
 //! there that is printed. `MILLSTREAM_BLESS=1 cargo test --test batch_vectors` writes the file anew
 //! from the items of `cases`.
 
-use std::path::PathBuf;
+mod vector_support;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{Network, OutPoint, Txid, XOnlyPublicKey};
@@ -24,8 +24,9 @@ use millstream::keys::{BaseKey, Context, Entropy, Seed};
 use millstream::meter::{self, Tariff, tariff};
 use millstream::units::{ItemId, Lane, Msat, Price, Quantity};
 use serde_json::{Value, json};
+use vector_support::{directory, document};
 
-const FILE: &str = "batch_v1.json";
+const FILE: &str = "batch_v1";
 const TARIFF: [u8; 32] = [0x5a; 32];
 
 /// A channel that has paid `start`.
@@ -83,13 +84,6 @@ fn receipt(context: &Context, channel: &At, sealed: &Sealed, tariff: [u8; 32], a
     Receipt::new(&batch, at, statement, channel.payee, signature).unwrap()
 }
 
-fn directory() -> (PathBuf, bool) {
-    match std::env::var_os("MILLSTREAM_VECTORS") {
-        Some(dir) => (dir.into(), true),
-        None => (PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), false),
-    }
-}
-
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
@@ -135,20 +129,12 @@ fn hash_of(kind: &str, bytes: &[u8]) -> [u8; 32] {
 #[test]
 fn batches_and_receipts_are_the_frozen_ones() {
     let (dir, brought) = directory();
-    let path = dir.join(FILE);
     if std::env::var_os("MILLSTREAM_BLESS").is_some_and(|value| value == "1") && !brought {
-        std::fs::write(&path, blessed()).unwrap();
+        std::fs::write(dir.join(FILE).with_extension("json"), blessed()).unwrap();
         println!("{FILE} written");
     }
-    if brought && !path.exists() {
-        println!("{FILE}: absent");
-        return;
-    }
-    let document = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{FILE}: {e}"));
-    let document: Value = serde_json::from_str(&document).unwrap_or_else(|e| panic!("{FILE}: {e}"));
-    assert!(document["source"].is_string(), "{FILE} does not name its source");
+    let Some(document) = document(FILE) else { return };
     let cases = document["cases"].as_array().unwrap();
-    assert!(!cases.is_empty(), "{FILE}: 0 cases");
     let context = Context::new();
     let (mut receipts, mut documents) = (0, 0);
     for case in cases {

@@ -4,40 +4,16 @@
 //! `MILLSTREAM_VECTORS=DIR` reads files of the same names and format from DIR instead; one that is
 //! not there is printed as absent. A file without cases fails, and so does a DIR without files.
 
-use std::path::PathBuf;
+mod vector_support;
 
 use hex::FromHex;
 use millstream::merkle::{Builder, Child, Proof, Root, Shape};
 use millstream::sha256::{Engine, Kernel, State, Tail};
 use millstream::units::Msat;
 use serde_json::Value;
+use vector_support::{directory, each_case};
 
 const FILES: [&str; 2] = ["sha256_short", "merkle_v1"];
-
-/// The directory of the vectors, and whether a user brought it.
-fn directory() -> (PathBuf, bool) {
-    match std::env::var_os("MILLSTREAM_VECTORS") {
-        Some(dir) => (dir.into(), true),
-        None => (PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), false),
-    }
-}
-
-/// Runs `check` on every case of a file and prints how many there were.
-fn each_case(file: &str, mut check: impl FnMut(&Value)) {
-    let (dir, brought) = directory();
-    let path = dir.join(file).with_extension("json");
-    if brought && !path.exists() {
-        println!("{file}: absent");
-        return;
-    }
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
-    let document: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
-    assert!(document["source"].is_string(), "{file} does not name its source");
-    let cases = document["cases"].as_array().unwrap_or_else(|| panic!("{file}: no cases"));
-    println!("{file}: {} cases", cases.len());
-    assert!(!cases.is_empty(), "{file} has no cases");
-    cases.iter().for_each(&mut check);
-}
 
 fn bytes(value: &Value) -> Vec<u8> {
     Vec::from_hex(value.as_str().unwrap()).unwrap()

@@ -10,9 +10,9 @@
 #[path = "tx_vectors/holds.rs"]
 mod holds;
 mod tx_support;
+mod vector_support;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
@@ -32,29 +32,9 @@ use millstream::tx::{
 use millstream::units::{FeeRate, Msat, Sat};
 use serde_json::Value;
 use tx_support::{CONTEXT, NO_AUX, consensus, fee_of, msat, sat};
+use vector_support::document;
 
-const FILE: &str = "stream_v1.json";
-
-/// The file, or `None` if the user's directory has others only.
-fn document() -> Option<Value> {
-    let dir = match std::env::var_os("MILLSTREAM_VECTORS") {
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"),
-        Some(dir) => {
-            let dir = PathBuf::from(dir);
-            let files = std::fs::read_dir(&dir).map_or(0, Iterator::count);
-            assert!(files > 0, "MILLSTREAM_VECTORS: no file in {}", dir.display());
-            if !dir.join(FILE).exists() {
-                println!("{FILE}: absent");
-                return None;
-            }
-            dir
-        }
-    };
-    let text = std::fs::read_to_string(dir.join(FILE)).unwrap();
-    let document: Value = serde_json::from_str(&text).unwrap();
-    assert!(document["source"].is_string(), "{FILE} does not name its source");
-    Some(document)
-}
+const FILE: &str = "stream_v1";
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("no text {key} in {value}"))
@@ -353,7 +333,7 @@ fn check_top_up(known: &[Known], vouchers: &[Value], tx: &Value) {
 
 #[test]
 fn every_case_is_rebuilt_byte_for_byte() {
-    let Some(document) = document() else { return };
+    let Some(document) = document(FILE) else { return };
     let mut counts = BTreeMap::new();
     let mut rolled_over = None;
     for case in list(&document, "cases") {
@@ -487,7 +467,7 @@ impl Wrong {
 
 #[test]
 fn every_refused_voucher_is_refused_for_its_reason() {
-    let Some(document) = document() else { return };
+    let Some(document) = document(FILE) else { return };
     let Some(refused) = document["refused_vouchers"].as_array() else {
         // A user's file may have none; ours must.
         assert!(std::env::var_os("MILLSTREAM_VECTORS").is_some(), "{FILE}: no refused vouchers");

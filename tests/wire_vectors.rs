@@ -3,12 +3,13 @@
 //! `MILLSTREAM_VECTORS=DIR` reads files of the same names and format from DIR instead; one that is
 //! not there is printed as absent. A file without cases fails, and so does a DIR without files.
 
-use std::path::PathBuf;
+mod vector_support;
 
 use millstream::wire::{
     Init, Message, Reader, TlvStream, WireError, put_bigsize, put_signed, put_truncated,
 };
 use serde_json::Value;
+use vector_support::{directory, each_case};
 
 const FILES: [&str; 6] = [
     "bolt1_bigsize_decode",
@@ -18,31 +19,6 @@ const FILES: [&str; 6] = [
     "bolt1_tlv",
     "wire_v1",
 ];
-
-/// The directory of the vectors, and whether a user brought it.
-fn directory() -> (PathBuf, bool) {
-    match std::env::var_os("MILLSTREAM_VECTORS") {
-        Some(dir) => (dir.into(), true),
-        None => (PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), false),
-    }
-}
-
-/// Runs `check` on every case of a file and prints how many there were.
-fn each_case(file: &str, mut check: impl FnMut(&Value)) {
-    let (dir, brought) = directory();
-    let path = dir.join(file).with_extension("json");
-    if brought && !path.exists() {
-        println!("{file}: absent");
-        return;
-    }
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
-    let document: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
-    assert!(document["source"].is_string(), "{file} does not name its source");
-    let cases = document["cases"].as_array().unwrap_or_else(|| panic!("{file}: no cases"));
-    assert!(!cases.is_empty(), "{file}: 0 cases");
-    cases.iter().for_each(&mut check);
-    println!("{file}: {} cases", cases.len());
-}
 
 fn text<'a>(case: &'a Value, key: &str) -> &'a str {
     case[key].as_str().unwrap_or_else(|| panic!("{key} in {case}"))
