@@ -49,8 +49,16 @@ impl PayeeSlot {
 
     /// How long the chain may know nothing of it; none for ever, where more was paid than the terms
     /// put at risk: a reorg has taken a channel out that was buried once. And none for ever where a
-    /// promise is out: taken up anew with its record gone, the channel would give credit in full
-    /// beside a settlement that states less. What spends its coins elsewhere is not known here.
+    /// promise is out (S6): taken up anew with its record gone, the channel would give credit in
+    /// full beside a settlement that states less.
+    ///
+    /// Neither time nor depth makes that safe. The payer has the settlement from the mempool, and
+    /// nobody but the payee's record remembers it: the key that signed it follows from the payer's,
+    /// so the same outpoint looks new. The funding can come back as long as its coins are unspent,
+    /// and which coins those are the node never learns: it is told of outputs, not of the inputs of
+    /// the transactions that make them, and forgets a funding only as a payer. So the place stays
+    /// taken, the limit above keeps what that costs small, and the payee decides about it: what it
+    /// settles once the funding is deep takes no such place, short of a reorg of that depth.
     fn patience(&self) -> Option<Blocks> {
         let earned = self.machine.earned();
         let blocks = if earned == Msat::ZERO { GONE_BLOCKS } else { GONE_PAID_BLOCKS };
@@ -68,7 +76,8 @@ impl<S: Signer> Node<S> {
         if !full && waiting < UNCONFIRMED_MAX {
             return Ok(());
         }
-        // Somebody needs the place at once of what the chain does not know now.
+        // Somebody needs the place at once of what the chain does not know now, unless a promise
+        // is out on it: see `patience`.
         let gone = self.payees.iter().filter(|(_, slot)| {
             let nothing = slot.machine.earned() == Msat::ZERO && !slot.is_promised();
             slot.is_unconfirmed() && slot.gone.is_some() && nothing
