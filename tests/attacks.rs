@@ -442,11 +442,52 @@ const TABLE: &[(&str, Shown)] = &[
     ),
     (
         "hold claimed after its release",
-        By(&["hold_claimed_after_its_release_is_known_as_such_and_timed_out_if_late"]),
+        By(&[
+            "hold_claimed_after_its_release_is_known_as_such_and_timed_out_if_late",
+            "every_old_voucher_published_costs_its_exposure_at_most_and_broken_releases_are_told",
+        ]),
     ),
     (
         "old voucher with folded or released holds published, early or late",
-        By(&["old_voucher_published_costs_no_more_than_the_stated_exposure"]),
+        By(&[
+            "old_voucher_published_costs_no_more_than_the_stated_exposure",
+            "every_old_voucher_published_costs_its_exposure_at_most_and_broken_releases_are_told",
+        ]),
+    ),
+    (
+        "settlement with holds published late, in fees that nobody foresaw",
+        By(&[
+            "settlement_published_late_is_timed_out_before_its_claim_can_come_whatever_blocks_take",
+        ]),
+    ),
+    (
+        "settlement or claim of a hold that blocks do not take before its deadline",
+        By(&[
+            "settlement_that_no_block_takes_is_raised_by_the_smallest_coin_that_is_enough",
+            "claim_is_raised_against_its_expiry_and_comes_in_time",
+        ]),
+    ),
+    (
+        "preimage extracted from a claim, in a block or not, and kept over a reorg",
+        By(&[
+            "payee_settles_before_its_last_good_block_claims_and_the_payer_learns_the_preimage",
+            "reorg_of_claim_and_settlement_is_told_and_both_are_made_again",
+        ]),
+    ),
+    (
+        "preimage learnt after the settlement, or too late for one",
+        By(&[
+            "preimage_from_elsewhere_is_used_before_and_after_the_settlement_is_in_a_block",
+            "preimage_that_comes_too_late_for_a_settlement_settles_nothing",
+        ]),
+    ),
+    (
+        "settlement with holds reorged out, and another voucher confirmed",
+        By(&["reorg_to_another_voucher_is_followed"]),
+    ),
+    (
+        "power cut of a monitor between any two writes",
+        By(&["power_cut_around_every_write_loses_neither_preimage_nor_money"]),
     ),
     (
         "more held than the budgets allow",

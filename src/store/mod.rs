@@ -32,7 +32,8 @@
 //! | `05` | `node` | a session: where it is paid, `meter`'s record, the tariff | its id, 8 bytes |
 //! | `06` | | kept for a later room | |
 //! | `07` | `hub` | a forward | incoming outpoint, and the hold's id in it, 8 bytes |
-//! | `08` to `ef` | | kept for later rooms | |
+//! | `08` | `monitor` | the watch of an outpoint | the outpoint, and the side, 1 byte |
+//! | `09` to `ef` | | kept for later rooms | |
 //! | `f0` to `ff` | the application | this crate never uses them | its own |
 //!
 //! An outpoint is 32 bytes of the transaction's id, as in a transaction, and 4 of the index,

@@ -143,6 +143,11 @@ pub(crate) const PUBLIC_EXCEPTIONS: &[Exception] = &[
         reason: "a request names its key, peer, role and past by types of their own",
     },
     Exception {
+        folder: "src/monitor",
+        limit: 13,
+        reason: "the record with what it says of each hold, the one sight, and each answer to it",
+    },
+    Exception {
         folder: "src/hub",
         limit: 15,
         reason: "the two sides of an order, the one input, and each answer of the table",

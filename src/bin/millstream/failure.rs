@@ -13,6 +13,7 @@ use millstream::db::seed_file::SeedFileError;
 use millstream::hub::HubError;
 use millstream::keys::KeyError;
 use millstream::meter::tariff::TariffError;
+use millstream::monitor::MonitorError;
 use millstream::node::NodeError;
 use millstream::rt::RtError;
 use millstream::signer::SignerError;
@@ -106,6 +107,8 @@ pub(crate) enum Failure {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Hub(#[from] HubError),
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error("the receipt is refused: {0}")]

@@ -8,6 +8,7 @@ use bitcoin::{OutPoint, Transaction, Txid, consensus};
 use millstream::batch::lanes::Lanes;
 use millstream::hub::{Forward, Upstream};
 use millstream::meter::{self, Tariff};
+use millstream::monitor::{Fate, Side, Watch};
 use millstream::node::Node;
 use millstream::signer::MemorySigner;
 use millstream::signer::budget::BudgetRecord;
@@ -77,6 +78,7 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
         [0x04, ..] => payee(&PayeeRecord::decode(key, bytes)?),
         [0x05, ..] => session(key, bytes)?,
         [0x07, ..] => forward(&Forward::decode(key, bytes)?),
+        [0x08, ..] => watch(&Watch::decode(key, bytes)?),
         [0x02, ..] => match BudgetRecord::load(store)? {
             Some(record) => json!({ "record": "budget", "clock": record.clock().to_u64() }),
             None => json!({ "record": "unknown", "key": hex(key.as_bytes()) }),
@@ -149,6 +151,35 @@ fn lanes(side: u8, channel: Option<String>, body: &[u8]) -> Result<Value, Failur
         "record": "lanes", "side": if side == 0 { "payee" } else { "payer" },
         "channel": channel, "lanes": open.collect::<Vec<_>>(),
     }))
+}
+
+fn watch(watch: &Watch) -> Value {
+    let fate = |fate| match fate {
+        Fate::Held => "held",
+        Fate::Published { .. } => "published",
+        Fate::Claimed { .. } => "claimed",
+        Fate::TimedOut { .. } => "timed out",
+    };
+    let holds = watch.holds().iter().map(|held| {
+        json!({
+            "hold": held.hold.id.to_u64(),
+            "amount_sat": held.hold.amount.to_sat(),
+            "expiry": held.hold.expiry.to_u32(),
+            "released": held.standing.is_released(),
+            "preimage_known": held.preimage.is_some(),
+            "fate": fate(held.fate),
+        })
+    });
+    json!({
+        "record": "monitor",
+        "side": match watch.subject().side {
+            Side::Payer => "payer",
+            Side::Payee => "payee",
+        },
+        "channel": watch.subject().outpoint.to_string(),
+        "over": watch.is_over(),
+        "holds": holds.collect::<Vec<_>>(),
+    })
 }
 
 fn forward(forward: &Forward) -> Value {

@@ -4,6 +4,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Network};
 
 use crate::keys::{Context, Entropy, Seed};
+use crate::monitor::Watch;
 use crate::node::{Input, Node, NodeError, Now};
 use crate::signer::MemorySigner;
 use crate::signer::budget::BudgetRecord;
@@ -31,6 +32,7 @@ const TAKEN: usize = 8;
 /// | `02 01` | 2 | budgets | [`BudgetRecord`] |
 /// | `03` | 37 | a payer's channel | [`PayerRecord`], [`Node::load`] |
 /// | `04` | 37 | a payee's channel | [`PayeeRecord`], [`Node::load`] |
+/// | `08` | 38 | a monitor's outpoint | [`Watch`] |
 /// | `05` | 9 | session | [`Node::load`]; its meter and tariff also in target `meter` |
 ///
 /// # Panics
@@ -65,12 +67,16 @@ const fn key_bytes(data: &[u8]) -> usize {
         [0x01, 0x04 | 0x06, ..] => 39,
         [0x02, ..] => 2,
         [0x05, ..] => 9,
+        [0x08, ..] => 38,
         _ => 37,
     }
 }
 
 fn channels(key: &Key, bytes: &[u8]) {
     if let Ok(record) = PayeeRecord::decode(key, bytes) {
+        assert_eq!(record.encode().ok().as_deref(), Some(bytes), "{record:?}");
+    }
+    if let Ok(record) = Watch::decode(key, bytes) {
         assert_eq!(record.encode().ok().as_deref(), Some(bytes), "{record:?}");
     }
     if let Ok(record) = PayerRecord::decode(key, bytes) {

@@ -1,0 +1,98 @@
+//! Fees against a deadline, and what a replacement must pay.
+
+use bitcoin::{Amount, Transaction, Weight};
+
+use super::Policy;
+use crate::units::{Blocks, FeeRate, Height, Sat};
+
+/// Twelve times a half more is 129 times the chain's own rate: beyond that something else than the
+/// fee keeps it out.
+const STEPS_MAX: u32 = 12;
+
+/// How hard a transaction presses: how often its rate has risen by a half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pressure {
+    steps: u32,
+}
+
+impl Pressure {
+    /// `last`: the last block that it may be in, if somebody else comes after it. Without one it
+    /// pays what the chain asks, and follows that when it rises.
+    pub(super) fn of(tip: Height, last: Option<Height>, policy: &Policy) -> Self {
+        let missing = last.map_or(0, |last| {
+            let left = last.saturating_since(tip);
+            policy.lead.to_u32().saturating_sub(left.to_u32())
+        });
+        Self { steps: missing.min(STEPS_MAX) }
+    }
+
+    /// Whether it has no time at all to wait for a cheaper one.
+    pub(super) const fn is_high(self) -> bool {
+        self.steps > 0
+    }
+
+    /// W4: the chain's rate, and for each step half as much more.
+    pub(super) fn rate(self, chain: FeeRate, policy: &Policy) -> FeeRate {
+        let mut rate = chain.max(policy.relay_floor).min(policy.rate_max);
+        for _ in 0..self.steps {
+            let now = rate.to_sat_per_kvb();
+            let more = now.checked_div(2).unwrap_or(0).max(1);
+            rate = FeeRate::new(now.saturating_add(more)).unwrap_or(FeeRate::MAX);
+            rate = rate.min(policy.rate_max);
+        }
+        rate
+    }
+}
+
+/// A transaction in the mempool that spends what we would spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rival {
+    fee: Sat,
+    weight: Weight,
+}
+
+impl Rival {
+    /// `value`: of what it spends, as far as that is known.
+    pub(super) fn new(tx: &Transaction, value: Sat) -> Self {
+        let out: Amount = tx.output.iter().map(|output| output.value).sum();
+        let out = Sat::new(out.to_sat()).unwrap_or(Sat::MAX);
+        Self { fee: value.saturating_sub(out), weight: tx.weight() }
+    }
+
+    /// W5: whether it pays `rate` already, or nearly, so that replacing it would be for nothing:
+    /// where time is short there is no nearly.
+    pub(super) fn pays(&self, rate: FeeRate, pressure: Pressure) -> bool {
+        let parts: u128 = if pressure.is_high() { 4 } else { 5 };
+        let fee = u128::from(self.fee.to_sat()).saturating_mul(4_000).saturating_mul(parts);
+        let want =
+            u128::from(rate.to_sat_per_kvb()).saturating_mul(u128::from(self.weight.to_wu()));
+        // All of it, or four fifths.
+        fee >= want.saturating_mul(4)
+    }
+
+    /// W5: the least fee of a replacement of `weight`: more in all, by the relay's floor for its
+    /// own size, and more by size.
+    pub(super) fn least(&self, weight: Weight, policy: &Policy) -> Sat {
+        let own = fee(policy.relay_floor, weight);
+        let own_weight = u128::from(weight.to_wu());
+        let by_size = u128::from(self.fee.to_sat()).saturating_mul(own_weight);
+        let by_size = by_size.div_euclid(u128::from(self.weight.to_wu().max(1))).saturating_add(1);
+        let by_size = u64::try_from(by_size).ok().and_then(|sat| Sat::new(sat).ok());
+        self.fee.saturating_add(own).max(by_size.unwrap_or(Sat::MAX))
+    }
+}
+
+/// The fee, of whole virtual bytes as nodes count them; all money where it is above that.
+pub(super) fn fee(rate: FeeRate, weight: Weight) -> Sat {
+    rate.ceil_fee(weight.to_vbytes_ceil().saturating_mul(4)).unwrap_or(Sat::MAX)
+}
+
+/// The next block.
+pub(super) fn next(height: Height) -> Height {
+    height.saturating_after(Blocks::new(1).unwrap_or(Blocks::MIN))
+}
+
+/// The block before.
+pub(super) fn before(height: Height) -> Height {
+    height.saturating_before(Blocks::new(1).unwrap_or(Blocks::MIN))
+}

@@ -1,0 +1,204 @@
+//! The payee's settlement with holds: when it is due, and with which coin.
+
+use alloc::vec::Vec;
+
+use bitcoin::{Transaction, Weight};
+
+use super::pace::{Pressure, Rival, fee, next};
+use super::record::{Stage, Subject};
+use super::{Act, Monitor, MonitorError, Policy, Side, Sight, Standing, Step, Watch, Watched};
+use crate::keys::Context;
+use crate::tx::hold::{Held, Hold, HoldSettlement};
+use crate::tx::seen::Spend;
+use crate::tx::{Channel, FeeInput, VoucherKind};
+use crate::units::{FeeRate, Sat};
+
+/// A claim with its outputs, k up to 32,767: what bringing home one hold weighs.
+const CLAIM: Weight = Weight::from_wu(622);
+/// The witness of a settle-leaf spend: two signatures, the script and the control block.
+const SETTLE_ITEMS: usize = 4;
+
+/// Adds the settlement if it is due and pays.
+pub(super) fn settle(
+    monitor: &Monitor,
+    context: &Context,
+    sight: &Sight<'_>,
+    policy: &Policy,
+    step: &mut Step,
+) -> Result<(), MonitorError> {
+    let watch = &step.record;
+    if watch.subject.side == Side::Payer || matches!(watch.stage, Stage::Spent { at: Some(_), .. })
+    {
+        return Ok(());
+    }
+    let status = sight.of(monitor.outpoint());
+    let Some(spend) = status.map(|status| status.spent.as_ref()) else { return Ok(()) };
+    let Some(due) = Due::of(monitor, context, watch, sight, policy) else { return Ok(()) };
+    let rival = match spend.map(|spend| (spend, Kind::of(&monitor.channel, &spend.tx))) {
+        // What both signed, or settles without holds, was the channel's own machine's wish.
+        Some((_, Kind::Other)) => return Ok(()),
+        Some((spend, kind)) => {
+            let rival = rival(spend, &monitor.channel, sight);
+            if kind == Kind::WithHolds && rival.pays(due.rate, due.pressure) {
+                return Ok(());
+            }
+            Some(rival)
+        }
+        None => None,
+    };
+    if due.worth(sight.rate) == Sat::ZERO {
+        step.unworthy.extend(due.claims.iter().map(|held| held.hold.id));
+        return Ok(());
+    }
+    let (act, missing) = due.choose(rival, sight, policy)?;
+    step.missing_fee = missing;
+    step.acts.extend(act.map(Act::Settle));
+    Ok(())
+}
+
+/// The whole fee that a replacement of `spend` is measured by.
+fn rival(spend: &Spend, channel: &Channel, sight: &Sight<'_>) -> Rival {
+    let inputs = spend.tx.input.iter().map(|input| input.previous_output);
+    let value = inputs.fold(Sat::ZERO, |sum, at| {
+        let coin = sight.coins.iter().find(|coin| coin.outpoint() == at);
+        let value = if at == channel.outpoint() { channel.capacity() } else { Sat::ZERO };
+        sum.saturating_add(coin.map_or(value, value_of))
+    });
+    Rival::new(&spend.tx, value)
+}
+
+/// How an unconfirmed transaction spends the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// This payee's settlement of some voucher with holds.
+    WithHolds,
+    Refund,
+    Other,
+}
+
+impl Kind {
+    fn of(channel: &Channel, tx: &Transaction) -> Self {
+        let input = tx.input.iter().find(|input| input.previous_output == channel.outpoint());
+        let Some(witness) = input.map(|input| &input.witness) else { return Self::Other };
+        let script = witness.nth(SETTLE_ITEMS.saturating_sub(2));
+        if witness.len() != SETTLE_ITEMS
+            || script != Some(channel.output().settle_script().as_bytes())
+        {
+            return Self::Refund;
+        }
+        let kind = witness.nth(1).filter(|signature| signature.len() == 65);
+        match kind.and_then(<[u8]>::last) {
+            Some(byte) if *byte == VoucherKind::All.sighash_byte() => Self::WithHolds,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A settlement that must not wait any longer.
+struct Due<'a> {
+    monitor: &'a Monitor,
+    context: &'a Context,
+    watch: &'a Watch,
+    /// The holds that it brings home.
+    claims: Vec<&'a Watched>,
+    rate: FeeRate,
+    pressure: Pressure,
+}
+
+impl<'a> Due<'a> {
+    fn of(
+        monitor: &'a Monitor,
+        context: &'a Context,
+        watch: &'a Watch,
+        sight: &Sight<'_>,
+        policy: &Policy,
+    ) -> Option<Self> {
+        let Subject { margin, delay, .. } = watch.subject;
+        watch.best?;
+        watch.holds.iter().find(|held| held.standing.is_present())?;
+        // W3: settled in the next block, and claimed k later, it is still before the expiry.
+        let in_time = |held: &&Watched| {
+            let claim = next(sight.tip).saturating_after(held.hold.delay.to_blocks());
+            held.standing == Standing::Open && held.preimage.is_some() && claim <= held.hold.expiry
+        };
+        let claims: Vec<&Watched> = watch.holds.iter().filter(in_time).collect();
+        let settle_by = |hold: &Hold| {
+            hold.expiry.saturating_before(hold.delay.to_blocks()).saturating_before(margin)
+        };
+        let last_call = watch.confirmed.map(|confirmed| {
+            confirmed.saturating_after(delay.to_blocks()).saturating_before(margin)
+        });
+        let by = claims.iter().map(|held| settle_by(&held.hold)).chain(last_call).min()?;
+        let from = by.saturating_before(policy.lead);
+        let pressure = Pressure::of(sight.tip, Some(by), policy);
+        let rate = pressure.rate(sight.rate, policy);
+        (sight.tip >= from).then_some(Self { monitor, context, watch, claims, rate, pressure })
+    }
+
+    /// What settling brings home, after the claims' own fees.
+    fn worth(&self, rate: FeeRate) -> Sat {
+        let paid = self.watch.best.map_or(Sat::ZERO, |best| best.paid.floor_to_sat());
+        let balance = paid.saturating_sub(self.watch.subject.fee);
+        let claim = fee(rate, CLAIM);
+        self.claims
+            .iter()
+            .fold(balance, |sum, held| sum.saturating_add(held.hold.amount.saturating_sub(claim)))
+    }
+
+    /// The settlement of the best voucher. One verification.
+    fn build(&self, coins: &[FeeInput]) -> Result<Option<HoldSettlement>, MonitorError> {
+        let Some(best) = self.watch.best else { return Ok(None) };
+        let present = self.watch.holds.iter().filter(|held| held.standing.is_present());
+        let holds: Vec<Hold> = present.map(|held| held.hold).collect();
+        let (channel, fee) = (self.monitor.channel.clone(), self.watch.subject.fee);
+        let held = Held::new(self.context, channel, best.paid, fee, holds)?;
+        let checked = held.verify(self.context, &best.signature)?;
+        Ok(Some(HoldSettlement::new(checked, coins)?))
+    }
+
+    /// The settlement as it is, or with the smallest coin that brings it to its rate; and what of
+    /// the fee no coin brings. A coin is consumed whole, so none that is worth more than what comes
+    /// home.
+    fn choose(
+        &self,
+        rival: Option<Rival>,
+        sight: &Sight<'_>,
+        policy: &Policy,
+    ) -> Result<(Option<HoldSettlement>, Option<Sat>), MonitorError> {
+        let Some(bare) = self.build(&[])? else { return Ok((None, None)) };
+        let Some(missing) = self.missing(&bare, rival, policy)? else {
+            return Ok((Some(bare), None));
+        };
+        let worth = self.worth(sight.rate);
+        let mut coins: Vec<&FeeInput> =
+            sight.coins.iter().filter(|coin| value_of(coin) <= worth).collect();
+        coins.sort_by_key(|coin| (value_of(coin), coin.outpoint()));
+        // What brings too little needs no signature check to be known.
+        for coin in coins.into_iter().filter(|coin| value_of(coin) > missing) {
+            if let Some(with) = self.build(core::slice::from_ref(coin))?
+                && self.missing(&with, rival, policy)?.is_none()
+            {
+                return Ok((Some(with), None));
+            }
+        }
+        // Better than nothing is the bare one, but only where nothing is sent yet.
+        Ok((Some(bare).filter(|_| rival.is_none()), Some(missing)))
+    }
+
+    /// What `settlement` lacks of the fee that it should pay.
+    fn missing(
+        &self,
+        settlement: &HoldSettlement,
+        rival: Option<Rival>,
+        policy: &Policy,
+    ) -> Result<Option<Sat>, MonitorError> {
+        let weight = settlement.transaction().weight();
+        let least = rival.map_or(Sat::ZERO, |rival| rival.least(weight, policy));
+        let want = fee(self.rate, weight).max(least);
+        Ok(want.checked_sub(settlement.fee()?).filter(|missing| *missing > Sat::ZERO))
+    }
+}
+
+fn value_of(coin: &FeeInput) -> Sat {
+    Sat::new(coin.output().value.to_sat()).unwrap_or(Sat::ZERO)
+}

@@ -1,0 +1,8 @@
+//! Monitors of both sides on the simulated chain, with its relay policy and its scripts.
+
+#[path = "monitor/honest.rs"]
+mod honest;
+#[path = "monitor/old_vouchers.rs"]
+mod old_vouchers;
+#[path = "monitor/support.rs"]
+mod support;
