@@ -11,11 +11,7 @@ use millstream::sim::world::{Clear, EndId, Fate, Weather};
 use millstream::stream::payer::Ending;
 use millstream::units::{Msat, Ppm, Price, Seconds};
 use millstream::wire::{Message, Reading, SessionEnd};
-use street::{Street, id, msat, tariff};
-
-fn secs(seconds: u64) -> Seconds {
-    Seconds::new(seconds).unwrap()
-}
+use street::{Street, id, msat, secs, tariff};
 
 /// Nothing is delivered between two of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

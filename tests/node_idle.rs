@@ -11,11 +11,7 @@ use millstream::node::{Command, NodeError};
 use millstream::stream::payer::Ending;
 use millstream::units::{Msat, Ppm, Price, Seconds};
 use millstream::wire::Reading;
-use street::{Street, id, msat, tariff};
-
-fn secs(seconds: u64) -> Seconds {
-    Seconds::new(seconds).unwrap()
-}
+use street::{Street, id, msat, secs, tariff};
 
 /// An idle second costs 1,000 msat, from the first one on.
 fn with_idle() -> Tariff {

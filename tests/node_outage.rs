@@ -10,24 +10,17 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bitcoin::hashes::Hash;
-use millstream::keys::{Entropy, Seed};
 use millstream::meter::tariff::{Band, Repeat, Tariff, Tier};
-use millstream::meter::{self, MeterError, State, Statement, Window};
+use millstream::meter::{self, MeterError, State, Window};
 use millstream::node::{Command, Event, Input, LinkId, NodeError, WakeReason};
-use millstream::signer::budget::Policy;
-use millstream::signer::{Attest, MemorySigner, Request, Signer};
 use millstream::sim::world::{Clear, EndId, Fate, Weather, WorldError};
 use millstream::stream::StreamError;
 use millstream::stream::payer::Ending;
-use millstream::units::{ChannelAlias, FeeRate, Msat, Ppm, Price, Quantity, Seconds, UtcSeconds};
-use millstream::wire::{self, Message, Reading, Resume, SessionEnd};
-use street::{Street, blocks, id, msat, sat, tariff};
+use millstream::units::{ChannelAlias, FeeRate, Msat, Ppm, Price, Quantity};
+use millstream::wire::{Message, Reading, Resume, SessionEnd};
+use street::{Street, blocks, id, msat, sat, secs, signed_statement, tariff};
 
 const DAY: u64 = 86_400;
-
-fn secs(seconds: u64) -> Seconds {
-    Seconds::new(seconds).unwrap()
-}
 
 /// 12.5 msat a watt-second until a border `after` seconds from now, then `late` of them.
 fn border_tariff(street: &Street, after: u64, late: u64) -> Tariff {
@@ -460,18 +453,6 @@ fn statement_that_says_more_than_was_counted_is_a_dispute() {
     street.world.settle_down().unwrap();
     let events = street.world.take_events(street.car).unwrap();
     assert!(events.contains(&Event::StatementDisputed { statement, why }), "{owed}: {events:?}");
-}
-
-/// Under the station's base key.
-fn signed_statement(statement: &Statement) -> wire::Statement {
-    let (all, zeros, bytes) = (Msat::MAX, Entropy::new([0; 32]), statement.encode());
-    let policy = Policy { hour: all, day: all, peer: all, slice: msat(1) };
-    let (seed, network) = (Seed::new([2; 32]), bitcoin::Network::Regtest);
-    let mut signer = MemorySigner::new(seed, network, policy, None, &zeros).unwrap();
-    let request = Request::Attest { kind: Attest::Statement, bytes: &bytes };
-    let signature = signer.sign(&request, UtcSeconds::MIN, &zeros).unwrap();
-    let blob = wire::Bytes::new([&bytes[..], &signature.serialize()].concat()).unwrap();
-    wire::Statement { session: statement.session, statement: blob }
 }
 
 #[test]

@@ -14,15 +14,11 @@ use millstream::meter::{State, Window};
 use millstream::node::Command;
 use millstream::sim::world::{Clear, EndId, Fate, Weather};
 use millstream::stream::payer::Ending;
-use millstream::units::{Msat, Ppm, Price, Quantity, Seconds};
+use millstream::units::{Msat, Ppm, Price, Quantity};
 use millstream::wire::Message;
-use street::{Street, id, msat, tariff};
+use street::{Street, id, msat, secs, tariff};
 
 const DAY: u64 = 86_400;
-
-fn secs(seconds: u64) -> Seconds {
-    Seconds::new(seconds).unwrap()
-}
 
 /// 12.5 msat a watt-second until a border `after` seconds from now, then 25 for half a day.
 fn border_tariff(street: &Street, after: u64) -> Tariff {

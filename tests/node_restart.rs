@@ -9,22 +9,16 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bitcoin::hashes::Hash;
-use millstream::keys::{Entropy, Seed};
-use millstream::meter::{self, MeterError, State, Statement, Window};
+use millstream::meter::{self, MeterError, State, Window};
 use millstream::node::{Command, Event, LinkId, NodeError};
-use millstream::signer::budget::Policy;
-use millstream::signer::{Attest, MemorySigner, Request, Signer, SignerError};
+use millstream::signer::SignerError;
 use millstream::sim::world::{Clear, EndId, Fate, Weather, WorldError};
 use millstream::stream::StreamError;
 use millstream::stream::payer::Ending;
-use millstream::units::{ChannelAlias, Msat, Ppm, Quantity, Seconds, SessionId, UtcSeconds};
+use millstream::units::{ChannelAlias, Msat, Ppm, Quantity, SessionId, UtcSeconds};
 use millstream::wire::{self, Message};
 use proptest::prelude::*;
-use street::{Street, id, msat};
-
-fn secs(seconds: u64) -> Seconds {
-    Seconds::new(seconds).unwrap()
-}
+use street::{Street, id, msat, secs, signed_statement};
 
 /// Loses one message of a name, or all of every name.
 #[derive(Debug)]
@@ -316,18 +310,6 @@ fn statement_of_more_than_the_buyer_signed_is_disputed_also_after_a_power_cut() 
     let differs =
         |error: &NodeError| matches!(error, NodeError::Meter(MeterError::StatementDiffers { .. }));
     assert!(refused.as_ref().is_err_and(differs), "{refused:?}");
-}
-
-/// Under the station's base key.
-fn signed_statement(statement: &Statement) -> wire::Statement {
-    let (all, zeros, bytes) = (Msat::MAX, Entropy::new([0; 32]), statement.encode());
-    let policy = Policy { hour: all, day: all, peer: all, slice: msat(1) };
-    let (seed, network) = (Seed::new([2; 32]), bitcoin::Network::Regtest);
-    let mut signer = MemorySigner::new(seed, network, policy, None, &zeros).unwrap();
-    let request = Request::Attest { kind: Attest::Statement, bytes: &bytes };
-    let signature = signer.sign(&request, UtcSeconds::MIN, &zeros).unwrap();
-    let blob = wire::Bytes::new([&bytes[..], &signature.serialize()].concat()).unwrap();
-    wire::Statement { session: statement.session, statement: blob }
 }
 
 /// What a payment in the session's budget comes to.

@@ -9,21 +9,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bitcoin::hashes::Hash;
-use millstream::keys::{Entropy, Seed};
 use millstream::meter::tariff::{Measure, Tariff};
-use millstream::meter::{self, MeterError, State, Statement};
+use millstream::meter::{self, MeterError, State};
 use millstream::node::{Command, Event, Input, NodeError, WakeReason};
-use millstream::signer::budget::Policy;
-use millstream::signer::{Attest, MemorySigner, Request, Signer};
 use millstream::sim::world::{Clear, EndId, Fate, Machine, Weather};
 use millstream::stream::payer::Ending;
-use millstream::units::{Blame, Blocks, ChannelAlias, Msat, Ppm, Price, Seconds, UtcSeconds};
+use millstream::units::{Blame, Blocks, ChannelAlias, Msat, Ppm, Price};
 use millstream::wire::{self, Message, Refusal, Resume, SessionStart};
-use street::{Street, id, msat, tariff};
-
-fn secs(seconds: u64) -> Seconds {
-    Seconds::new(seconds).unwrap()
-}
+use street::{Street, id, msat, secs, signed_statement, tariff};
 
 /// Loses offers, as many as it is told.
 #[derive(Debug)]
@@ -115,18 +108,6 @@ fn offer_to_a_line_that_has_gone_wakes_nobody() {
     street.world.disconnect(link).unwrap();
     street.world.settle_down().unwrap();
     assert_eq!(street.world.end(street.station).unwrap().node().wake(), None);
-}
-
-/// Under the station's base key.
-fn signed_statement(statement: &Statement) -> wire::Statement {
-    let (all, zeros, bytes) = (Msat::MAX, Entropy::new([0; 32]), statement.encode());
-    let policy = Policy { hour: all, day: all, peer: all, slice: msat(1) };
-    let (seed, network) = (Seed::new([2; 32]), bitcoin::Network::Regtest);
-    let mut signer = MemorySigner::new(seed, network, policy, None, &zeros).unwrap();
-    let request = Request::Attest { kind: Attest::Statement, bytes: &bytes };
-    let signature = signer.sign(&request, UtcSeconds::MIN, &zeros).unwrap();
-    let blob = wire::Bytes::new([&bytes[..], &signature.serialize()].concat()).unwrap();
-    wire::Statement { session: statement.session, statement: blob }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
 use core::ops::ControlFlow;
-use millstream::keys::Context;
+use millstream::keys::{Context, Entropy, Seed};
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{State, Statement, Window};
 use millstream::node::{Command, Event, Input, LinkId, NodeError};
-use millstream::signer::{PeerId, Signer};
+use millstream::signer::budget::Policy;
+use millstream::signer::{Attest, MemorySigner, PeerId, Request, Signer};
 use millstream::sim::world::{EndId, Machine, World, WorldError};
 use millstream::store::Store;
 use millstream::stream::Terms;
@@ -35,13 +36,17 @@ pub(crate) fn id(session: u64) -> SessionId {
     SessionId::new(session).unwrap()
 }
 
+pub(crate) fn secs(seconds: u64) -> Seconds {
+    Seconds::new(seconds).unwrap()
+}
+
 pub(crate) fn tariff() -> Tariff {
     // 45,000 sat a kilowatt-hour by the watt-second.
     Tariff::flat(Measure::WattSecond, Price::new(msat(45_000_000), 3_600_000).unwrap()).unwrap()
 }
 
 fn terms() -> Terms {
-    let seed = millstream::keys::Seed::new([2; 32]);
+    let seed = Seed::new([2; 32]);
     let base = seed.base_key(&Context::new(), bitcoin::Network::Regtest).unwrap().public();
     let mut terms = Terms::new(bitcoin::Network::Regtest, base).unwrap();
     terms.delay = (Delay::new(100).unwrap(), Delay::new(1_000).unwrap());
@@ -53,6 +58,18 @@ fn terms() -> Terms {
     terms.credit = msat(5_000_000);
     terms.expiry = UtcSeconds::new(u64::MAX).unwrap();
     terms
+}
+
+/// A statement as the station signs it, by its base key.
+pub(crate) fn signed_statement(statement: &Statement) -> wire::Statement {
+    let (all, zeros, bytes) = (Msat::MAX, Entropy::new([0; 32]), statement.encode());
+    let policy = Policy { hour: all, day: all, peer: all, slice: msat(1) };
+    let (seed, network) = (Seed::new([2; 32]), bitcoin::Network::Regtest);
+    let mut signer = MemorySigner::new(seed, network, policy, None, &zeros).unwrap();
+    let request = Request::Attest { kind: Attest::Statement, bytes: &bytes };
+    let signature = signer.sign(&request, UtcSeconds::MIN, &zeros).unwrap();
+    let blob = wire::Bytes::new([&bytes[..], &signature.serialize()].concat()).unwrap();
+    wire::Statement { session: statement.session, statement: blob }
 }
 
 /// The stage of every test.
