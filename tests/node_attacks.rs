@@ -49,7 +49,7 @@ fn stranger_that_knows_a_session_cannot_take_it_while_its_buyer_is_there() {
     let start = SessionStart {
         session: id(7),
         alias: alias(9),
-        tariff_hash: tariff().hash().0,
+        offer: Street::offer_message(7).hash(),
         time: street.time(),
     };
     assert!(is_refused(street.inject(street.station, stranger, start)));
@@ -69,7 +69,7 @@ fn stranger_cannot_have_its_session_paid_from_another_payers_channel() {
     let start = SessionStart {
         session: id(8),
         alias: alias(9),
-        tariff_hash: tariff().hash().0,
+        offer: Street::offer_message(8).hash(),
         time: street.time(),
     };
     assert!(is_refused(street.inject(street.station, stranger, start)));
@@ -250,7 +250,7 @@ fn channel_pays_one_session_at_a_time() {
     let start = SessionStart {
         session: id(8),
         alias: alias(0),
-        tariff_hash: tariff().hash().0,
+        offer: Street::offer_message(8).hash(),
         time: street.time(),
     };
     street.inject(street.station, street.link, start).unwrap();

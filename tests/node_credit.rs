@@ -22,7 +22,7 @@ use millstream::tx::seen::{OutputStatus, Spend, Tip};
 use millstream::tx::{ChangeScript, Channel, JointSpend, payee_script};
 use millstream::units::{ChannelAlias, FeeRate, Height};
 use millstream::wire::{self, Message, Refusal};
-use street::{Street, blocks, id, msat, sat, tariff};
+use street::{Street, blocks, id, msat, sat};
 
 fn alias(alias: u32) -> ChannelAlias {
     ChannelAlias::new(alias).unwrap()
@@ -362,7 +362,8 @@ fn top_ups_with_coins_that_do_not_exist_share_one_zero_conf_limit() {
 
 fn start(street: &Street, named: u32, session: u64) -> wire::SessionStart {
     let (session, time) = (id(session), street.time());
-    wire::SessionStart { session, alias: alias(named), tariff_hash: tariff().hash().0, time }
+    let offer = Street::offer_message(session.to_u64()).hash();
+    wire::SessionStart { session, alias: alias(named), offer, time }
 }
 
 fn refusal(street: &mut Street, link: LinkId) -> Option<Refusal> {

@@ -94,8 +94,10 @@ impl Pair {
         };
         self.world.command(self.station, offer).unwrap();
         self.world.settle_down().unwrap();
+        let node = self.world.end(self.car).unwrap().node();
         let accept = Command::AcceptSession {
             session,
+            offer: node.offer_hash(self.link, session).unwrap(),
             outpoint: self.outpoint,
             budget: msat(900_000_000),
             slack: Quantity::new(1_000_000).unwrap(),

@@ -243,11 +243,12 @@ fn start_is_taken_after_a_cut_if_stamped_since_the_buyer_took_the_session() {
     street.reconnect();
     assert_eq!(street.state(car, 7), State::Offered);
     let node = street.world.end(car).unwrap().node();
-    let tariff_hash = node.session(id(7)).unwrap().tariff().hash().0;
+    assert!(node.session(id(7)).is_some());
+    let offer = Street::offer_message(7).hash();
     let start = |time| wire::SessionStart {
         session: id(7),
         alias: ChannelAlias::new(0).unwrap(),
-        tariff_hash,
+        offer,
         time: UtcSeconds::new(time).unwrap(),
     };
     let (link, taken) = (street.link, taken.to_u64());

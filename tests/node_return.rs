@@ -12,7 +12,7 @@ use bitcoin::hashes::Hash;
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{self, MeterError, State};
 use millstream::node::{Command, Event, Input, NodeError, WakeReason};
-use millstream::sim::world::{Clear, EndId, Fate, Machine, Weather};
+use millstream::sim::world::{Clear, EndId, Fate, Machine, Weather, WorldError};
 use millstream::stream::payer::Ending;
 use millstream::units::{Blame, Blocks, ChannelAlias, Msat, Ppm, Price};
 use millstream::wire::{self, Message, Refusal, Resume, SessionStart};
@@ -315,15 +315,7 @@ fn offer_that_changes_after_it_was_accepted_is_refused() {
     street.world.settle_down().unwrap();
     let price = Price::new(msat(45_000_000_000), 3_600_000).unwrap();
     let dear = Tariff::flat(Measure::WattSecond, price).unwrap();
-    let cheap = wire::SessionOffer {
-        session: id(8),
-        tariff_hash: tariff().hash().0,
-        credit: msat(5_000_000),
-        prepay: Msat::ZERO,
-        skew: secs(5),
-        tolerance: Ppm::new(25_000).unwrap(),
-        tariff: Some(wire::Bytes::new(tariff().encode()).unwrap()),
-    };
+    let cheap = Street::offer_message(8);
     let blob = Some(wire::Bytes::new(dear.encode()).unwrap());
     let hash = dear.hash().0;
     let other_price = wire::SessionOffer { tariff_hash: hash, tariff: blob, ..cheap.clone() };
@@ -342,6 +334,81 @@ fn offer_that_changes_after_it_was_accepted_is_refused() {
     let taken = street.world.end(car).unwrap().node().session(id(8)).unwrap();
     assert_eq!(taken.tariff().hash(), tariff().hash());
     assert_eq!(taken.record().window().prepay, Msat::ZERO);
+}
+
+#[test]
+fn offer_that_changes_with_the_line_is_not_taken_for_the_one_that_was_told() {
+    let mut street = Street::open();
+    let (car, station) = (street.car, street.station);
+    street.offer(street.link, 8);
+    street.world.settle_down().unwrap();
+    let events = street.world.take_events(car).unwrap();
+    let told = events.iter().find_map(|event| match event {
+        Event::SessionOffered { offer, .. } => Some(*offer),
+        _ => None,
+    });
+    let told = told.unwrap();
+    assert_eq!(told, Street::offer_message(8).hash());
+    // The line breaks; on the next one the same session is dearer to the buyer.
+    let link = street.link;
+    street.world.disconnect(link).unwrap();
+    street.world.settle_down().unwrap();
+    street.world.command(station, Command::EndSession(id(8))).unwrap();
+    street.world.command(station, Command::ForgetSession(id(8))).unwrap();
+    street.reconnect();
+    let prepay = msat(400_000_000);
+    let offer = Command::OfferSession {
+        link: street.link,
+        session: id(8),
+        tariff: tariff(),
+        window: meter::Window { credit: msat(5_000_000), prepay },
+        skew: secs(5),
+        tolerance: Ppm::new(25_000).unwrap(),
+    };
+    street.world.command(station, offer).unwrap();
+    street.world.settle_down().unwrap();
+    let (outpoint, budget) = (street.outpoint, msat(500_000_000));
+    let slack = millstream::units::Quantity::new(1_000_000).unwrap();
+    let accept = |offer| Command::AcceptSession { session: id(8), offer, outpoint, budget, slack };
+    let refused = street.world.command(car, accept(told));
+    let other = NodeError::OtherOffer { session: id(8) };
+    assert!(matches!(refused, Err(WorldError::Node(error)) if error == other), "{refused:?}");
+    assert!(street.world.end(car).unwrap().node().session(id(8)).is_none());
+    assert_eq!(street.signed(), Msat::ZERO);
+    // Who has heard of the new one may take it.
+    let node = street.world.end(car).unwrap().node();
+    let heard = node.offer_hash(street.link, id(8)).unwrap();
+    street.world.command(car, accept(heard)).unwrap();
+    street.world.settle_down().unwrap();
+    assert_eq!(street.state(car, 8), State::Active, "{:?}", street.refusals());
+}
+
+#[test]
+fn start_on_other_terms_than_are_offered_begins_nothing_and_frees_the_buyer() {
+    let other_tariff = wire::SessionOffer { tariff_hash: [7; 32], ..Street::offer_message(8) };
+    let other_skew = wire::SessionOffer { skew: secs(6), ..Street::offer_message(8) };
+    for other in [other_tariff, other_skew] {
+        let mut street = Street::in_session();
+        street.end_session(7);
+        street.offer(street.link, 8);
+        street.world.settle_down().unwrap();
+        let alias = ChannelAlias::new(0).unwrap();
+        let (link, station, time) = (street.link, street.station, street.time());
+        let start = SessionStart { session: id(8), alias, offer: other.hash(), time };
+        let refused = street.inject(station, link, start);
+        assert_eq!(refused, Err(NodeError::OtherOffer { session: id(8) }));
+        assert_eq!(street.state(station, 8), State::Offered);
+        let sent = street.flush(station);
+        let told = sent.iter().any(|(_, message)| {
+            matches!(message, Message::Refused(m)
+                if m.code == Refusal::UnknownSession && m.session == Some(id(8)))
+        });
+        assert!(told, "{sent:?}");
+        // The right one begins.
+        let start = SessionStart { offer: Street::offer_message(8).hash(), ..start };
+        street.inject(station, link, start).unwrap();
+        assert_eq!(street.state(station, 8), State::Active);
+    }
 }
 
 /// The buyer takes the next offer, and is served.
@@ -440,8 +507,12 @@ fn stranger_with_an_offer_of_its_own_ends_no_session_of_an_absent_payer() {
     let best = node.payee(street.outpoint).unwrap().best().unwrap();
     let again = wire::Voucher { alias, paid: best.paid, signature: best.signature };
     street.inject(street.station, stranger, again).unwrap();
-    let start =
-        SessionStart { session: id(8), alias, tariff_hash: tariff().hash().0, time: street.time() };
+    let start = SessionStart {
+        session: id(8),
+        alias,
+        offer: Street::offer_message(8).hash(),
+        time: street.time(),
+    };
     let refused = street.inject(street.station, stranger, start);
     assert_eq!(refused, Err(NodeError::Busy { session: id(7) }));
     assert_eq!(street.state(street.station, 7), State::Active);

@@ -13,6 +13,7 @@ use crate::meter::tariff::Tariff;
 use crate::stream::payer::{Ending, Opening, PayerRecord};
 use crate::tx::{FeeInput, Settlement};
 use crate::units::{FeeRate, Lane, Msat, Ppm, Quantity, Sat, Seconds, SessionId};
+use crate::wire::OfferHash;
 
 /// What a caller can want.
 #[derive(Debug)]
@@ -163,6 +164,9 @@ pub enum Command {
     AcceptSession {
         /// The session.
         session: SessionId,
+        /// What was offered, as it was told: another offer of the session is not taken, though it
+        /// came over a newer line.
+        offer: OfferHash,
         /// The channel.
         outpoint: OutPoint,
         /// The most that it may cost.

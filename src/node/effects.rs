@@ -12,7 +12,7 @@ use crate::store::{Batch, Durability, Key, Store, StoreError};
 use crate::stream::{SpendKind, Terms};
 use crate::tx::JointSpend;
 use crate::units::{ChannelAlias, Height, Msat, Ppm, Sat, Seconds, SessionId, UtcSeconds};
-use crate::wire::{Message, Refusal};
+use crate::wire::{Message, OfferHash, Refusal};
 
 /// 4,096 records: the most that one input writes, a settlement of 92 channels with all sessions.
 const INPUT_ENTRIES: usize = 4_096;
@@ -124,6 +124,8 @@ pub enum Event {
         link: LinkId,
         /// The session.
         session: SessionId,
+        /// All of the following: what the buyer names when it takes the session.
+        offer: OfferHash,
         /// Its tariff.
         tariff: TariffHash,
         /// What the buyer would risk: `prepay` of its own money, beside the budget.

@@ -59,6 +59,12 @@ pub enum NodeError {
         /// Which.
         session: SessionId,
     },
+    /// What is accepted is not what is offered, or no more: the two have crossed.
+    #[error("session {session} is offered on other terms than were accepted")]
+    OtherOffer {
+        /// Which.
+        session: SessionId,
+    },
     /// The session is not over, or its channel pays another one that is not.
     #[error("session {session} is not over")]
     Busy {
@@ -184,6 +190,7 @@ impl NodeError {
             | Self::NoChannel { .. }
             | Self::NoSession { .. }
             | Self::NotHere { .. }
+            | Self::OtherOffer { .. }
             | Self::TooMany { .. }
             | Self::Busy { .. }
             | Self::ChannelExists { .. }

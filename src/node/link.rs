@@ -185,7 +185,9 @@ fn alias_of(message: &Message) -> Option<ChannelAlias> {
 const fn refusal(error: &NodeError) -> Refusal {
     match error {
         NodeError::NoAlias { .. } | NodeError::NoChannel { .. } => Refusal::UnknownChannel,
-        NodeError::NoSession { .. } | NodeError::SessionExists { .. } => Refusal::UnknownSession,
+        NodeError::NoSession { .. }
+        | NodeError::SessionExists { .. }
+        | NodeError::OtherOffer { .. } => Refusal::UnknownSession,
         NodeError::TooMany { .. } | NodeError::Busy { .. } => Refusal::Busy,
         NodeError::NoTip => Refusal::StaleTip,
         NodeError::Store(_) | NodeError::NotHere { .. } => Refusal::Unavailable,

@@ -56,10 +56,8 @@ use crate::store::Store;
 use crate::stream::payer::Ending;
 use crate::stream::{Payee, Payer, Terms, View};
 use crate::tx::seen::{OutputStatus, Tip};
-use crate::units::{
-    ChannelAlias, FeeRate, Height, Msat, Ppm, Quantity, Seconds, SessionId, UtcSeconds,
-};
-use crate::wire::Message;
+use crate::units::{ChannelAlias, FeeRate, Height, Msat, Quantity, Seconds, SessionId, UtcSeconds};
+use crate::wire::{Message, OfferHash};
 use session::{NewSession, Offer, SessionSlot, Successor};
 
 /// 4,096: what a payee on one connection may hold open by name; each costs about 100 bytes.
@@ -220,19 +218,10 @@ impl Repeat {
 #[derive(Debug, Clone, Copy)]
 struct Acceptance {
     session: SessionId,
+    /// What begins is this, over whatever line.
+    offer: OfferHash,
     budget: Msat,
     slack: Quantity,
-    /// What was offered when it was accepted.
-    terms: Option<SessionTerms>,
-}
-
-/// What a buyer agrees to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct SessionTerms {
-    tariff_hash: [u8; 32],
-    window: crate::meter::Window,
-    skew: Seconds,
-    tolerance: Ppm,
 }
 
 /// A voucher that is to be signed and sent.
@@ -411,6 +400,11 @@ impl<S: Signer> Node<S> {
         self.offers.get(&(link, session)).map(|offer| &offer.meter)
     }
 
+    /// The name of that offer, by which the caller takes it.
+    pub fn offer_hash(&self, link: LinkId, session: SessionId) -> Option<OfferHash> {
+        self.offers.get(&(link, session)).map(|offer| offer.hash)
+    }
+
     /// The signer, for budgets and registrations.
     pub const fn signer_mut(&mut self) -> &mut S {
         &mut self.signer
@@ -481,11 +475,9 @@ impl<S: Signer> Node<S> {
                 let next = Successor { session: next, tariff, skew, tolerance };
                 self.change_tariff(now, session, next)
             }
-            Command::AcceptSession { session, outpoint, budget, slack } => self.accept_session(
-                now,
-                outpoint,
-                Acceptance { session, budget, slack, terms: None },
-            ),
+            Command::AcceptSession { session, offer, outpoint, budget, slack } => {
+                self.accept_session(now, outpoint, Acceptance { session, offer, budget, slack })
+            }
             Command::Meter { session, total } => self.meter(now, session, total),
             Command::OpenLane { outpoint, lane, limit } => self.open_lane(outpoint, lane, limit),
             Command::LimitLane { outpoint, lane, limit } => self.limit_lane(outpoint, lane, limit),

@@ -91,8 +91,8 @@ pub use message::Message;
 pub use number::{put_bigsize, put_signed, put_truncated};
 pub use reader::Reader;
 pub use session::{
-    Reading, STATEMENT_MAX, SessionEnd, SessionOffer, SessionPause, SessionStart, Statement,
-    TARIFF_MAX,
+    OfferHash, Reading, STATEMENT_MAX, SessionEnd, SessionOffer, SessionPause, SessionStart,
+    Statement, TARIFF_MAX,
 };
 pub use setup::{
     FEATURES_MAX, Init, NETWORKS_MAX, Networks, PeerError, PeerWarning, Ping, Pong, TEXT_MAX,

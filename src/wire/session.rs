@@ -2,8 +2,13 @@
 //!
 //! Used by `meter` and `node`. The money travels in vouchers; these say what it is for.
 
-use super::Bytes;
-use super::field::codec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+
+use super::field::{Field, codec};
+use super::{Bytes, Reader, WireError};
 use crate::units::{ChannelAlias, Msat, Ppm, Quantity, Seconds, SessionId, UtcSeconds};
 
 /// 4,096: a tariff of a week in quarter-hours would be larger; one with its steps and its times of
@@ -39,22 +44,70 @@ codec! {
     tlv { 1 => tariff }
 }
 
-/// The payer takes the offer and names the channel that pays (type 0x9143).
+impl SessionOffer {
+    /// What the payer names when it takes the offer.
+    #[must_use]
+    pub fn hash(&self) -> OfferHash {
+        let mut bytes = Vec::with_capacity(68);
+        self.session.put(&mut bytes);
+        self.tariff_hash.put(&mut bytes);
+        self.credit.put(&mut bytes);
+        self.prepay.put(&mut bytes);
+        self.skew.put(&mut bytes);
+        self.tolerance.put(&mut bytes);
+        let tag = sha256::Hash::hash(b"millstream/offer");
+        let mut engine = sha256::Hash::engine();
+        for part in [tag.as_byte_array(), tag.as_byte_array(), bytes.as_slice()] {
+            engine.input(part);
+        }
+        OfferHash(sha256::Hash::from_engine(engine).to_byte_array())
+    }
+}
+
+/// Tagged SHA-256 of an offer, `SHA256(SHA256(tag) || SHA256(tag) || bytes)`, tag
+/// "millstream/offer": of its 68 bytes from the session to the tolerance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OfferHash(pub [u8; 32]);
+
+impl fmt::Display for OfferHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for OfferHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Field for OfferHash {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        from.array::<32>().map(Self)
+    }
+}
+
+/// The payer takes the offer and names the channel that pays; the payee answers with its own stamp
+/// of the start (type 0x9143).
 ///
-/// On the wire: session (8), alias (4), tariff hash (32), time (8).
+/// On the wire: session (8), alias (4), offer hash (32), time (8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionStart {
     /// The session.
     pub session: SessionId,
     /// The channel that pays for it.
     pub alias: ChannelAlias,
-    /// Hash of the tariff that the payer agreed to.
-    pub tariff_hash: [u8; 32],
+    /// The offer that the payer took; in the answer the same.
+    pub offer: OfferHash,
     /// When it starts.
     pub time: UtcSeconds,
 }
 
-codec! { SessionStart = 0x9143 { session, alias, tariff_hash, time } }
+codec! { SessionStart = 0x9143 { session, alias, offer, time } }
 
 /// The payee's meter, cumulative (type 0x9145).
 ///

@@ -18,7 +18,7 @@ use millstream::units::{
     Blocks, ChannelAlias, FeeRate, KeyIndex, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId,
     UtcSeconds,
 };
-use millstream::wire::{self, Change, Message};
+use millstream::wire::{self, Change, Message, OfferHash};
 
 pub(crate) fn sat(sat: u64) -> Sat {
     Sat::new(sat).unwrap()
@@ -247,13 +247,30 @@ impl Street {
     }
 
     pub(crate) fn accept(&mut self, session: u64) -> Result<(), WorldError> {
+        let node = self.world.end(self.car).unwrap().node();
+        // Of what nobody offers any hash will do.
+        let offer = node.offer_hash(self.link, id(session)).unwrap_or(OfferHash([0; 32]));
         let accept = Command::AcceptSession {
             session: id(session),
+            offer,
             outpoint: self.outpoint,
             budget: msat(500_000_000),
             slack: Quantity::new(1_000_000).unwrap(),
         };
         self.world.command(self.car, accept)
+    }
+
+    /// The offer that [`Self::offer`] makes.
+    pub(crate) fn offer_message(session: u64) -> wire::SessionOffer {
+        wire::SessionOffer {
+            session: id(session),
+            tariff_hash: tariff().hash().0,
+            credit: msat(5_000_000),
+            prepay: Msat::ZERO,
+            skew: Seconds::new(5).unwrap(),
+            tolerance: Ppm::new(25_000).unwrap(),
+            tariff: Some(wire::Bytes::new(tariff().encode()).unwrap()),
+        }
     }
 
     pub(crate) fn start_session(&mut self, session: u64) {

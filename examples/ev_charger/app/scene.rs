@@ -187,7 +187,10 @@ impl Scene {
     pub(crate) fn accept(&mut self, budget: u64) -> Result<bool, Error> {
         let (session, outpoint) = (self.session, self.outpoint);
         let (budget, slack) = (Sat::new(budget)?.to_msat(), Quantity::new(SLACK)?);
-        let accept = Command::AcceptSession { session, outpoint, budget, slack };
+        let node = self.world.end(self.car).ok_or("no car")?.node();
+        let named = self.link.and_then(|link| node.offer_hash(link, session));
+        let Some(offer) = named else { return Ok(false) };
+        let accept = Command::AcceptSession { session, offer, outpoint, budget, slack };
         match self.world.command(self.car, accept) {
             Ok(()) => self.quiet().map(|()| true),
             Err(WorldError::Node(NodeError::NotAsked { .. } | NodeError::Busy { .. })) => Ok(false),

@@ -185,9 +185,12 @@ impl Depot {
     /// The car takes it.
     pub(crate) fn accept(&mut self, car: usize) -> Result<(), Error> {
         let session = session_id(car)?;
-        let Car { end, outpoint, .. } = *self.cars.get(car).ok_or("no car")?;
+        let Car { end, outpoint, link, .. } = *self.cars.get(car).ok_or("no car")?;
         let (budget, slack) = (Sat::new(CAPACITY)?.to_msat(), Quantity::new(1_000)?);
-        let accept = Command::AcceptSession { session, outpoint, budget, slack };
+        let node = self.world.end(end).ok_or("no car")?.node();
+        let named = link.and_then(|link| node.offer_hash(link, session));
+        let offer = named.ok_or("no offer")?;
+        let accept = Command::AcceptSession { session, offer, outpoint, budget, slack };
         Ok(self.world.command(end, accept)?)
     }
 

@@ -383,7 +383,7 @@ impl Paying<'_> {
     }
 
     async fn accept(&mut self, outpoint: OutPoint, terms: &Terms) -> Result<SessionId, Failure> {
-        let (session, tariff) = self.talk.until("an offer", |talk| talk.offered).await?;
+        let (session, offer, tariff) = self.talk.until("an offer", |talk| talk.offered).await?;
         if tariff.0 != terms.tariff {
             return Err(Failure::OtherTerms);
         }
@@ -393,7 +393,7 @@ impl Paying<'_> {
         let slack = Quantity::new(self.args.watts.saturating_mul(10))?;
         let deadline = Instant::now() + Duration::from_secs(self.args.patience);
         loop {
-            let accept = Command::AcceptSession { session, outpoint, budget, slack };
+            let accept = Command::AcceptSession { session, offer, outpoint, budget, slack };
             match self.driver.command(accept).await {
                 Ok(()) => break,
                 // One that was taken before a restart: the payee begins it, or says that it does

@@ -4,7 +4,7 @@ use bitcoin::OutPoint;
 
 use super::super::effects::Event;
 use super::super::lineage::Side;
-use super::super::{Acceptance, LinkId, Node, NodeError, Now, SessionTerms};
+use super::super::{Acceptance, LinkId, Node, NodeError, Now};
 use super::{Meeting, Place, SessionSlot};
 use crate::meter::tariff::{Tariff, TariffHash};
 use crate::meter::{Input, MeterError, Role, Session, State, Window};
@@ -12,7 +12,7 @@ use crate::signer::{PeerId, Signer};
 use crate::stream::StreamError;
 use crate::stream::payer::PayerPhase;
 use crate::units::{Msat, Ppm, Quantity, Seconds, SessionId};
-use crate::wire::{Bytes, SessionEnd, SessionOffer, SessionStart, TARIFF_MAX};
+use crate::wire::{Bytes, OfferHash, SessionEnd, SessionOffer, SessionStart, TARIFF_MAX};
 
 /// 16 offers of one link that the caller has not taken: about 4 KiB each, gone with the link.
 const OFFERS_MAX: usize = 16;
@@ -21,20 +21,8 @@ const OFFERS_MAX: usize = 16;
 #[derive(Debug)]
 pub(in crate::node) struct Offer {
     message: SessionOffer,
+    pub(in crate::node) hash: OfferHash,
     pub(in crate::node) meter: Session,
-}
-
-impl Offer {
-    /// What is accepted with it.
-    const fn terms(&self) -> SessionTerms {
-        let SessionOffer { tariff_hash, credit, prepay, skew, tolerance, .. } = self.message;
-        SessionTerms { tariff_hash, window: Window { credit, prepay }, skew, tolerance }
-    }
-
-    /// Whether `other` says the same; the hash stands for the tariff.
-    fn is_of(&self, other: &SessionOffer) -> bool {
-        self.message == SessionOffer { tariff: None, ..other.clone() }
-    }
 }
 
 /// What an offer says beside what the seller's meter knows: kept to say it again.
@@ -78,6 +66,19 @@ pub(in crate::node) struct NewSession {
     pub(in crate::node) window: Window,
     pub(in crate::node) skew: Seconds,
     pub(in crate::node) tolerance: Ppm,
+}
+
+impl SessionSlot {
+    /// Buyer: the offer that it took, as its record has it after a restart too.
+    pub(super) fn taken_offer(&self) -> Option<OfferHash> {
+        let record = self.meter.record();
+        let (session, tariff_hash) = (record.id(), self.meter.tariff().hash().0);
+        let Window { credit, prepay } = record.window();
+        let Role::Buyer { meter_ppm: tolerance, skew, .. } = record.role() else { return None };
+        let tariff = None;
+        let offer = SessionOffer { session, tariff_hash, credit, prepay, skew, tolerance, tariff };
+        Some(offer.hash())
+    }
 }
 
 impl<S: Signer> Node<S> {
@@ -156,8 +157,8 @@ impl<S: Signer> Node<S> {
         }
         if let Some(before) = self.offers.get(&(link, session)) {
             // What the caller was told, and perhaps accepts right now, cannot change.
-            let what = "another offer of the same session";
-            return if before.is_of(offer) { Ok(()) } else { Err(NodeError::NotAsked { what }) };
+            let (same, what) = (before.hash == offer.hash(), "another offer of the same session");
+            return if same { Ok(()) } else { Err(NodeError::NotAsked { what }) };
         }
         if self.offers.range(of_link).count() >= OFFERS_MAX {
             return Err(NodeError::TooMany { what: "offers on a link", max: OFFERS_MAX });
@@ -170,13 +171,13 @@ impl<S: Signer> Node<S> {
         let window = Window { credit: offer.credit, prepay: offer.prepay };
         let (skew, tolerance, hash) = (offer.skew, offer.tolerance, tariff.hash());
         let role = buyer(offer, Quantity::ZERO, Msat::ZERO);
-        let mut message = offer.clone();
-        message.tariff = None;
+        let (message, named) = (SessionOffer { tariff: None, ..offer.clone() }, offer.hash());
         let meter = Session::offer(session, role, window, tariff);
-        self.offers.insert((link, session), Offer { message, meter });
+        self.offers.insert((link, session), Offer { message, hash: named, meter });
         self.effects.tell(Event::SessionOffered {
             link,
             session,
+            offer: named,
             tariff: hash,
             window,
             skew,
@@ -190,7 +191,7 @@ impl<S: Signer> Node<S> {
         &mut self,
         now: &Now,
         outpoint: OutPoint,
-        mut acceptance: Acceptance,
+        acceptance: Acceptance,
     ) -> Result<(), NodeError> {
         let session = acceptance.session;
         let payer = self.slot(outpoint)?;
@@ -204,9 +205,8 @@ impl<S: Signer> Node<S> {
         let Some(offer) = self.offers.get(&(link, session)) else {
             return Err(NodeError::NotAsked { what: "this session" });
         };
-        // What begins is what was accepted, over whatever line.
-        if *acceptance.terms.get_or_insert(offer.terms()) != offer.terms() {
-            return Err(NodeError::NotAsked { what: "another offer of the same session" });
+        if acceptance.offer != offer.hash {
+            return Err(NodeError::OtherOffer { session });
         }
         let waits = self.waiting.iter().any(|(waiting, _)| waiting.outpoint == outpoint);
         let unanswered = waits || payer.acked < signed;
@@ -258,7 +258,7 @@ impl<S: Signer> Node<S> {
         // Before the start, so that the payee knows by then that this line is the payer's.
         self.show_payer(now, outpoint).inspect_err(|_| self.signer.end_session(peer, session))?;
         let offer = self.offers.remove(&(link, session)).ok_or(NodeError::NoSession { session })?;
-        let Offer { message: offer, meter } = offer;
+        let Offer { message: offer, hash, meter } = offer;
         let window = Window { credit: offer.credit, prepay: offer.prepay };
         let role = buyer(&offer, slack, budget);
         let meter = Session::offer(session, role, window, meter.tariff().clone());
@@ -270,8 +270,8 @@ impl<S: Signer> Node<S> {
         self.sessions.insert(session, slot);
         // The seller may have begun when the answer is lost: this side must know of it after a cut.
         self.store_session(session)?;
-        let (tariff_hash, time) = (offer.tariff_hash, now.time);
-        self.effects.send(link, SessionStart { session, alias, tariff_hash, time });
+        let start = SessionStart { session, alias, offer: hash, time: now.time };
+        self.effects.send(link, start);
         Ok(())
     }
 
@@ -307,7 +307,10 @@ impl<S: Signer> Node<S> {
         let since = slot.since.unwrap_or(now.time);
         let late = message.time >= since && message.time <= now.time;
         let clock = if late { message.time } else { now.time };
-        let input = Input::Start { at: message.time, tariff: TariffHash(message.tariff_hash) };
+        if slot.taken_offer() != Some(message.offer) {
+            return Err(NodeError::OtherOffer { session });
+        }
+        let input = Input::Start { at: message.time, tariff: slot.meter.tariff().hash() };
         let entered = self.step(clock, session, input)?;
         // What the seller has read until now it reads out behind its start, and was not heard
         // before: those stamps are believed as the start's is, or all of it would count at the
@@ -343,6 +346,12 @@ impl<S: Signer> Node<S> {
             return Err(NodeError::NotHere { session });
         }
         if slot.meter.record().state() == State::Offered {
+            let own = slot.offered.map(|offered| offered.message(&slot.meter)).transpose()?;
+            let tariff = slot.meter.tariff().hash();
+            // The two would count by different tolerances, or pause at different debts.
+            if own.map(|own| own.hash()) != Some(message.offer) {
+                return Err(NodeError::OtherOffer { session });
+            }
             // P2: no service on the credit of a channel that could not pay for it now.
             let view = self.view(now.time)?;
             channel.machine.check_payable(self.credit_beside(outpoint, &view.tip), &view)?;
@@ -353,7 +362,6 @@ impl<S: Signer> Node<S> {
                 self.refuse(link, message.alias, Some(session), &busy);
                 return Ok(());
             }
-            let tariff = TariffHash(message.tariff_hash);
             let entered = self.step(now.time, session, Input::Start { at: now.time, tariff })?;
             let slot = self.session_mut(session)?;
             slot.place = Some(Place { outpoint, earlier: Msat::ZERO, from: paid });
@@ -374,9 +382,7 @@ impl<S: Signer> Node<S> {
         slot.link = Some(link);
         slot.repeat = slot.waits_for_payment().then_some(first);
         let (record, ended) = (*slot.meter.record(), slot.is_ended());
-        let (alias, tariff_hash) = (message.alias, message.tariff_hash);
-        self.effects
-            .send(link, SessionStart { session, alias, tariff_hash, time: record.started() });
+        self.effects.send(link, SessionStart { time: record.started(), ..*message });
         self.read_out(link, session);
         if ended {
             let (time, quantity) = (record.at(), record.quantity());

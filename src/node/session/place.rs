@@ -45,11 +45,11 @@ impl<S: Signer> Node<S> {
         (slot.link, slot.peer) = (link, Some(peer));
         slot.met = Some(Meeting::of(now.time, slot.meter.record()));
         slot.repeat = link.map(|_| first);
-        let tariff_hash = slot.meter.tariff().hash().0;
         let (record, ended) = (*slot.meter.record(), slot.is_ended());
-        if let Some(link) = link {
+        let offer = slot.taken_offer();
+        if let (Some(link), Some(offer)) = (link, offer) {
             self.start_sent(session);
-            self.effects.send(link, SessionStart { session, alias, tariff_hash, time: now.time });
+            self.effects.send(link, SessionStart { session, alias, offer, time: now.time });
             if ended {
                 let (time, quantity) = (record.at(), record.quantity());
                 self.effects.send(link, SessionEnd { session, time, quantity });

@@ -90,7 +90,7 @@ impl<S: Signer> Node<S> {
         let payer = slot.place.and_then(|place| self.payers.get(&place.outpoint));
         let Some(alias) = payer.map(|payer| payer.alias) else { return false };
         let (ended, record) = (slot.is_ended(), *slot.meter.record());
-        let tariff_hash = slot.meter.tariff().hash().0;
+        let Some(offer) = slot.taken_offer() else { return false };
         let unanswered = payer.is_some_and(|payer| payer.acked < payer.machine.signed());
         if slot.meter.record().state() == State::Offered && unanswered {
             // The two would begin at different amounts.
@@ -104,7 +104,7 @@ impl<S: Signer> Node<S> {
         }
         self.start_sent(session);
         // The seller answers with its own, and with what it has read since.
-        self.effects.send(link, SessionStart { session, alias, tariff_hash, time: now.time });
+        self.effects.send(link, SessionStart { session, alias, offer, time: now.time });
         if ended {
             let (time, quantity) = (record.at(), record.quantity());
             self.effects.send(link, SessionEnd { session, time, quantity });

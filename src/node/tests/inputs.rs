@@ -273,8 +273,8 @@ fn said() -> Vec<(&'static str, Message)> {
     let (time, quantity) = (stage.now.time, Quantity::new(stage.total).unwrap());
     let more = Quantity::new(stage.total + 20_000).unwrap();
     let ahead = paid.saturating_add(msat(1_000));
-    let tariff_hash = tariff(1).hash().0;
-    let start = wire::SessionStart { session: id(8), alias, tariff_hash, time };
+    let offer = offer_hash(8, &tariff(1));
+    let start = wire::SessionStart { session: id(8), alias, offer, time };
     let refused = |code| wire::Refused { alias, code, best: ahead, session: None };
     let standing = wire::Standing::Ready;
     Vec::from([

@@ -284,5 +284,20 @@ fn offer(session: u64) -> Command {
 
 fn accept(session: u64, outpoint: OutPoint) -> Command {
     let (budget, slack) = (msat(500_000_000), Quantity::new(1_000_000).unwrap());
-    Command::AcceptSession { session: id(session), outpoint, budget, slack }
+    let offer = offer_hash(session, &tariff(0));
+    Command::AcceptSession { session: id(session), offer, outpoint, budget, slack }
+}
+
+fn offer_hash(session: u64, tariff: &Tariff) -> OfferHash {
+    let Window { credit, prepay } = window();
+    let message = crate::wire::SessionOffer {
+        session: id(session),
+        tariff_hash: tariff.hash().0,
+        credit,
+        prepay,
+        skew: secs(5),
+        tolerance: Ppm::new(25_000).unwrap(),
+        tariff: None,
+    };
+    message.hash()
 }

@@ -315,11 +315,10 @@ impl Pair {
         let same = offered.is_some_and(|meter| {
             meter.record().window() == window && meter.tariff().hash() == hash
         });
-        if !same {
-            return Ok(());
-        }
+        let named = buyer.node().offer_hash(link, session);
+        let Some(offer) = named.filter(|_| same) else { return Ok(()) };
         let (budget, slack) = (Msat::new(10_000_000_000)?, Quantity::new(QUANTITY_MOST)?);
-        let accept = Command::AcceptSession { session, outpoint, budget, slack };
+        let accept = Command::AcceptSession { session, offer, outpoint, budget, slack };
         if self.command(self.payer, accept)? {
             let script = self.script_of(outpoint);
             if which != self.metered.agreed {

@@ -221,7 +221,7 @@ impl Dice<'_> {
             "SessionStart" => SessionStart {
                 session,
                 alias: self.alias(),
-                tariff_hash: self.array(),
+                offer: crate::wire::OfferHash(self.array()),
                 time: self.time(),
             }
             .into(),

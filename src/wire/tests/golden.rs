@@ -158,7 +158,7 @@ fn shown_session_field(message: &Message, name: &str) -> String {
         }
         SessionStart(m) {
             session: m.session.to_string(), alias: m.alias.to_string(),
-            tariff_hash: hex(&m.tariff_hash), time: m.time.to_u64().to_string(),
+            offer: m.offer.to_string(), time: m.time.to_u64().to_string(),
         }
         Reading(m) {
             session: m.session.to_string(), time: m.time.to_u64().to_string(),
@@ -187,4 +187,20 @@ fn shown_session_field(message: &Message, name: &str) -> String {
         Ping(m) { wanted: m.wanted.to_string(), padding: m.padding.length().to_string() }
         Pong(m) { padding: m.padding.length().to_string() }
     }
+}
+
+/// The golden start takes the golden offer: its hash was made outside of this crate.
+#[test]
+fn offer_is_named_by_the_hash_of_its_bytes_before_the_tlvs() {
+    let file: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/vectors/wire_v1.json")).unwrap();
+    let cases = file["cases"].as_array().unwrap();
+    let named = |name: &str| cases.iter().find(|case| case["name"] == name).unwrap();
+    let bytes = named("session_offer_with_tariff")["bytes"].as_str().unwrap();
+    let bytes: Vec<u8> = hex::FromHex::from_hex(bytes).unwrap();
+    let Some(Message::SessionOffer(offer)) = Message::decode(&bytes).unwrap() else { panic!() };
+    let taken = &named("session_start")["fields"]["offer"];
+    assert_eq!(*taken, offer.hash().to_string());
+    // The tariff's hash stands for it.
+    assert_eq!(*taken, crate::wire::SessionOffer { tariff: None, ..offer }.hash().to_string());
 }

@@ -9,8 +9,8 @@ use bitcoin::hashes::Hash;
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::units::{ChannelAlias, Msat, Ppm, Price, Quantity, Sat, Seconds};
 use millstream::wire::{
-    Accepted, Ack, Best, Bytes, Change, CloseRequest, CloseSigned, FrameReader, Message, Open,
-    Reading, Refusal, Refused, Resume, SessionEnd, SessionOffer, SessionPause, SessionStart,
+    Accepted, Ack, Best, Bytes, Change, CloseRequest, CloseSigned, FrameReader, Message, OfferHash,
+    Open, Reading, Refusal, Refused, Resume, SessionEnd, SessionOffer, SessionPause, SessionStart,
     Standing, Statement, Terms, TermsQuery, TopUpRequest, TopUpSigned, Voucher, write_frame,
 };
 
@@ -102,7 +102,7 @@ fn samples() -> Result<Vec<Message>, Box<dyn Error>> {
             tariff: Some(Bytes::new(tariff.encode())?),
         }
         .into(),
-        SessionStart { session, alias, tariff_hash: tariff.hash().0, time }.into(),
+        SessionStart { session, alias, offer: OfferHash(tariff.hash().0), time }.into(),
         Reading { session, time, quantity, idle: None }.into(),
         Voucher { alias, paid, signature }.into(),
         Ack { alias, paid }.into(),

@@ -9,7 +9,7 @@ use millstream::node::{Event, LinkId};
 use millstream::rt::{News, Told};
 use millstream::stream::Terms;
 use millstream::units::{Msat, SessionId};
-use millstream::wire::Refusal;
+use millstream::wire::{OfferHash, Refusal};
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ pub(super) struct Talk {
     pub(super) ready: Option<Msat>,
     pub(super) refused: Option<String>,
     pub(super) acked: Msat,
-    pub(super) offered: Option<(SessionId, TariffHash)>,
+    pub(super) offered: Option<(SessionId, OfferHash, TariffHash)>,
     pub(super) service: Option<()>,
     pub(super) agreed: Option<Statement>,
     pub(super) spent: Option<()>,
@@ -132,8 +132,8 @@ impl Talk {
                 self.refused = Some(format!("{code:?}"));
             }
             Event::Acknowledged { paid, .. } => self.acked = self.acked.max(paid),
-            Event::SessionOffered { session, tariff, .. } => {
-                self.offered = Some((session, tariff));
+            Event::SessionOffered { session, offer, tariff, .. } => {
+                self.offered = Some((session, offer, tariff));
             }
             Event::ServiceOn { .. } => self.service = Some(()),
             Event::ServiceOff { debt, .. } => eprintln!("service is off, {debt} is owed"),
