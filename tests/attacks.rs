@@ -487,7 +487,10 @@ const TABLE: &[(&str, Shown)] = &[
     ),
     (
         "power cut of a monitor between any two writes",
-        By(&["power_cut_around_every_write_loses_neither_preimage_nor_money"]),
+        By(&[
+            "power_cut_around_every_write_loses_neither_preimage_nor_money",
+            "any_life_ends_every_hold_at_the_side_that_it_is_for",
+        ]),
     ),
     (
         "more held than the budgets allow",

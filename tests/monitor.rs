@@ -2,6 +2,8 @@
 
 #[path = "monitor/honest.rs"]
 mod honest;
+#[path = "monitor/model.rs"]
+mod model;
 #[path = "monitor/old_vouchers.rs"]
 mod old_vouchers;
 #[path = "monitor/support.rs"]

@@ -21,9 +21,9 @@
 //! ```
 //!
 //! [`Monitor::decide`] is a pure function of the record and a [`Sight`]: what the chain shows of
-//! the outpoints in [`Monitor::watched`], preimages that came from elsewhere, a fee rate, and coins.
-//! It looks at what is, not at what has happened: whatever was missed, undone, evicted or lost in a
-//! restart is seen in the next look, and what was sent is read off the mempool. The caller
+//! the outpoints in [`Monitor::watched`], preimages from elsewhere, a fee rate, and coins. It looks
+//! at what is, not at what has happened: whatever was missed, undone, evicted or lost in a restart
+//! is seen in the next look, and what was sent is read off the mempool. The caller
 //!
 //! 1. looks up [`Monitor::watched`] after every change of the chain, and calls `decide`;
 //! 2. commits the step's record, applies it, and looks again if there is more to look up;

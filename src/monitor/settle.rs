@@ -94,6 +94,9 @@ impl Kind {
     }
 }
 
+/// 3: beyond that the coins' own inputs take what they bring.
+const COINS_MAX: usize = 3;
+
 /// A settlement that must not wait any longer.
 struct Due<'a> {
     monitor: &'a Monitor,
@@ -156,33 +159,50 @@ impl<'a> Due<'a> {
         Ok(Some(HoldSettlement::new(checked, coins)?))
     }
 
-    /// The settlement as it is, or with the smallest coin that brings it to its rate; and what of
-    /// the fee no coin brings. A coin is consumed whole, so none that is worth more than what comes
-    /// home.
+    /// The settlement as it is, or with the smallest coin that brings it to its rate, or with the
+    /// largest few; and what of the fee they do not bring. Coins are consumed whole, so never more
+    /// of them than what comes home.
     fn choose(
         &self,
         rival: Option<Rival>,
         sight: &Sight<'_>,
         policy: &Policy,
     ) -> Result<(Option<HoldSettlement>, Option<Sat>), MonitorError> {
-        let Some(bare) = self.build(&[])? else { return Ok((None, None)) };
-        let Some(missing) = self.missing(&bare, rival, policy)? else {
-            return Ok((Some(bare), None));
+        let Some(mut best) = self.build(&[])? else { return Ok((None, None)) };
+        let Some(lacks) = self.missing(&best, rival, policy)? else {
+            return Ok((Some(best), None));
         };
         let worth = self.worth(sight.rate);
         let mut coins: Vec<&FeeInput> =
             sight.coins.iter().filter(|coin| value_of(coin) <= worth).collect();
         coins.sort_by_key(|coin| (value_of(coin), coin.outpoint()));
         // What brings too little needs no signature check to be known.
-        for coin in coins.into_iter().filter(|coin| value_of(coin) > missing) {
-            if let Some(with) = self.build(core::slice::from_ref(coin))?
+        for coin in coins.iter().filter(|coin| value_of(coin) > lacks) {
+            if let Some(with) = self.build(core::slice::from_ref(*coin))?
                 && self.missing(&with, rival, policy)?.is_none()
             {
                 return Ok((Some(with), None));
             }
         }
-        // Better than nothing is the bare one, but only where nothing is sent yet.
-        Ok((Some(bare).filter(|_| rival.is_none()), Some(missing)))
+        let (mut added, mut sum) = (Vec::new(), Sat::ZERO);
+        for coin in coins.into_iter().rev().take(COINS_MAX) {
+            sum = sum.saturating_add(value_of(coin));
+            if sum > worth {
+                break;
+            }
+            added.push(coin.clone());
+            let Some(with) = self.build(&added)? else { break };
+            best = with;
+            if self.missing(&best, rival, policy)?.is_none() {
+                return Ok((Some(best), None));
+            }
+        }
+        // Better than nothing, if mempools take it.
+        let missing = self.missing(&best, rival, policy)?;
+        let weight = best.transaction().weight();
+        let least = rival.map_or(Sat::ZERO, |rival| rival.least(weight, policy));
+        let taken = best.fee()? >= least;
+        Ok((Some(best).filter(|_| taken), missing))
     }
 
     /// What `settlement` lacks of the fee that it should pay.

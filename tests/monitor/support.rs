@@ -326,8 +326,7 @@ impl Pair {
         world.mine(START - 110);
         let status = world.chain.output(outpoint).unwrap();
         let view = self::view(&world);
-        let record = Payee::open(&context, &terms, &request, Some(&status), &view).unwrap();
-        let payee = Payee::load(&context, terms.base, record).unwrap();
+        let payee = Payee::open(&context, &terms, &request, Some(&status), &view).unwrap();
         let seen = payer.notice(Some(&status), &view.tip).unwrap();
         payer.apply(seen.record()).unwrap();
 
