@@ -51,8 +51,9 @@ impl Session {
                     return Err(MeterError::TariffUnknown { got: tariff });
                 }
                 account.start(at, &self.tariff)?;
-                // A seller may have begun before it heard of the end.
-                account.at = at.max(self.record.account.at);
+                // A seller may have begun before it heard of the end, and after it: no stamp of
+                // its own moves that, so that no idle time is billed beyond.
+                account.at = self.record.account.at;
             }
             _ => {
                 let state = self.record.state;

@@ -249,9 +249,11 @@ impl Record {
             State::Active | State::Paused => self.serving() == self.state,
             State::Ended => true,
         };
+        // M9: so may a start.
+        let late = self.state == State::Ended && self.role != Role::Seller;
         let rules = [
             (begun, "state"),
-            (account.started <= account.at, "at"),
+            (late || account.started <= account.at, "at"),
             (account.idle <= last.saturating_since(account.started), "idle"),
         ];
         let buyer = match self.role {

@@ -112,3 +112,27 @@ fn sellers_later_end_moves_the_own_one_of_no_side_and_may_be_stated() {
     let of_the_future = MeterError::StatementDiffers { field, got, own };
     assert_eq!(payer.check_stated_end(utc(T0 + 100), &stated), Err(of_the_future));
 }
+
+#[test]
+fn start_stamped_after_the_own_end_bills_no_idle_time_beyond_it() {
+    // The buyer ended at 100, and the clocks may differ by 30: idle time counts up to 130.
+    for (start, most) in [(90, 40), (110, 20), (129, 1), (130, 0), (400, 0)] {
+        let tariff = flat().with_idle(price(1, 1), Seconds::MIN).unwrap();
+        let mut payer = offered(buyer(), tariff.clone());
+        end(&mut payer, T0 + 100);
+        let begin = Input::Start { at: utc(T0 + start), tariff: tariff.hash() };
+        assert_eq!(step(&mut payer, T0 + start, begin), Ok(None));
+        assert_eq!(
+            (payer.record().started(), payer.record().at()),
+            (utc(T0 + start), utc(T0 + 100))
+        );
+        let now = T0 + 1_000;
+        assert!(claim(&mut payer, now, now, 0, most + 1).is_err(), "{start}");
+        assert_eq!(claim(&mut payer, now, now, 0, most), Ok(None), "{start}");
+        assert!(claim(&mut payer, now, now, 0, most + 1).is_err(), "{start}");
+        // What was delivered is owed, whenever it began.
+        assert_eq!(claim(&mut payer, now, now, 4, most), Ok(None), "{start}");
+        assert_eq!(payer.owed(), msat(40 + most));
+        assert_eq!(Record::decode(&payer.record().encode()), Ok(*payer.record()));
+    }
+}
