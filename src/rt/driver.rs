@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::link::{Greeted, Peer};
 use super::owner::{Arrival, Ask, Ending, Owner};
 use super::{Options, Parts, RtError, Told};
-use crate::node::{Command, LinkId, Node};
+use crate::node::{Command, LinkId, Node, ReceivedBatch};
 use crate::signer::Signer;
 
 /// Messages of all links that wait for the owner, beside one in the hand of each link.
@@ -25,6 +25,8 @@ const ARRIVALS_MAX: usize = 256;
 const ASKS_MAX: usize = 64;
 /// 4,096 pieces of news that a slow listener may be behind.
 const NEWS_MAX: usize = 4_096;
+/// 64 batches, of at most 1 MiB, that a slow listener may be behind.
+const BATCHES_MAX: usize = 64;
 /// An eighth of the links is kept for the connections that this side makes: strangers must not keep
 /// it from connecting.
 const OWN_SHARE: usize = 8;
@@ -51,6 +53,7 @@ pub struct Driver<S> {
 struct Shared<S> {
     asks: mpsc::Sender<Ask<S>>,
     told: broadcast::Sender<Told>,
+    batches: broadcast::Sender<ReceivedBatch>,
     gate: Gate,
     address: Option<SocketAddr>,
     listener: Option<AbortHandle>,
@@ -111,7 +114,8 @@ impl<S: Signer + Send + 'static> Driver<S> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let (arrivals, arrived) = mpsc::channel(ARRIVALS_MAX);
         let (told, _) = broadcast::channel(NEWS_MAX);
-        let owner = Owner::new(parts, Arc::clone(&options), told.clone());
+        let (batches, _) = broadcast::channel(BATCHES_MAX);
+        let owner = Owner::new(parts, Arc::clone(&options), told.clone(), batches.clone());
         let runtime = Handle::current();
         std::thread::Builder::new()
             .name("millstream-node".into())
@@ -131,7 +135,7 @@ impl<S: Signer + Send + 'static> Driver<S> {
             let taking = gate.clone().take_connections(listener, told.clone());
             tokio::spawn(taking).abort_handle()
         });
-        Ok(Self { shared: Arc::new(Shared { asks, told, gate, address, listener }) })
+        Ok(Self { shared: Arc::new(Shared { asks, told, batches, gate, address, listener }) })
     }
 
     /// Where it takes connections.
@@ -142,6 +146,12 @@ impl<S: Signer + Send + 'static> Driver<S> {
     /// The news from now on. A listener that falls behind misses the oldest, and is told so.
     pub fn news(&self) -> News {
         News { told: self.shared.told.subscribe() }
+    }
+
+    /// The batches that payers send from now on, each with its items. Without a listener they are
+    /// counted all the same.
+    pub fn batches(&self) -> Batches {
+        Batches { received: self.shared.batches.subscribe() }
     }
 
     /// Connects to a peer, and greets it.
@@ -298,5 +308,24 @@ impl News {
             Err(TryRecvError::Lagged(missed)) => Some(Told::Missed(missed)),
             Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
+    }
+}
+
+/// The batches that a driver's node takes, in order. Everything in them is durable.
+#[derive(Debug)]
+pub struct Batches {
+    received: broadcast::Receiver<ReceivedBatch>,
+}
+
+impl Batches {
+    /// The next batch. May be given up while it waits: nothing is lost by that.
+    ///
+    /// # Errors
+    /// [`RtError::MissedBatches`] if this listener was too slow, [`RtError::Ended`].
+    pub async fn next(&mut self) -> Result<ReceivedBatch, RtError> {
+        self.received.recv().await.map_err(|error| match error {
+            RecvError::Lagged(count) => RtError::MissedBatches { count },
+            RecvError::Closed => RtError::Ended,
+        })
     }
 }

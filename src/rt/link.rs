@@ -25,21 +25,29 @@ const QUEUE_BYTES_MAX: usize = 262_144;
 /// Flushes whose frames wait for one peer; the bytes are the real limit.
 const QUEUE_MAX: usize = 1_024;
 
+/// Frames on their way to a peer.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    pub(super) bytes: Vec<u8>,
+    /// How many of them count against the peer's queue. Pings and this side's own batches do not:
+    /// what of those may be on its way is bounded where they are paid.
+    pub(super) counted: usize,
+}
+
 /// Why nothing more can be queued for a peer.
 pub(super) struct Full;
 
 /// The owner's end of a link's outgoing queue. Dropping it ends the link once the queue is written.
 #[derive(Debug)]
 pub(super) struct Out {
-    frames: mpsc::Sender<Vec<u8>>,
+    frames: mpsc::Sender<Frames>,
     queued: Arc<AtomicUsize>,
 }
 
 impl Out {
-    pub(super) fn push(&self, frames: Vec<u8>) -> Result<(), Full> {
-        let bytes = frames.len();
-        let before = self.queued.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > QUEUE_BYTES_MAX {
+    pub(super) fn push(&self, frames: Frames) -> Result<(), Full> {
+        let before = self.queued.fetch_add(frames.counted, Ordering::Relaxed);
+        if before.saturating_add(frames.counted) > QUEUE_BYTES_MAX {
             return Err(Full);
         }
         self.frames.try_send(frames).map_err(|_| Full)
@@ -50,9 +58,9 @@ impl Out {
 pub(super) struct Greeted {
     incoming: Incoming,
     write: OwnedWriteHalf,
-    frames: mpsc::Receiver<Vec<u8>>,
+    frames: mpsc::Receiver<Frames>,
     queued: Arc<AtomicUsize>,
-    pings: mpsc::WeakSender<Vec<u8>>,
+    pings: mpsc::WeakSender<Frames>,
 }
 
 impl Greeted {
@@ -120,7 +128,7 @@ async fn receive(
     incoming: &mut Incoming,
     link: LinkId,
     arrivals: &mpsc::Sender<Arrival>,
-    pings: &mpsc::WeakSender<Vec<u8>>,
+    pings: &mpsc::WeakSender<Frames>,
     options: &Options,
 ) -> LinkEnd {
     // Counted from the last whole message: bytes that trickle in are no sign of life.
@@ -155,30 +163,29 @@ async fn receive(
     }
 }
 
-fn ping(pings: &mpsc::WeakSender<Vec<u8>>) {
+fn ping(pings: &mpsc::WeakSender<Frames>) {
     let mut frame = Vec::new();
     let ping = Ping { wanted: 0, padding: Padding::default() };
     if let (Some(pings), Ok(())) = (pings.upgrade(), write_frame(&ping.into(), &mut frame)) {
         // A full queue has its own end.
-        let _full = pings.try_send(frame);
+        let _full = pings.try_send(Frames { bytes: frame, counted: 0 });
     }
 }
 
 async fn send(
     write: &mut OwnedWriteHalf,
-    mut frames: mpsc::Receiver<Vec<u8>>,
+    mut frames: mpsc::Receiver<Frames>,
     queued: &AtomicUsize,
     options: &Options,
 ) -> LinkEnd {
-    while let Some(bytes) = frames.recv().await {
+    while let Some(Frames { bytes, counted }) = frames.recv().await {
         match timeout(options.idle_max, write.write_all(&bytes)).await {
             Err(_) => return LinkEnd::Slow,
             Ok(Err(error)) => return broken(error),
             Ok(Ok(())) => {}
         }
-        // Pings are not counted in, so it may reach below zero: it stays at zero then.
-        let left = |queued: usize| Some(queued.saturating_sub(bytes.len()));
-        let _never_none = queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        // Never below zero: it was added when the frames were pushed.
+        queued.fetch_sub(counted, Ordering::Relaxed);
     }
     LinkEnd::Cut
 }

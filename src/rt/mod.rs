@@ -29,7 +29,9 @@
 //! peer's name. (It cannot forge a voucher; it can cut, delay and mislead.)
 //!
 //! A peer has one link with at most 65 kB of an unfinished frame, 8 kB of read buffer, one message
-//! that waits for the owner and 256 kB that wait for it. Garbage, silence, a frame that does not
+//! that waits for the owner and 256 kB that wait for it; and 1 MiB of an unfinished batch, once it
+//! has signed for one. Batches that this side pays wait for it beside that, as many as may be in
+//! flight. Garbage, silence, a frame that does not
 //! end in time, a queue that it does not empty, and 64 refused messages in a row end its link and
 //! nothing else; refusals are told as their number doubles. Messages of all links come to the owner
 //! in turn, so a flood slows its sender.
@@ -48,7 +50,7 @@ use std::time::Duration;
 
 use bitcoin::Network;
 
-pub use driver::{Driver, News};
+pub use driver::{Batches, Driver, News};
 
 use crate::chain::{ChainError, ChainSource};
 use crate::node::{Event, LinkId, Node, NodeError};
@@ -289,6 +291,13 @@ pub enum RtError {
     /// The operating system refused a thread.
     #[error("no thread for the node: {0}")]
     NoThread(io::Error),
+    /// This listener was too slow, and so many batches were not shown to it. They are paid and
+    /// counted.
+    #[error("{count} batches were missed")]
+    MissedBatches {
+        /// How many.
+        count: u64,
+    },
     /// The driver has ended.
     #[error("the driver has ended")]
     Ended,
@@ -306,6 +315,7 @@ impl RtError {
             | Self::TooManyLinks { .. }
             | Self::NoEntropy
             | Self::NoThread(_)
+            | Self::MissedBatches { .. }
             | Self::Ended => Blame::Us,
             Self::Connect { .. } => Blame::World,
             Self::Greeting { why, .. } => why.blame(),

@@ -8,9 +8,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::clock::Clock;
-use super::link::{Out, Peer};
+use super::link::{Frames, Out, Peer};
 use super::{LinkEnd, Options, Parts, RtError, Told};
-use crate::node::{Command, Event, Input, LinkId, Node, NodeError, Now, Outbox};
+use crate::node::{Command, Event, Input, LinkId, Node, NodeError, Now, Outbox, ReceivedBatch};
 use crate::signer::Signer;
 use crate::store::{Batch, Durability};
 use crate::tx::seen::ChainEvent;
@@ -60,6 +60,7 @@ pub(super) struct Owner<S> {
     clock: Clock,
     links: BTreeMap<LinkId, Linked>,
     told: broadcast::Sender<Told>,
+    batches: broadcast::Sender<ReceivedBatch>,
     /// Everything must be looked up again: at the start, and after the chain was cut off.
     stale: bool,
     /// Look-ups that the chain could not answer yet.
@@ -88,6 +89,7 @@ impl<S: Signer> Owner<S> {
         parts: Parts<S>,
         options: Arc<Options>,
         told: broadcast::Sender<Told>,
+        batches: broadcast::Sender<ReceivedBatch>,
     ) -> Self {
         Self {
             parts,
@@ -95,6 +97,7 @@ impl<S: Signer> Owner<S> {
             clock: Clock::new(),
             links: BTreeMap::new(),
             told,
+            batches,
             stale: true,
             unanswered: BTreeSet::new(),
             replies: Vec::new(),
@@ -151,6 +154,9 @@ impl<S: Signer> Owner<S> {
             for _ in 1..GROUP_MAX {
                 if let Ok(ask) = asks.try_recv() {
                     stopping |= self.asked(Some(ask), waiting)?;
+                } else if self.parts.node.holds_window() {
+                    // Its payer waits, and the next window takes milliseconds.
+                    break;
                 } else if let Ok(arrival) = arrivals.try_recv() {
                     self.arrived(arrival)?;
                 } else {
@@ -322,7 +328,7 @@ impl<S: Signer> Owner<S> {
         for _ in 0..ROUNDS_MAX {
             let now = self.clock.now()?;
             let Some(outbox) = self.commit(&now)? else { break };
-            let Outbox { broadcasts, sends, look_ups, events, .. } = outbox;
+            let Outbox { broadcasts, sends, look_ups, events, batches, .. } = outbox;
             // P4: committed, so it may leave. To the chain first: a payee that is shown a channel
             // looks for its funding at once.
             for package in broadcasts {
@@ -336,6 +342,10 @@ impl<S: Signer> Owner<S> {
                 if self.is_news(&event) {
                     self.tell(Told::Node(event));
                 }
+            }
+            for batch in batches {
+                // Nobody may be listening.
+                let _nobody = self.batches.send(batch);
             }
             if look_ups.is_empty() {
                 break;
@@ -363,14 +373,20 @@ impl<S: Signer> Owner<S> {
     }
 
     fn send(&mut self, sends: Vec<(LinkId, Message)>) -> Result<(), RtError> {
-        let mut frames: BTreeMap<LinkId, Vec<u8>> = BTreeMap::new();
+        let mut frames: BTreeMap<LinkId, Frames> = BTreeMap::new();
         for (link, message) in sends {
+            let frames = frames.entry(link).or_default();
+            let before = frames.bytes.len();
             // The limits of the messages' fields keep every one of ours within a frame.
-            let _fits = write_frame(&message, frames.entry(link).or_default());
+            let _fits = write_frame(&message, &mut frames.bytes);
+            if !matches!(message, Message::BatchVoucher(_) | Message::BatchPart(_)) {
+                let written = frames.bytes.len().saturating_sub(before);
+                frames.counted = frames.counted.saturating_add(written);
+            }
         }
-        for (link, bytes) in frames {
+        for (link, frames) in frames {
             if let Some(linked) = self.links.get(&link)
-                && linked.out.push(bytes).is_err()
+                && linked.out.push(frames).is_err()
             {
                 self.cut(link, LinkEnd::Slow)?;
             }

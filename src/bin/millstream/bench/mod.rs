@@ -4,6 +4,7 @@
 //!   Args --> groups of rows --> Stage: a payer and a payee, channels open and deep
 //!              |  pay, meter: CPU time of this thread, ours and bare operations in turns
 //!              |  batch:      windows of items on both ends, and their bytes
+//!              |  tcp:        windows of items between two processes, wall time
 //!              |  durable:    wall time, a store and a bare file in turns
 //!              |  planner:    what settles now, of many channels
 //!              |  sizes:      bytes and virtual bytes of what was really signed
@@ -26,6 +27,7 @@ mod planner;
 mod row;
 mod sizes;
 mod stage;
+mod tcp;
 mod windows;
 
 use std::error::Error;
@@ -49,6 +51,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 15)]
     #[arg(value_parser = clap::value_parser!(u32).range(9..=999))]
     rounds: u32,
+    /// Be the payee of another process that measures
+    #[arg(long, hide = true)]
+    payee: bool,
+}
+
+impl Args {
+    /// Whether a row was asked for.
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only))
+    }
 }
 
 /// Rows that are measured together.
@@ -65,6 +77,7 @@ const GROUPS: &[Group] = &[
     Group { names: pay::NAMES, run: pay::rows },
     Group { names: meter::NAMES, run: meter::rows },
     Group { names: batch::NAMES, run: batch::rows },
+    Group { names: tcp::NAMES, run: tcp::rows },
     Group { names: durable::NAMES, run: durable::rows },
     Group { names: sizes::NAMES, run: sizes::rows },
     Group { names: messages::NAMES, run: messages::rows },
@@ -73,8 +86,10 @@ const GROUPS: &[Group] = &[
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let wanted =
-        |name: &str| args.only.is_empty() || args.only.iter().any(|only| name.starts_with(only));
+    if args.payee {
+        return tcp::run_payee(&args.dir);
+    }
+    let wanted = |name: &str| args.wants(name);
     let mut rows = Vec::new();
     for group in GROUPS.iter().filter(|group| group.names.iter().any(|name| wanted(name))) {
         let given = (group.run)(args)?;

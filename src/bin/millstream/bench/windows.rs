@@ -15,14 +15,9 @@ use millstream::batch::lanes::{Credited, Lanes};
 use millstream::batch::receipt::Statement;
 use millstream::batch::{Batch, BatchError, Builder, Channel, Claim, Sealed};
 use millstream::keys::{ChannelKey, Context, Entropy, Seed, tagged_hash};
-use millstream::units::{ItemId, KeyIndex, Lane, Msat, Price, Quantity};
+use millstream::units::{ChannelAlias, ItemId, KeyIndex, Lane, Msat, Price, Quantity};
+use millstream::wire::{BATCH_PART_MAX, BatchPart, BatchVoucher, Bytes, write_frame};
 
-/// Bytes beside the batch: the voucher with its frame (80), the root (32), the start (8). How many
-/// items there are stands in the batch.
-const VOUCHER_BYTES: usize = 120;
-/// A message holds so many bytes of a batch; each further one costs [`PIECE_BYTES`].
-const MESSAGE_MAX: usize = 65_000;
-const PIECE_BYTES: usize = 12;
 /// Where the ids begin: those of a machine that has sold for a while.
 const FIRST_ID: u64 = 5_000_000;
 
@@ -143,7 +138,7 @@ impl Windows {
         self.accept(&bytes, &claim, &signature)?;
         self.flight.acknowledge(self.paid)?;
         self.acknowledged += u64::from(claim.items);
-        Ok(on_the_wire(bytes.len()))
+        on_the_wire(&bytes, &claim, signature)
     }
 
     /// A window of `ticks` that both ends count, paid as one item.
@@ -255,9 +250,23 @@ impl Windows {
     }
 }
 
-/// Of a window: its batch, cut into messages, and its voucher.
-fn on_the_wire(batch: usize) -> usize {
-    batch + VOUCHER_BYTES + batch / MESSAGE_MAX * PIECE_BYTES
+/// Bytes of a window: its voucher and its batch, cut into messages, with their frames.
+fn on_the_wire(bytes: &[u8], claim: &Claim, signature: Signature) -> Result<usize, Box<dyn Error>> {
+    let (alias, paid, start, root) = (ChannelAlias::MIN, claim.paid, claim.start, claim.root);
+    let mut parts = bytes.chunks(BATCH_PART_MAX);
+    let part = Bytes::new(parts.next().unwrap_or_default().to_vec())?;
+    let mut offset = u32::try_from(part.as_slice().len())?;
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length > offset);
+    let first = BatchVoucher { alias, paid, signature, start, root, part, length, lanes: None };
+    let mut frames = Vec::new();
+    write_frame(&first.into(), &mut frames)?;
+    for part in parts {
+        let part = Bytes::new(part.to_vec())?;
+        let next = u32::try_from(part.as_slice().len())?;
+        write_frame(&BatchPart { alias, paid, offset, part }.into(), &mut frames)?;
+        offset += next;
+    }
+    Ok(frames.len())
 }
 
 /// Stands for the voucher's digest: as much is hashed, and all of it is bound.
