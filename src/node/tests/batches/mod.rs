@@ -1,8 +1,10 @@
 //! Batches between two nodes: a line that loses, repeats and reorders, restarts at every write, and
 //! sums that a child could add up.
 
+mod attacks;
 mod heal;
 mod model;
+mod records;
 
 use alloc::collections::{BTreeMap, VecDeque};
 
