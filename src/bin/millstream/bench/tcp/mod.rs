@@ -58,7 +58,10 @@ pub(crate) fn rows(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
         let plan = Plan { leaf_size, one_way, rounds: args.rounds, flight: FLIGHT };
         let measured = payer::run(args, &plan)?;
         let row = Row::new(name, measured.items_per_s, "1/s").note(note(&measured, kernel));
-        rows.push(goal.map_or_else(|| row.clone(), |goal| row.clone().goal(Goal::AtLeast(goal))));
+        rows.push(match goal {
+            Some(goal) => row.goal(Goal::AtLeast(goal)),
+            None => row,
+        });
     }
     Ok(rows)
 }
@@ -66,8 +69,8 @@ pub(crate) fn rows(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
 fn note(measured: &Measured, kernel: Kernel) -> String {
     let items = f64::from(measured.items);
     format!(
-        "{}, window 100,000, 0-1,000 msat, {FLIGHT} in flight, redb on both ends; CPU an item: payer \
-         {:.1} ns, payee {:.1} ns; at risk: {} msat at most",
+        "{}, window 100,000, 0-1,000 msat, {FLIGHT} in flight, redb on both ends; CPU an item: \
+         payer {:.1} ns, payee {:.1} ns; at risk: {} msat at most",
         kernel.name(),
         measured.payer_cpu * 1e9 / items,
         measured.payee_cpu * 1e9 / items,
