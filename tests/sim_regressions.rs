@@ -65,3 +65,11 @@ fn same_seed_gives_the_same_trace_and_another_seed_another() {
     assert_eq!(first, again);
     assert_ne!(first.trace, other.trace);
 }
+
+#[test]
+fn idle_time_read_after_the_buyers_end_and_the_skew_is_given_up_by_its_seller() {
+    let pairs = Pairs::new();
+    for seed in [43702, 49730, 901_141] {
+        assert_eq!(pairs.run(seed).failure, None, "seed {seed}");
+    }
+}

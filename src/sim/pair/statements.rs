@@ -4,7 +4,7 @@ use super::Flaw;
 use super::metered::Sold;
 use super::stage::Pair;
 use super::standing::Standing;
-use crate::meter::{Session, State};
+use crate::meter::{Role, Session, State};
 use crate::sim::world::{EndId, Endpoint};
 use crate::units::SessionId;
 
@@ -72,7 +72,16 @@ impl Pair {
         // A buyer takes the next session of a channel once the last one is stated: a power cut then
         // took its word of that, and it does not ask again.
         let stated = self.observer.seen().is_stated(session) && self.is_followed(session, sold);
-        let excused = void || disputed || repriced || garbled || stated;
+        // A seller that had not heard of the end served on: SECURITY.md gives up what it read as
+        // idle time later than the buyer's end and the skew.
+        let served_on = match buyer.record().role() {
+            Role::Buyer { skew, .. } => {
+                seller.record().idle() > buyer.record().idle()
+                    && seller.record().at() > buyer.record().at().saturating_after(skew)
+            }
+            Role::Seller => false,
+        };
+        let excused = void || disputed || repriced || garbled || stated || served_on;
         let here = self.current_on(&sold.script).filter(|_| !excused);
         let open = here.is_some_and(|outpoint| {
             let owed = seller.debt();
