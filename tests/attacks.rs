@@ -463,7 +463,9 @@ const TABLE: &[(&str, Shown)] = &[
     (
         "settlement or claim of a hold that blocks do not take before its deadline",
         By(&[
-            "settlement_that_no_block_takes_is_raised_by_the_smallest_coin_that_is_enough",
+            "settlement_that_no_block_takes_is_raised_by_a_child_that_pays_what_is_missing",
+            "settlement_that_is_not_even_relayed_is_sent_with_its_child",
+            "settlement_without_payee_output_is_raised_by_the_smallest_coin_that_is_enough",
             "claim_is_raised_against_its_expiry_and_comes_in_time",
         ]),
     ),

@@ -5,12 +5,13 @@ mod tx_support;
 
 use bitcoin::hashes::Hash;
 use bitcoin::sighash::{Prevouts, SighashCache, TapSighashType};
+use bitcoin::taproot::TapTweakHash;
 use bitcoin::{ScriptBuf, Transaction, TxIn, Weight, Witness, absolute, transaction};
 use millstream::tx::hold::{
     ClaimDelay, Held, HeldChecked, Hold, HoldCoin, HoldOutput, HoldSettlement, HoldSpend,
     PaymentHash, Preimage,
 };
-use millstream::tx::{Channel, TxError, payee_script};
+use millstream::tx::{Channel, PayeeSpend, TxError, payee_script};
 use millstream::units::{FeeRate, Height, HoldId, Sat};
 use proptest::prelude::*;
 use tx_support::{
@@ -410,4 +411,29 @@ proptest! {
 fn hash_is_shown_as_hex() {
     let hash = PaymentHash::new([0xab; 32]);
     assert_eq!(hash.to_string(), "ab".repeat(32));
+}
+
+#[test]
+fn spend_of_the_payees_own_output_has_111_vbytes_is_valid_and_never_dust() {
+    let held = held(20_000_000, vec![hold(1, 1_000)]).unwrap();
+    let channel = held.channel().clone();
+    let parent = settle(signed(held), 0);
+    let spend = |fee| PayeeSpend::of(&CONTEXT, &channel, &parent, p2tr(1), sat(fee));
+    let value = 20_000 - FEE;
+    let child = spend(1_000).unwrap().unwrap();
+    assert_eq!((child.value(), child.transaction().version.0), (sat(value), 3));
+    let tweak = TapTweakHash::from_key_and_tweak(payee_key(1).public(), None).to_byte_array();
+    let key = payee_key(1).tweaked(&CONTEXT, tweak).unwrap();
+    let spent = [child.spent().unwrap().clone()];
+    let signature = key.sign(&CONTEXT, child.digest().unwrap(), &NO_AUX);
+    let tx = child.finish(&signature).unwrap();
+    consensus(&tx, &spent).unwrap();
+    assert_eq!((tx.weight().to_wu(), tx.vsize()), (444, 111));
+    assert_eq!(tx.output[0].value.to_sat(), value - 1_000);
+    // Both sides of the dust limit, and a settlement without such an output.
+    assert!(spend(value - 330).is_ok());
+    let (left, fee, dust) = (sat(value), sat(value - 329), sat(330));
+    assert_eq!(spend(value - 329).err(), Some(TxError::NotWorthIt { left, fee, dust }));
+    let none = settle(signed(self::held(0, vec![hold(1, 1_000)]).unwrap()), 0);
+    assert_eq!(PayeeSpend::of(&CONTEXT, &channel, &none, p2tr(1), sat(1)).unwrap(), None);
 }

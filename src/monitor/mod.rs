@@ -28,7 +28,8 @@
 //! 1. looks up [`Monitor::watched`] after every change of the chain, and calls `decide`;
 //! 2. commits the step's record, applies it, and looks again if there is more to look up;
 //! 3. signs and sends each [`Act`]: a settlement after `stream::Payee::promise_held`, which is a
-//!    promise of the channel's own record; a claim or timeout by [`Monitor::sign`];
+//!    promise of the channel's own record; the rest by [`Monitor::sign`] and
+//!    [`Monitor::sign_child`];
 //! 4. tells the [`News`]: a revealed preimage folds the hold upstream.
 //!
 //! # Rules
@@ -39,6 +40,8 @@
 //!   as far as fees can do it; a hold that is past that is worth none.
 //! * W4. Fees rise by a half for each block that is missing to `lead`, up to all that the output
 //!   holds: what is late goes to the miner before it goes to who has no right to it.
+//!   A settlement is raised by a child of the payee's own output; where there is none, by coins.
+//!   Neither costs more than what is at stake.
 //! * W5. A replacement pays more than what it replaces, in all and by size (BIP125); what is ours
 //!   and pays nearly the same is left alone.
 //! * W6. What is in no block, or not buried, is not over.
@@ -65,7 +68,7 @@ use crate::keys::{Context, Entropy};
 use crate::signer::{Request, Signer};
 use crate::tx::hold::{HoldSettlement, HoldSpend, Preimage};
 use crate::tx::seen::OutputStatus;
-use crate::tx::{ChangeScript, Channel, FeeInput, FundingOutput, Voucher};
+use crate::tx::{ChangeScript, Channel, FeeInput, FundingOutput, PayeeSpend, Voucher};
 use crate::units::{Blocks, FeeRate, Height, HoldId, Sat, UtcSeconds};
 
 /// The watch over one outpoint, for one side.
@@ -137,8 +140,11 @@ pub struct Step {
 /// One transaction that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// The payee's settlement of the best voucher with its holds; added coins need witnesses.
-    Settle(HoldSettlement),
+    /// The payee's settlement of the best voucher with its holds; added coins need witnesses. With
+    /// a child it is one package, because alone it might not be taken.
+    Settle(HoldSettlement, Option<PayeeSpend>),
+    /// The child of the settlement that is in the mempool, or its successor: it pays for both.
+    Bump(PayeeSpend),
     /// A payee's claim, or a payer's timeout.
     Spend(HoldSpend),
 }
@@ -251,10 +257,12 @@ impl Monitor {
         self.watch.subject.outpoint
     }
 
-    /// Every outpoint that is to be looked up: the channel's, and of each hold on the chain.
+    /// Every outpoint that is to be looked up: the channel's, of each hold on the chain, and what
+    /// this payee has of a settlement in the mempool.
     #[must_use]
     pub fn watched(&self) -> Vec<OutPoint> {
         let mut watched = alloc::vec![self.outpoint()];
+        watched.extend(self.watch.own_coin());
         watched.extend(self.watch.holds.iter().filter_map(|held| self.watch.coin_of(held)));
         watched
     }
@@ -303,5 +311,21 @@ impl Monitor {
         let request = Request::HoldSpend { channel: &self.channel, spend: &spend };
         let signature = signer.sign(&request, now, aux)?;
         Ok(spend.finish(&signature)?)
+    }
+
+    /// Signs the child of a settlement; the signer has the channel registered as the payee's.
+    ///
+    /// # Errors
+    /// [`MonitorError::Signer`], [`MonitorError::Tx`].
+    pub fn sign_child(
+        &self,
+        child: PayeeSpend,
+        signer: &mut dyn Signer,
+        now: UtcSeconds,
+        aux: &Entropy,
+    ) -> Result<Transaction, MonitorError> {
+        let request = Request::PayeeSpend { channel: &self.channel, spend: &child };
+        let signature = signer.sign(&request, now, aux)?;
+        Ok(child.finish(&signature)?)
     }
 }

@@ -59,6 +59,20 @@ impl Rival {
         Self { fee: value.saturating_sub(out), weight: tx.weight() }
     }
 
+    /// It and its child, as blocks judge them.
+    pub(super) fn with(self, child: Option<Self>) -> Self {
+        child.map_or(self, |child| Self {
+            fee: self.fee.saturating_add(child.fee),
+            weight: self.weight.checked_add(child.weight).unwrap_or(Weight::MAX),
+        })
+    }
+
+    /// What a child of `weight` must pay so that both pay `rate`.
+    pub(super) fn lacks(&self, weight: Weight, rate: FeeRate) -> Sat {
+        let both = self.weight.checked_add(weight).unwrap_or(Weight::MAX);
+        fee(rate, both).saturating_sub(self.fee)
+    }
+
     /// W5: whether it pays `rate` already, or nearly, so that replacing it would be for nothing:
     /// where time is short there is no nearly.
     pub(super) fn pays(&self, rate: FeeRate, pressure: Pressure) -> bool {

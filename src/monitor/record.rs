@@ -10,7 +10,7 @@
 //! | confirmation depth, settle margin, agreed fee | 4, 4, 8 |
 //! | height of the output, 0xffffffff for none | 4 |
 //! | 0, or 1 with paid and signature of the best voucher | 1, or 73 |
-//! | 0 unspent; 1 spent with txid and height; 2 over | 1, or 37 |
+//! | 0 unspent; 1 spent with txid, height, 0 or 1 and number of the payee's output; 2 over | 1, or 38, or 42 |
 //! | count of holds | 2 |
 //! | each: id, amount, hash, expiry, claim's delay | 8, 8, 32, 4, 2 |
 //! | standing: 0 open, 1 released, 2 given up, 3 expired | 1 |
@@ -166,7 +166,12 @@ impl Watched {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Unspent,
-    Spent { by: Txid, at: Option<Height> },
+    /// `own`: the number of this payee's output, of which a child can raise the fee.
+    Spent {
+        by: Txid,
+        at: Option<Height>,
+        own: Option<u32>,
+    },
     Over,
 }
 
@@ -243,10 +248,12 @@ impl Watch {
         }
         match self.stage {
             Stage::Unspent => w.push(0),
-            Stage::Spent { by, at } => {
+            Stage::Spent { by, at, own } => {
                 w.push(1);
                 w.extend_from_slice(by.as_byte_array());
                 write_height(&mut w, at);
+                w.push(u8::from(own.is_some()));
+                w.extend(own.into_iter().flat_map(u32::to_be_bytes));
             }
             Stage::Over => w.push(2),
         }
@@ -281,6 +288,14 @@ impl Watch {
     pub(super) fn coin_of(&self, held: &Watched) -> Option<OutPoint> {
         let Stage::Spent { by, .. } = self.stage else { return None };
         held.fate.vout().map(|vout| OutPoint { txid: by, vout })
+    }
+
+    /// This payee's output of a settlement that is in no block yet.
+    pub(super) const fn own_coin(&self) -> Option<OutPoint> {
+        match self.stage {
+            Stage::Spent { by, at: None, own: Some(vout) } => Some(OutPoint { txid: by, vout }),
+            Stage::Unspent | Stage::Spent { .. } | Stage::Over => None,
+        }
     }
 
     pub(super) fn following(
@@ -409,7 +424,11 @@ fn read(r: &mut Reader<'_>) -> Option<Watch> {
     };
     let stage = match r.u8().ok()? {
         0 => Stage::Unspent,
-        1 => Stage::Spent { by: txid(r)?, at: read_height(r)? },
+        1 => Stage::Spent {
+            by: txid(r)?,
+            at: read_height(r)?,
+            own: if flag(r)? { Some(r.u32().ok()?) } else { None },
+        },
         2 => Stage::Over,
         _ => return None,
     };

@@ -7,9 +7,9 @@ use bitcoin::OutPoint;
 use super::record::{Stage, Subject};
 use super::{Fate, Monitor, MonitorError, News, Side, Sight, Watch, Watched, coin};
 use crate::keys::Context;
-use crate::tx::dust_limit;
 use crate::tx::hold::HoldCoin;
 use crate::tx::seen::{OutputStatus, Spend};
+use crate::tx::{PayeeSpend, dust_limit};
 use crate::units::{Blocks, Height, Sat};
 
 /// What was seen.
@@ -54,7 +54,7 @@ pub(super) fn see<'a>(
     }
     seen.watch.confirmed = status.and_then(|status| status.confirmed);
     let spend = status.and_then(|status| status.spent.as_ref());
-    seen.stage(spend);
+    seen.stage(monitor, context, spend)?;
     if let Some(spend) = spend {
         seen.fates(monitor, context, sight, spend)?;
     } else {
@@ -75,19 +75,36 @@ fn check(monitor: &Monitor, status: &OutputStatus) -> Result<(), MonitorError> {
 }
 
 impl<'a> Seen<'a> {
-    fn stage(&mut self, spend: Option<&Spend>) {
-        let stage = spend.map_or(Stage::Unspent, |spend| Stage::Spent {
-            by: spend.tx.compute_txid(),
-            at: spend.confirmed,
-        });
+    fn stage(
+        &mut self,
+        monitor: &Monitor,
+        context: &Context,
+        spend: Option<&Spend>,
+    ) -> Result<(), MonitorError> {
+        let stage = match spend {
+            None => Stage::Unspent,
+            Some(spend) => {
+                let (txid, at) = (spend.tx.compute_txid(), spend.confirmed);
+                let own = match self.watch.stage {
+                    Stage::Spent { by, own, .. } if by == txid => own,
+                    _ if self.watch.subject.side == Side::Payer => None,
+                    _ => {
+                        let own = PayeeSpend::coin(context, &monitor.channel, &spend.tx)?;
+                        own.map(|(outpoint, _)| outpoint.vout)
+                    }
+                };
+                Stage::Spent { by: txid, at, own }
+            }
+        };
         if stage == self.watch.stage {
-            return;
+            return Ok(());
         }
         self.watch.stage = stage;
         self.news.push(match stage {
-            Stage::Spent { by, at } => News::Spent { by, at },
+            Stage::Spent { by, at, .. } => News::Spent { by, at },
             Stage::Unspent | Stage::Over => News::SpendUndone,
         });
+        Ok(())
     }
 
     /// What was on the chain is not there any more; what it showed stays known (W1).

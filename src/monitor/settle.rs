@@ -1,4 +1,5 @@
-//! The payee's settlement with holds: when it is due, and with which coin.
+//! The payee's settlement with holds: when it is due, and who pays for its fee: a child of the
+//! payee's own output, or coins that are added and consumed whole.
 
 use alloc::vec::Vec;
 
@@ -10,8 +11,8 @@ use super::{Act, Monitor, MonitorError, Policy, Side, Sight, Standing, Step, Wat
 use crate::keys::Context;
 use crate::tx::hold::{Held, Hold, HoldSettlement};
 use crate::tx::seen::Spend;
-use crate::tx::{Channel, FeeInput, VoucherKind};
-use crate::units::{FeeRate, Sat};
+use crate::tx::{Channel, FeeInput, PayeeSpend, VoucherKind, dust_limit};
+use crate::units::{FeeRate, Height, Sat};
 
 /// A claim with its outputs, k up to 32,767: what bringing home one hold weighs.
 const CLAIM: Weight = Weight::from_wu(622);
@@ -34,26 +35,29 @@ pub(super) fn settle(
     let status = sight.of(monitor.outpoint());
     let Some(spend) = status.map(|status| status.spent.as_ref()) else { return Ok(()) };
     let Some(due) = Due::of(monitor, context, watch, sight, policy) else { return Ok(()) };
-    let rival = match spend.map(|spend| (spend, Kind::of(&monitor.channel, &spend.tx))) {
-        // What both signed, or settles without holds, was the channel's own machine's wish.
-        Some((_, Kind::Other)) => return Ok(()),
-        Some((spend, kind)) => {
-            let rival = rival(spend, &monitor.channel, sight);
-            if kind == Kind::WithHolds && rival.pays(due.rate, due.pressure) {
-                return Ok(());
-            }
-            Some(rival)
-        }
-        None => None,
-    };
-    if due.worth(sight.rate) == Sat::ZERO {
+    if due.stake == Sat::ZERO {
         step.unworthy.extend(due.claims.iter().map(|held| held.hold.id));
         return Ok(());
     }
-    let (act, missing) = due.choose(rival, sight, policy)?;
-    step.missing_fee = missing;
-    step.acts.extend(act.map(Act::Settle));
+    let found = match spend.map(|spend| (spend, Kind::of(&monitor.channel, &spend.tx))) {
+        // What both signed, or settles without holds, was the channel's own machine's wish.
+        Some((_, Kind::Other)) => return Ok(()),
+        Some((spend, Kind::WithHolds)) => due.raise(spend, sight, policy)?,
+        Some((spend, Kind::Refund)) => {
+            due.choose(Some(rival(spend, &monitor.channel, sight)), sight, policy)?
+        }
+        None => due.send(sight, policy)?,
+    };
+    step.missing_fee = found.missing;
+    step.acts.extend(found.act);
     Ok(())
+}
+
+/// What is sent, and what of its fee is missing all the same.
+#[derive(Debug, Default)]
+struct Found {
+    act: Option<Act>,
+    missing: Option<Sat>,
 }
 
 /// The whole fee that a replacement of `spend` is measured by.
@@ -104,6 +108,8 @@ struct Due<'a> {
     watch: &'a Watch,
     /// The holds that it brings home.
     claims: Vec<&'a Watched>,
+    /// What can be lost by not settling now: the fee never is above it.
+    stake: Sat,
     rate: FeeRate,
     pressure: Pressure,
 }
@@ -132,20 +138,92 @@ impl<'a> Due<'a> {
             confirmed.saturating_after(delay.to_blocks()).saturating_before(margin)
         });
         let by = claims.iter().map(|held| settle_by(&held.hold)).chain(last_call).min()?;
-        let from = by.saturating_before(policy.lead);
+        let is_due = |by: Height| sight.tip >= by.saturating_before(policy.lead);
+        if !is_due(by) {
+            return None;
+        }
         let pressure = Pressure::of(sight.tip, Some(by), policy);
         let rate = pressure.rate(sight.rate, policy);
-        (sight.tip >= from).then_some(Self { monitor, context, watch, claims, rate, pressure })
+        // Before the last call the balance has time, and only the holds, less what their claims
+        // cost, are at stake.
+        let best = watch.best.filter(|_| last_call.is_some_and(is_due));
+        let balance = best
+            .map_or(Sat::ZERO, |best| best.paid.floor_to_sat().saturating_sub(watch.subject.fee));
+        let claim = fee(sight.rate, CLAIM);
+        let stake = claims
+            .iter()
+            .fold(balance, |sum, held| sum.saturating_add(held.hold.amount.saturating_sub(claim)));
+        Some(Self { monitor, context, watch, claims, stake, rate, pressure })
     }
 
-    /// What settling brings home, after the claims' own fees.
-    fn worth(&self, rate: FeeRate) -> Sat {
-        let paid = self.watch.best.map_or(Sat::ZERO, |best| best.paid.floor_to_sat());
-        let balance = paid.saturating_sub(self.watch.subject.fee);
-        let claim = fee(rate, CLAIM);
-        self.claims
-            .iter()
-            .fold(balance, |sum, held| sum.saturating_add(held.hold.amount.saturating_sub(claim)))
+    /// The first settlement: as it is, or with a child that pays for both, or with coins.
+    fn send(&self, sight: &Sight<'_>, policy: &Policy) -> Result<Found, MonitorError> {
+        let Some(bare) = self.build(&[])? else { return Ok(Found::default()) };
+        if self.missing(&bare, None, policy)?.is_none() {
+            return Ok(Found { act: Some(Act::Settle(bare, None)), missing: None });
+        }
+        let alone = Rival::new(bare.transaction(), self.monitor.channel.capacity());
+        match self.child(bare.transaction(), alone, None, policy)? {
+            Some((child, true)) => {
+                Ok(Found { act: Some(Act::Settle(bare, Some(child))), missing: None })
+            }
+            _ => self.choose(None, sight, policy),
+        }
+    }
+
+    /// One that is in the mempool: by a child, by coins, or by all that its payee output can pay.
+    fn raise(
+        &self,
+        spend: &Spend,
+        sight: &Sight<'_>,
+        policy: &Policy,
+    ) -> Result<Found, MonitorError> {
+        let own = self.watch.own_coin();
+        let status = own.and_then(|own| sight.of(own));
+        if own.is_some() && status.is_none() {
+            // It is looked up first: a child may be there.
+            return Ok(Found::default());
+        }
+        let alone = rival(spend, &self.monitor.channel, sight);
+        let below = status.and_then(|status| {
+            let child = status.spent.as_ref()?;
+            Some(Rival::new(&child.tx, status.value))
+        });
+        if alone.with(below).pays(self.rate, self.pressure) {
+            return Ok(Found::default());
+        }
+        let child = self.child(&spend.tx, alone, below, policy)?;
+        if let Some((child, true)) = child {
+            return Ok(Found { act: Some(Act::Bump(child)), missing: None });
+        }
+        let mut found = self.choose(Some(alone.with(below)), sight, policy)?;
+        if found.act.is_none() && self.pressure.is_high() {
+            found.act = child.map(|(child, _)| Act::Bump(child));
+        }
+        Ok(found)
+    }
+
+    /// A child of `parent` that brings both to the rate, and whether it does: else it pays all that
+    /// it may. None if there is no output for it, or mempools would not take it for `below`.
+    fn child(
+        &self,
+        parent: &Transaction,
+        alone: Rival,
+        below: Option<Rival>,
+        policy: &Policy,
+    ) -> Result<Option<(PayeeSpend, bool)>, MonitorError> {
+        let (channel, till) = (&self.monitor.channel, policy.till.clone());
+        let made = PayeeSpend::of(self.context, channel, parent, till, Sat::ZERO);
+        let Ok(Some(free)) = made else { return Ok(None) };
+        let weight = free.transaction().weight();
+        let least = below
+            .map_or_else(|| fee(policy.relay_floor, weight), |below| below.least(weight, policy));
+        let wanted = alone.lacks(weight, self.rate).max(least);
+        let most = free.value().saturating_sub(dust_limit(&policy.till)).min(self.stake);
+        if most < least {
+            return Ok(None);
+        }
+        Ok(Some((free.with_fee(wanted.min(most))?, wanted <= most)))
     }
 
     /// The settlement of the best voucher. One verification.
@@ -161,48 +239,48 @@ impl<'a> Due<'a> {
 
     /// The settlement as it is, or with the smallest coin that brings it to its rate, or with the
     /// largest few; and what of the fee they do not bring. Coins are consumed whole, so never more
-    /// of them than what comes home.
+    /// of them than what is at stake.
     fn choose(
         &self,
         rival: Option<Rival>,
         sight: &Sight<'_>,
         policy: &Policy,
-    ) -> Result<(Option<HoldSettlement>, Option<Sat>), MonitorError> {
-        let Some(mut best) = self.build(&[])? else { return Ok((None, None)) };
+    ) -> Result<Found, MonitorError> {
+        let Some(mut best) = self.build(&[])? else { return Ok(Found::default()) };
+        let settle = |best| Some(Act::Settle(best, None));
         let Some(lacks) = self.missing(&best, rival, policy)? else {
-            return Ok((Some(best), None));
+            return Ok(Found { act: settle(best), missing: None });
         };
-        let worth = self.worth(sight.rate);
         let mut coins: Vec<&FeeInput> =
-            sight.coins.iter().filter(|coin| value_of(coin) <= worth).collect();
+            sight.coins.iter().filter(|coin| value_of(coin) <= self.stake).collect();
         coins.sort_by_key(|coin| (value_of(coin), coin.outpoint()));
         // What brings too little needs no signature check to be known.
         for coin in coins.iter().filter(|coin| value_of(coin) > lacks) {
             if let Some(with) = self.build(core::slice::from_ref(*coin))?
                 && self.missing(&with, rival, policy)?.is_none()
             {
-                return Ok((Some(with), None));
+                return Ok(Found { act: settle(with), missing: None });
             }
         }
         let (mut added, mut sum) = (Vec::new(), Sat::ZERO);
         for coin in coins.into_iter().rev().take(COINS_MAX) {
             sum = sum.saturating_add(value_of(coin));
-            if sum > worth {
+            if sum > self.stake {
                 break;
             }
             added.push(coin.clone());
             let Some(with) = self.build(&added)? else { break };
             best = with;
             if self.missing(&best, rival, policy)?.is_none() {
-                return Ok((Some(best), None));
+                return Ok(Found { act: settle(best), missing: None });
             }
         }
         // Better than nothing, if mempools take it.
         let missing = self.missing(&best, rival, policy)?;
         let weight = best.transaction().weight();
         let least = rival.map_or(Sat::ZERO, |rival| rival.least(weight, policy));
-        let taken = best.fee()? >= least;
-        Ok((Some(best).filter(|_| taken), missing))
+        let act = if best.fee()? >= least { settle(best) } else { None };
+        Ok(Found { act, missing })
     }
 
     /// What `settlement` lacks of the fee that it should pay.

@@ -2,14 +2,16 @@
 //! claim and timeout.
 
 use bitcoin::OutPoint;
+use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::schnorr::Signature;
+use bitcoin::taproot::TapTweakHash;
 
 use super::budget::Ahead;
 use super::channel::Side;
 use super::{Exposure, MemorySigner, SignerError};
 use crate::keys::Entropy;
-use crate::tx::Channel;
 use crate::tx::hold::{Held, HeldChecked, HoldSettlement, HoldSpend};
+use crate::tx::{Channel, PayeeSpend, payee_script};
 use crate::units::{Height, Msat, SessionId, UtcSeconds};
 
 /// What a voucher with holds is judged by beside its state.
@@ -94,6 +96,30 @@ impl MemorySigner {
             return Err(SignerError::OtherChannel { outpoint });
         }
         Ok(entry.key.sign(&self.context, spend.digest()?, aux))
+    }
+
+    /// The payee's spend of what a settlement paid it: no budget and no clock either.
+    pub(super) fn payee_spend(
+        &self,
+        channel: &Channel,
+        spend: &PayeeSpend,
+        aux: &Entropy,
+    ) -> Result<Signature, SignerError> {
+        let outpoint = channel.outpoint();
+        let entry = self.entry(outpoint)?;
+        entry.check_same(channel)?;
+        let payee = channel.output().payee();
+        match entry.side {
+            Side::Payee(_) => {}
+            Side::Payer(_) => return Err(SignerError::OtherRole { outpoint }),
+        }
+        let own = payee_script(&self.context, payee)?;
+        if spend.spent().is_none_or(|output| output.script_pubkey != own) {
+            return Err(SignerError::OtherChannel { outpoint });
+        }
+        let tweak = TapTweakHash::from_key_and_tweak(payee, None).to_byte_array();
+        let key = entry.key.tweaked(&self.context, tweak)?;
+        Ok(key.sign(&self.context, spend.digest()?, aux))
     }
 
     pub(super) fn take_up_held(&mut self, checked: &HeldChecked) -> Result<(), SignerError> {

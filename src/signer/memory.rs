@@ -401,6 +401,7 @@ impl Signer for MemorySigner {
             Request::Settlement { settlement, index } => self.settlement(settlement, index, aux),
             Request::HoldSettlement { settlement } => self.hold_settlement(settlement, aux),
             Request::HoldSpend { channel, spend } => self.hold_spend(channel, spend, aux),
+            Request::PayeeSpend { channel, spend } => self.payee_spend(channel, spend, aux),
             Request::Refund { refund } => self.refund(refund, aux),
             Request::Close { spend } => self.joint(spend, false, aux),
             Request::TopUp { spend } => self.joint(spend, true, aux),

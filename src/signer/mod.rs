@@ -114,7 +114,7 @@ pub use memory::{MemorySigner, Snapshot};
 
 use crate::keys::Entropy;
 use crate::tx::hold::{Held, HeldChecked, HoldSettlement, HoldSpend};
-use crate::tx::{Channel, JointSpend, Refund, Settlement, VoucherChecked};
+use crate::tx::{Channel, JointSpend, PayeeSpend, Refund, Settlement, VoucherChecked};
 use crate::units::{Height, KeyIndex, Msat, SessionId, UtcSeconds};
 use budget::{Ahead, Committed, Reservation};
 
@@ -343,6 +343,14 @@ pub enum Request<'a> {
         channel: &'a Channel,
         /// The transaction.
         spend: &'a HoldSpend,
+    },
+    /// The payee's spend of its own output of a settlement, in the channel's key: the child that
+    /// raises its fee, or what brings the balance home.
+    PayeeSpend {
+        /// The registered channel that was settled.
+        channel: &'a Channel,
+        /// The transaction.
+        spend: &'a PayeeSpend,
     },
     /// The payee's signature of one channel's input of a settlement.
     Settlement {

@@ -175,6 +175,18 @@ impl Draft {
             .map_err(|_| TxError::NoSuchInput { index, inputs: self.tx.input.len() })
     }
 
+    /// BIP341's digest of input `index` with `SIGHASH_DEFAULT`, key path.
+    pub(super) fn key_digest(&self, index: usize) -> Result<[u8; 32], TxError> {
+        SighashCache::new(&self.tx)
+            .taproot_key_spend_signature_hash(
+                index,
+                &Prevouts::All(&self.spent),
+                TapSighashType::Default,
+            )
+            .map(Hash::to_byte_array)
+            .map_err(|_| TxError::NoSuchInput { index, inputs: self.tx.input.len() })
+    }
+
     /// The channel that output `index` of this transaction funds.
     pub(super) fn continued(
         &self,

@@ -120,8 +120,12 @@ pub(crate) struct Watcher {
     /// What it knows from elsewhere.
     pub(crate) known: Vec<Preimage>,
     pub(crate) missing_fee: Option<Sat>,
-    /// How many transactions it sent, and how many were refused.
+    /// The most holds that were not worth their spend at one look.
+    pub(crate) unworthy: usize,
+    /// How many transactions and packages it sent, and how many were refused.
     pub(crate) sent: usize,
+    /// How many of them had or were a child of a settlement.
+    pub(crate) bumps: usize,
     pub(crate) refused: usize,
 }
 
@@ -159,7 +163,9 @@ impl Watcher {
             cut: None,
             known: Vec::new(),
             missing_fee: None,
+            unworthy: 0,
             sent: 0,
+            bumps: 0,
             refused: 0,
         };
         let first = watcher.monitor.record().clone();
@@ -251,13 +257,30 @@ impl Watcher {
                 continue;
             }
             self.missing_fee = step.missing_fee;
+            self.unworthy = self.unworthy.max(step.unworthy.len());
             for act in step.acts {
-                let tx = match act {
-                    Act::Spend(spend) => self.monitor.sign(spend, signer, now(), &AUX).unwrap(),
-                    Act::Settle(settlement) => settle(settlement, signer, payee),
+                let monitor = &self.monitor;
+                let mut child = |child| monitor.sign_child(child, signer, now(), &AUX).unwrap();
+                let (package, bumps) = match act {
+                    Act::Bump(bump) => (vec![child(bump)], 1),
+                    Act::Spend(spend) => {
+                        (vec![monitor.sign(spend, signer, now(), &AUX).unwrap()], 0)
+                    }
+                    Act::Settle(settlement, bump) => {
+                        let bump = bump.map(&mut child);
+                        let first = settle(settlement, signer, payee);
+                        let package: Vec<_> = std::iter::once(first).chain(bump).collect();
+                        let bumps = package.len() - 1;
+                        (package, bumps)
+                    }
                 };
                 self.sent += 1;
-                self.refused += usize::from(world.chain.submit(&tx).is_err());
+                self.bumps += bumps;
+                let taken = match &package[..] {
+                    [one] => world.chain.submit(one),
+                    all => world.chain.submit_package(all),
+                };
+                self.refused += usize::from(taken.is_err());
             }
             return true;
         }

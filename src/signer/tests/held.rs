@@ -113,6 +113,21 @@ fn claim_or_timeout_of_another_channel_is_refused() {
     assert_eq!(refused, SignerError::OtherChannel { outpoint: channel.outpoint() });
 }
 
+#[test]
+fn payees_output_of_another_channel_is_refused() {
+    let mut signer = signer(2, open_policy());
+    let (own, other) = (super::channel(0, 1), super::channel(1, 2));
+    signer.register(&own, Role::Payee { stated: None }).unwrap();
+    let key = seed(1).payer_key(&Context::new(), Network::Regtest, key_index(1)).unwrap();
+    let held = held_of(&other, 1_000_000);
+    let signature = held.sign(&Context::new(), &key, &AUX).unwrap();
+    let settlement = HoldSettlement::new(held.verify(&Context::new(), &signature).unwrap(), &[]);
+    let spend = payee_spend(&other, &settlement.unwrap());
+    let request = Request::PayeeSpend { channel: &own, spend: &spend };
+    let refused = signer.sign(&request, at(NOON), &AUX).unwrap_err();
+    assert_eq!(refused, SignerError::OtherChannel { outpoint: own.outpoint() });
+}
+
 /// The definition itself, over all vouchers ever signed.
 fn model(vouchers: &[(u64, Vec<(u32, u64)>)], height: u32) -> u64 {
     let cost = |(base, holds): &(u64, Vec<(u32, u64)>)| {

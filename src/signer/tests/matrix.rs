@@ -3,6 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bitcoin::key::TapTweak;
+
 use super::*;
 
 const PAID: u64 = 1_000_000;
@@ -16,7 +18,7 @@ const STATES: [&str; 7] = [
     "payee new",
     "payee stated",
 ];
-const REQUESTS: [&str; 14] = [
+const REQUESTS: [&str; 15] = [
     "voucher",
     "lower voucher",
     "settlement",
@@ -31,6 +33,7 @@ const REQUESTS: [&str; 14] = [
     "hold settlement",
     "claim",
     "timeout",
+    "payee's output",
 ];
 
 /// Signs nothing for a stranger, only refunds for the forgetful, and each side its own.
@@ -38,21 +41,21 @@ const REQUESTS: [&str; 14] = [
 fn request_in_each_state_is_signed_or_refused_as_the_table_says() {
     let want = [
         // voucher, lower, settlement, lower, refund, close, top-up, statement;
-        // held, held lower, held unconfirmed, hold settlement, claim, timeout
+        // held, held lower, held unconfirmed, hold settlement, claim, timeout, payee's output
         "unknown unknown unknown unknown unknown unknown unknown signed \
-         unknown unknown unknown unknown unknown unknown",
+         unknown unknown unknown unknown unknown unknown unknown",
         "resume resume role role signed resume resume signed \
-         resume resume unconfirmed role role signed",
+         resume resume unconfirmed role role signed role",
         "signed signed role role signed exposure exposure signed \
-         signed signed unconfirmed role role signed",
+         signed signed unconfirmed role role signed role",
         "signed backwards role role signed signed signed signed \
-         signed backwards unconfirmed role role signed",
+         signed backwards unconfirmed role role signed role",
         "unknown unknown unknown unknown unknown unknown unknown signed \
-         unknown unknown unknown unknown unknown unknown",
+         unknown unknown unknown unknown unknown unknown unknown",
         "role role signed signed role signed signed signed \
-         role role role signed signed role",
+         role role role signed signed role signed",
         "role role signed backwards role signed signed signed \
-         role role role signed signed role",
+         role role role signed signed role signed",
     ];
     let mut cells = 0;
     for (state, want) in STATES.iter().zip(want) {
@@ -101,6 +104,7 @@ fn verdict(state: &str, request: &str) -> &'static str {
     let (held, lower) = (held_of(&channel, PAID), held_of(&channel, PAID - 1));
     let hold_settlement = hold_settlement(&channel, PAID);
     let [claim, timeout] = hold_spends(&hold_settlement);
+    let payee_spend = payee_spend(&channel, &hold_settlement);
     let held_request = |held, confirmed| Request::Held {
         held,
         session: session(1),
@@ -115,6 +119,7 @@ fn verdict(state: &str, request: &str) -> &'static str {
         "hold settlement" => Request::HoldSettlement { settlement: &hold_settlement },
         "claim" => Request::HoldSpend { channel: &channel, spend: &claim },
         "timeout" => Request::HoldSpend { channel: &channel, spend: &timeout },
+        "payee's output" => Request::PayeeSpend { channel: &channel, spend: &payee_spend },
         "voucher" => voucher(PAID),
         "lower voucher" => voucher(PAID - 1),
         "settlement" => Request::Settlement { settlement: &settlements[0], index: 0 },
@@ -157,6 +162,10 @@ fn check(signer: &MemorySigner, request: &Request<'_>, signature: &Signature) {
         Request::Held { held, .. } => (held.digest().unwrap(), payer),
         Request::HoldSettlement { settlement } => (settlement.digest().unwrap(), payee),
         Request::HoldSpend { spend, .. } => (spend.digest().unwrap(), own),
+        Request::PayeeSpend { spend, .. } => {
+            let (output, _) = payee.tap_tweak(signer.context().secp(), None);
+            (spend.digest().unwrap(), output.to_x_only_public_key())
+        }
         Request::Close { spend } | Request::TopUp { spend } => (spend.digest().unwrap(), own),
         Request::Attest { kind, bytes } => {
             let digest = crate::keys::tagged_hash(kind.tag(), &[bytes]);

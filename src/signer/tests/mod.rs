@@ -21,7 +21,8 @@ use crate::keys::{Context, Seed};
 use crate::store::{MemoryStore, Store};
 use crate::tx::hold::{ClaimDelay, Hold, Preimage};
 use crate::tx::{
-    ChangeScript, Delay, FundingOutput, Settled, TxError, Voucher, VoucherChecked, WalletScript,
+    ChangeScript, Delay, FundingOutput, PayeeSpend, Settled, TxError, Voucher, VoucherChecked,
+    WalletScript,
 };
 use crate::units::{FeeRate, HoldId, Sat};
 
@@ -209,4 +210,10 @@ pub(super) fn hold_spends(settlement: &HoldSettlement) -> [HoldSpend; 2] {
         HoldSpend::claim(coin.clone(), Preimage::new([1; 32]), wallet(8), rate).unwrap(),
         HoldSpend::time_out(coin, wallet(7), rate).unwrap(),
     ]
+}
+
+/// A child of a settlement's payee output.
+pub(super) fn payee_spend(channel: &Channel, settlement: &HoldSettlement) -> PayeeSpend {
+    let (context, fee) = (Context::new(), Sat::new(200).unwrap());
+    PayeeSpend::of(&context, channel, settlement.transaction(), wallet(8), fee).unwrap().unwrap()
 }

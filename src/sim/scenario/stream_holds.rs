@@ -10,8 +10,8 @@ use crate::chain::Reason;
 use crate::sim::scenario::lab::{Draft, FEE, Lab, LabCoin, START, Tale, forged};
 use crate::sim::scenario::stream_lab::{PAID, Stream, StreamLab, fee_inputs};
 use crate::sim::scenario::{BuildError, Scenario};
-use crate::tx::ChangeScript;
 use crate::tx::hold::{ClaimDelay, Held, Hold, HoldCoin, HoldSettlement, HoldSpend, Preimage};
+use crate::tx::{ChangeScript, PayeeSpend};
 use crate::units::{FeeRate, Height, HoldId, Msat, Sat};
 
 /// Where the settlements confirm: the funding is in the first block after [`START`].
@@ -394,7 +394,14 @@ fn child(
 fn bumped_by_a_child(streams: &StreamLab<'_>) -> Result<Scenario, BuildError> {
     let (funding, stream) = streams.one(1, "payer", ChangeScript::Own)?;
     let (settled, _) = settle(streams, &stream, held(streams, &stream, PAID, 1, 1)?, &[])?;
-    let small = child(streams, &stream, &settled, 0, 2_000)?;
+    // As the crate builds and signs it; the padded ones are by hand.
+    let (wallet, fee) = (streams.wallet()?, Sat::new(2_000)?);
+    let small = PayeeSpend::of(&streams.context, &stream.channel, &settled, wallet, fee)?;
+    let small = small.ok_or(BuildError::Taproot)?;
+    let tweak = TapTweakHash::from_key_and_tweak(stream.payee.public(), None);
+    let key = stream.payee.tweaked(&streams.context, tweak.to_byte_array())?;
+    let signature = streams.signature(&key, small.digest()?);
+    let small = small.finish(&signature)?;
     let large = child(streams, &stream, &settled, 1_000, 40_000)?;
     let larger = child(streams, &stream, &settled, 1_001, 8_000)?;
     Ok(Tale::new("settlement_with_holds_is_bumped_by_a_child_of_the_payees_output")?
