@@ -484,12 +484,9 @@ const TABLE: &[(&str, Shown)] = &[
         ]),
     ),
     (
-        "settlement with holds reorged out, and another voucher confirmed",
-        By(&["reorg_to_another_voucher_is_followed"]),
-    ),
-    (
-        "power cut of a monitor between any two writes",
+        "settlement with holds reorged out for another, power cut of a monitor at any write",
         By(&[
+            "reorg_to_another_voucher_is_followed",
             "power_cut_around_every_write_loses_neither_preimage_nor_money",
             "any_life_ends_every_hold_at_the_side_that_it_is_for",
         ]),

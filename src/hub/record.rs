@@ -42,7 +42,8 @@ impl Forward {
     /// | 1 | upstream: 0 held, 1 paid, 2 past |
     /// | 1, 1 + 8 or 1 + 8 + 32 + 1 | 0 ready; 1 offered + id; 2 won + id + preimage + settled; 3 dead |
     ///
-    /// At most 178 bytes and the envelope; P7: what becomes of a forward replaces its record or deletes it.
+    /// At most 178 bytes and the envelope; P7: what becomes of a forward replaces its record or
+    /// deletes it.
     ///
     /// # Errors
     /// None: see [`Self::key`].

@@ -45,7 +45,7 @@ impl Found {
         messages: &[&[[u8; 64]]; N],
     ) {
         if self.avx {
-            // SAFETY: `self` exists only if `detect` found the features of `ways`, and it found AVX.
+            // SAFETY: `self` exists only if `detect` found the features of `ways`, and AVX.
             unsafe { ways_avx(states, messages) }
         } else {
             // SAFETY: `self` exists only if `detect` found every feature that `ways` is built with.
