@@ -37,6 +37,13 @@ impl PayerSlot {
     }
 }
 
+impl PayerSlot {
+    /// Whether the payee's lanes are asked for.
+    fn is_asking(&self) -> bool {
+        self.batches.as_deref().is_some_and(super::batch::Sending::is_asking)
+    }
+}
+
 /// 32,768: twice the channels of a node. Who is full itself must still follow what its payees make
 /// of its channels, once each: the money is there. The signer has room once what came before is
 /// buried, and the new channel waits until then.
@@ -341,7 +348,7 @@ impl<S: Signer> Node<S> {
             self.effects.tell(Event::Acknowledged { outpoint, paid });
         }
         let slot = self.slot_mut(outpoint)?;
-        if slot.acked == slot.machine.signed() {
+        if slot.acked == slot.machine.signed() && !slot.is_asking() {
             slot.resend_at = None;
             return self.accept_next(now, outpoint);
         }
@@ -504,7 +511,7 @@ impl<S: Signer> Node<S> {
     fn pay_again(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
         let slot = self.slot_mut(outpoint)?;
         slot.shown_again = false;
-        if slot.acked < slot.machine.signed() {
+        if slot.acked < slot.machine.signed() || slot.is_asking() {
             self.resend(now, outpoint)?;
         }
         match self.session_on(outpoint) {

@@ -1,9 +1,11 @@
 //! What a payer bills when its batches are lost: the difference of two tables of lanes.
 
+use alloc::vec::Vec;
+
 use crate::batch::Sealed;
 use crate::batch::flight::Front;
 use crate::batch::item::{Charge, Item, LeafSize};
-use crate::batch::lanes::{Lanes, LanesError};
+use crate::batch::lanes::{LaneState, Lanes, LanesError};
 use crate::batch::{BatchError, Channel};
 use crate::node::NodeError;
 use crate::stream::Payer;
@@ -51,7 +53,7 @@ impl Channel for Behind<'_> {
 /// now, or by plain vouchers, and lost, is billed in a lane of its own, which is closed after it.
 ///
 /// # Errors
-/// [`LanesError::Ahead`] if the payee says that more was paid in a lane than was.
+/// [`LanesError`] if there are too many lanes.
 pub(super) fn bill(
     machine: &Payer,
     ours: &Lanes,
@@ -59,10 +61,8 @@ pub(super) fn bill(
     paid: Msat,
 ) -> Result<Bill, NodeError> {
     let before = brought_to(ours, theirs)?;
-    let missing = ours.missing_at(&before)?;
-    let lanes = missing.iter().try_fold(Msat::ZERO, |sum, (_, amount)| sum.checked_add(*amount));
     let owed = machine.signed().checked_sub(paid).ok_or(LanesError::SumDiffers)?;
-    let rest = lanes.and_then(|lanes| owed.checked_sub(lanes)).ok_or(LanesError::SumDiffers)?;
+    let (missing, rest) = missing(ours, &before, owed);
     let mut before = before;
     let beside = if rest > Msat::ZERO { Some(open_beside(&mut before, rest)?) } else { None };
     let front = Front::new(&Behind { machine, paid }, before.clone());
@@ -83,22 +83,31 @@ pub(super) fn bill(
     Ok(Bill { sealed, before, after })
 }
 
+/// What is `owed` in each lane, and what of it is in none: of lanes that are closed, of plain
+/// vouchers, or all of it where the two tables cannot both be right.
+fn missing(ours: &Lanes, theirs: &Lanes, owed: Msat) -> (Vec<(Lane, Msat)>, Msat) {
+    let lanes = ours.missing_at(theirs).ok().and_then(|lanes| {
+        let mut amounts = lanes.iter().map(|(_, amount)| *amount);
+        let rest = amounts.try_fold(owed, Msat::checked_sub)?;
+        Some((lanes, rest))
+    });
+    lanes.unwrap_or((Vec::new(), owed))
+}
+
 /// The payee's lanes with those of `ours` open, and no others.
-fn brought_to(ours: &Lanes, theirs: &Lanes) -> Result<Lanes, LanesError> {
+pub(super) fn brought_to(ours: &Lanes, theirs: &Lanes) -> Result<Lanes, LanesError> {
     let mut next = theirs.clone();
     for (lane, held) in theirs.iter() {
         // One that paid less since, with higher ids, was closed and opened again.
-        let gone =
-            ours.state(lane).is_none_or(|state| state.total < held.total && state.last > held.last);
-        if gone {
+        let again = |state: LaneState| state.total < held.total && state.last > held.last;
+        if ours.state(lane).is_none_or(again) {
             let _total = next.close(lane)?;
         }
     }
     for (lane, state) in ours.iter() {
-        if next.state(lane).is_some() {
-            next.set_limit(lane, state.limit)?;
-        } else {
-            next.open(lane, state.limit)?;
+        match next.state(lane) {
+            Some(held) => next.set_limit(lane, state.limit.max(held.total))?,
+            None => next.open(lane, state.limit)?,
         }
     }
     Ok(next)

@@ -9,7 +9,7 @@ use super::{Sending, decode, encode, key};
 use crate::batch::flight::{Flight, FlightLimits, Front};
 use crate::batch::lanes::{Lanes, LanesError};
 use crate::node::lineage::Side;
-use crate::node::{Node, NodeError};
+use crate::node::{Node, NodeError, Now};
 use crate::signer::Signer;
 use crate::store::Key;
 use crate::units::{Lane, Msat, SessionId};
@@ -38,7 +38,7 @@ impl<S: Signer> Node<S> {
     pub fn front(&self, outpoint: OutPoint) -> Result<Front, NodeError> {
         let slot = self.slot(outpoint)?;
         let sending = slot.batches.as_deref().ok_or(NodeError::NoLanes { outpoint })?;
-        if sending.unsigned.is_some() || sending.lost {
+        if sending.unsigned.is_some() || sending.asking {
             return Err(NodeError::InFlight { outpoint });
         }
         let lanes = sending.lanes.caught_up(slot.machine.signed())?;
@@ -47,18 +47,26 @@ impl<S: Signer> Node<S> {
 
     pub(in crate::node) fn open_lane(
         &mut self,
+        now: &Now,
         outpoint: OutPoint,
         lane: Lane,
         limit: Msat,
     ) -> Result<(), NodeError> {
-        // What plain vouchers paid since is no part of it: their records may not be durable.
-        let start = self.slot(outpoint)?.machine.start();
-        let new = || Sending::new(Lanes::new(start), SessionId::MIN);
         let slot = self.slot_mut(outpoint)?;
-        let mut lanes = slot.batches.as_deref().map_or_else(|| new().lanes, |s| s.lanes.clone());
+        if let Some(sending) = slot.batches.as_deref() {
+            let mut lanes = sending.lanes.clone();
+            lanes.open(lane, limit)?;
+            return self.change_lanes(outpoint, lanes);
+        }
+        // What plain vouchers paid since is no part of it: their records may not be durable. And a
+        // payer that was restored from its backup may have had lanes here before.
+        let (start, signed) = (slot.machine.start(), slot.machine.signed());
+        let mut lanes = Lanes::new(start);
         lanes.open(lane, limit)?;
-        slot.batches.get_or_insert_with(|| Box::new(new()));
-        self.change_lanes(outpoint, lanes)
+        let asking = signed > start;
+        slot.batches = Some(Box::new(Sending::new(lanes, SessionId::MIN, asking)));
+        self.put_payer_lanes(outpoint)?;
+        if asking { self.ask_for_lanes(now, outpoint) } else { Ok(()) }
     }
 
     pub(in crate::node) fn limit_lane(
@@ -165,7 +173,7 @@ impl<S: Signer> Node<S> {
             if above(slot.machine.signed()) {
                 return Err(LanesError::SumDiffers.into());
             }
-            slot.batches = Some(Box::new(Sending::new(lanes, session)));
+            slot.batches = Some(Box::new(Sending::new(lanes, session, true)));
         } else {
             return Err(broken("side"));
         }

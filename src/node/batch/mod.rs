@@ -11,10 +11,11 @@
 //!                                                              record and lanes durable
 //!  window leaves the flight <----------- Ack (cumulative) ---
 //!  after a reconnect, a gap or a time-out: what is in flight is sent again
-//!  after a restart, or if the payee went back:
+//!  after a restart of the payer, or if the payee went back:
 //!            --------- LanesQuery ---------------------------> signature verified
 //!            <-------- LanesTold (what it holds) -------------
-//!  what is missing in each lane is billed in one new batch
+//!  what is missing in each lane is billed in one new batch; a payer that went back itself takes
+//!  the payee's lanes for its own: what both signed for is known by the voucher
 //! ```
 //!
 //! # What is stored
@@ -124,8 +125,9 @@ pub(super) struct Sending {
     changed: bool,
     /// A window that waits for a budget's reservation to be durable.
     unsigned: Option<Sealed>,
-    /// The payee is behind and the batches are gone: its lanes are asked for.
-    lost: bool,
+    /// The payee's lanes are asked for: the batches that it lacks are gone, or after a restart this
+    /// side cannot know what it holds. Nothing is paid until it has told.
+    asking: bool,
     /// From where everything was sent again, since the last time-out or progress.
     resent: Option<Msat>,
 }
@@ -148,7 +150,7 @@ pub(super) struct Assembly {
 }
 
 impl Sending {
-    fn new(lanes: Lanes, session: SessionId) -> Self {
+    fn new(lanes: Lanes, session: SessionId, asking: bool) -> Self {
         let limits = FlightLimits::default();
         Self {
             lanes,
@@ -159,7 +161,7 @@ impl Sending {
             // A payee that does not know the lanes is told them with the first batch.
             changed: true,
             unsigned: None,
-            lost: false,
+            asking,
             resent: None,
         }
     }
@@ -168,12 +170,17 @@ impl Sending {
     fn give_up(&mut self) {
         self.flight = Flight::within(Msat::ZERO, self.limits);
         self.windows.clear();
-        self.lost = true;
+        self.asking = true;
     }
 
-    /// Whether anything is sent or to be billed that the payee does not hold.
-    pub(super) fn is_behind(&self) -> bool {
-        self.lost || self.flight.batches() > 0
+    /// Whether the payee's lanes are asked for.
+    pub(super) const fn is_asking(&self) -> bool {
+        self.asking
+    }
+
+    /// Whether anything is sent or asked that the payee has not answered.
+    fn is_behind(&self) -> bool {
+        self.asking || self.flight.batches() > 0
     }
 
     /// The messages of every window in flight, oldest first, `most` windows at most.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bitcoin::OutPoint;
 
+use super::bill::{Bill, bill, brought_to};
 use super::{Sending, WINDOW_BYTES_MAX, WINDOW_ITEMS_MAX, Window};
 use crate::batch::flight::{Flight, FlightError};
 use crate::batch::lanes::Lanes;
@@ -11,7 +12,7 @@ use crate::batch::{BatchError, Sealed};
 use crate::node::effects::Event;
 use crate::node::{LinkId, Node, NodeError, Now, Payment};
 use crate::signer::Signer;
-use crate::stream::payer::Ending;
+use crate::stream::payer::{Ending, PayerPhase};
 use crate::tx::Voucher;
 use crate::units::{Msat, SessionId};
 use crate::wire::{Bytes, LanesQuery, LanesTold, Refusal, Refused};
@@ -67,7 +68,7 @@ impl<S: Signer> Node<S> {
         let waits = self.waiting.iter().any(|(waiting, _)| waiting.outpoint == outpoint);
         if waits
             || sending.unsigned.is_some()
-            || sending.lost
+            || sending.asking
             || (!in_flight && slot.acked < signed)
         {
             return Err(NodeError::InFlight { outpoint });
@@ -239,11 +240,13 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let first = self.first_repeat(now).at;
         let slot = self.slot_mut(outpoint)?;
-        let Some(link) = slot.link else { return Ok(()) };
+        // A spend of the outpoint has ended it, and nobody has to hear more of it.
+        let ended = matches!(slot.machine.phase(), PayerPhase::Spent { .. } | PayerPhase::Closed);
+        let Some(link) = slot.link.filter(|_| !ended) else { return Ok(()) };
         slot.resend_at = Some(first);
         let alias = slot.alias;
         let Some(sending) = slot.batches.as_deref() else { return Ok(()) };
-        if sending.lost {
+        if sending.asking {
             let (paid, session) = (slot.machine.signed(), sending.session);
             let voucher = self.sign_again(now, outpoint, paid, session)?;
             let signature = voucher.signature;
@@ -274,6 +277,13 @@ impl<S: Signer> Node<S> {
         Ok(step.voucher())
     }
 
+    /// Asks what the payee holds of each lane, if its payer may sign by now.
+    pub(super) fn ask_for_lanes(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
+        // Else it is asked when the payee has presented its best voucher.
+        let open = self.slot(outpoint)?.machine.phase() == PayerPhase::Open;
+        if open { self.send_windows(now, outpoint, 1) } else { Ok(()) }
+    }
+
     /// The payee has told its lanes: what it lacks in each is billed in one batch.
     pub(in crate::node) fn receive_lanes_told(
         &mut self,
@@ -285,7 +295,7 @@ impl<S: Signer> Node<S> {
         let theirs = Lanes::decode(message.lanes.as_slice()).map_err(BatchError::from)?;
         let slot = self.slot(outpoint)?;
         let signed = slot.machine.signed();
-        let sending = slot.batches.as_deref().filter(|sending| sending.lost);
+        let sending = slot.batches.as_deref().filter(|sending| sending.asking);
         let sending = sending.ok_or(NodeError::NotAsked { what: "what is held of each lane" })?;
         if theirs.paid().ok() != Some(message.paid) || message.paid > signed {
             return Err(BatchError::WrongStart { got: message.paid, paid: signed }.into());
@@ -293,21 +303,32 @@ impl<S: Signer> Node<S> {
         let ours = sending.lanes.caught_up(signed)?;
         let session = sending.session;
         if message.paid == signed {
-            return self.bill_nothing(outpoint, signed);
+            return self.take_lanes(outpoint, brought_to(&ours, &theirs)?, signed);
         }
-        let bill = super::bill::bill(&slot.machine, &ours, &theirs, message.paid)?;
+        let bill = bill(&slot.machine, &ours, &theirs, message.paid)?;
         let voucher = self.sign_again(now, outpoint, signed, session)?;
         let slot = self.slot_mut(outpoint)?;
         slot.acked = message.paid;
         self.send_bill(now, outpoint, bill, voucher)
     }
 
-    fn bill_nothing(&mut self, outpoint: OutPoint, signed: Msat) -> Result<(), NodeError> {
+    /// The payee holds everything that is signed, so what it says of the lanes stands: where this
+    /// side went back to an old disk, it knows more.
+    fn take_lanes(
+        &mut self,
+        outpoint: OutPoint,
+        lanes: Lanes,
+        signed: Msat,
+    ) -> Result<(), NodeError> {
         let slot = self.slot_mut(outpoint)?;
         (slot.acked, slot.resend_at) = (signed, None);
+        // What plain vouchers paid is in them, and must not be more than is durable.
+        let record = slot.machine.record();
+        let (key, bytes) = (record.key()?, record.encode()?);
+        self.effects.put(key, &bytes)?;
         let sending = self.sending(outpoint)?;
-        (sending.lost, sending.changed) = (false, true);
-        Ok(())
+        (sending.lanes, sending.asking, sending.changed) = (lanes, false, true);
+        self.put_payer_lanes(outpoint)
     }
 
     /// The bill takes the place of all windows that were in flight.
@@ -315,10 +336,10 @@ impl<S: Signer> Node<S> {
         &mut self,
         now: &Now,
         outpoint: OutPoint,
-        bill: super::bill::Bill,
+        bill: Bill,
         voucher: Voucher,
     ) -> Result<(), NodeError> {
-        let super::bill::Bill { sealed, before, after } = bill;
+        let Bill { sealed, before, after } = bill;
         let window =
             Window { signature: voucher.signature, lanes: Some(Bytes::new(before.encode())?) };
         let sending = self.sending(outpoint)?;
@@ -328,7 +349,7 @@ impl<S: Signer> Node<S> {
         sending.flight.set_limits(sending.limits);
         sending.windows.clear();
         sending.windows.push_back(window);
-        (sending.lanes, sending.changed, sending.lost) = (after, true, false);
+        (sending.lanes, sending.changed, sending.asking) = (after, true, false);
         let record = self.slot(outpoint)?.machine.record();
         let (key, bytes) = (record.key()?, record.encode()?);
         self.effects.put(key, &bytes)?;
@@ -356,7 +377,7 @@ impl Sending {
                 Err(_) => self.give_up(),
             }
         }
-        self.lost = held < self.lanes.paid()?;
-        Ok(self.lost)
+        self.asking |= held < self.lanes.paid()?;
+        Ok(self.asking)
     }
 }

@@ -135,6 +135,49 @@ fn payee_that_lost_its_store_is_billed_everything() {
     pair.check_lanes();
 }
 
+/// The payer's store of before the last windows: it signed more than it knows, and its lanes are
+/// behind those of the payee.
+#[test]
+fn payer_that_went_back_to_an_old_disk_takes_the_payees_lanes() {
+    let mut pair = Pair::with_lanes();
+    pair.pay(&[(0, 100), (1, 10)]).unwrap();
+    pair.settle();
+    let old = pair.stage.stores[BUYER].clone();
+    pair.pay(&[(0, 50), (1, 1)]).unwrap();
+    pair.settle();
+    pair.stage.stores[BUYER] = old;
+    pair.reboot(BUYER);
+    pair.heal();
+    pair.check_lanes();
+    pair.pay(&[(0, 7)]).unwrap();
+    pair.heal();
+    pair.check_lanes();
+}
+
+/// Restored from its backup: without any record of its lanes.
+#[test]
+fn payer_without_a_record_of_its_lanes_asks_for_them_first() {
+    let mut pair = Pair::new();
+    let old = pair.stage.stores[BUYER].clone();
+    pair.open_lane(0, 10_000);
+    pair.open_lane(1, 10_000);
+    pair.flush(BUYER);
+    pair.pay(&[(0, 100), (1, 10)]).unwrap();
+    pair.settle();
+    pair.stage.stores[BUYER] = old;
+    pair.reboot(BUYER);
+    pair.settle();
+    pair.open_lane(1, 10_000);
+    let outpoint = pair.stage.outpoint;
+    assert_eq!(pair.buyer().front(outpoint).err(), Some(NodeError::InFlight { outpoint }));
+    pair.heal();
+    // Lane 0 is not open here, so the next batch closes it.
+    pair.pay(&[(1, 7)]).unwrap();
+    pair.settle();
+    pair.check_all_paid();
+    assert_eq!((pair.total_of(SELLER, 0), pair.total_of(SELLER, 1)), (None, Some(17)));
+}
+
 #[test]
 fn lanes_close_and_open_again_also_around_a_restart() {
     for restarts in [None, Some(BUYER), Some(SELLER)] {
