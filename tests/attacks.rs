@@ -364,13 +364,20 @@ const TABLE: &[(&str, Shown)] = &[
         ]),
     ),
     // Aggregation.
-    ("same root twice", By(&["batch_with_the_same_root_twice_is_refused"])),
+    (
+        "same root twice",
+        By(&[
+            "batch_with_the_same_root_twice_is_refused",
+            "window_that_is_repeated_is_acknowledged_and_counts_once",
+        ]),
+    ),
     (
         "missing, duplicate or reordered item",
         By(&[
             "batch_with_a_missing_item_is_refused",
             "batch_with_a_duplicate_item_is_refused",
             "batch_with_reordered_items_is_refused",
+            "window_whose_items_are_not_those_that_were_signed_for_is_refused_whole",
         ]),
     ),
     ("sum overflow", By(&["batch_whose_sum_overflows_is_refused"])),
@@ -379,9 +386,64 @@ const TABLE: &[(&str, Shown)] = &[
         By(&[
             "batch_half_acknowledged_before_a_crash_is_sent_again",
             "batch_lost_with_the_payers_memory_is_billed_in_a_new_one",
+            "windows_in_flight_are_sent_again_after_a_reconnect",
+            "payer_that_lost_its_batches_bills_what_is_missing_in_each_lane",
+            "restart_of_either_side_at_every_write_loses_nothing",
         ]),
     ),
-    ("item replayed in a later batch", By(&["item_replayed_in_a_later_batch_is_refused"])),
+    (
+        "item replayed in a later batch",
+        By(&[
+            "item_replayed_in_a_later_batch_is_refused",
+            "item_replayed_in_a_later_window_is_refused",
+        ]),
+    ),
+    (
+        "batch of more than its bytes, its voucher or its limits",
+        By(&[
+            "window_that_nobody_signed_for_is_not_kept",
+            "window_above_its_limits_is_refused_before_it_is_counted",
+            "parts_that_do_not_fit_are_passed_over_or_refused",
+        ]),
+    ),
+    (
+        "window lost, repeated, reordered, or an acknowledgement of it",
+        By(&[
+            "lost_window_is_sent_again_with_everything_behind_it",
+            "lost_acknowledgement_is_repeated_and_nothing_counts_twice",
+            "window_of_many_parts_survives_the_loss_of_any",
+            "acknowledgement_of_more_than_was_sent_is_refused",
+            "random_stories_end_with_every_item_paid_once",
+        ]),
+    ),
+    (
+        "lanes stated otherwise than they are held, overdrawn, or shown to a stranger",
+        By(&[
+            "lanes_that_are_stated_otherwise_than_they_are_held_are_refused",
+            "lane_is_drained_and_never_overdrawn_on_either_side",
+            "lanes_are_told_to_the_payer_alone",
+            "payee_that_claims_more_of_a_lane_than_was_paid_is_not_believed",
+        ]),
+    ),
+    (
+        "old disk or lost store under a channel with lanes",
+        By(&[
+            "payee_that_went_back_to_an_old_disk_is_billed_what_it_lost",
+            "payee_that_lost_its_store_is_billed_everything",
+            "payer_that_went_back_to_an_old_disk_takes_the_payees_lanes",
+            "payer_without_a_record_of_its_lanes_asks_for_them_first",
+            "wild_stories_end_with_equal_lanes_on_both_sides",
+            "record_of_lanes_that_is_cut_or_flipped_is_refused",
+        ]),
+    ),
+    (
+        "more at risk in flight than was allowed",
+        By(&[
+            "windows_in_flight_are_bounded_in_number_and_amount",
+            "windows_at_a_node_are_bounded_in_number_and_amount",
+            "plain_payments_and_windows_do_not_overtake_each_other",
+        ]),
+    ),
     (
         "msat sum against sat outputs",
         By(&["batch_above_the_capacity_by_a_millisatoshi_is_refused"]),

@@ -36,6 +36,7 @@ const TARGETS: &[Target] = &[
     Target { name: "records", body: fuzz::records },
     Target { name: "terms", body: fuzz::terms },
     Target { name: "voucher", body: fuzz::voucher },
+    Target { name: "windows", body: fuzz::windows },
     Target { name: "wire", body: fuzz::wire },
 ];
 

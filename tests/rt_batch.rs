@@ -17,7 +17,8 @@ async fn windows_over_tcp_are_shown_item_by_item_and_acknowledged() {
     payer.open_session(outpoint).await;
     let mut batches = payee.driver.batches();
     let lane = Lane::new(4).unwrap();
-    let open = Command::OpenLane { outpoint, lane, limit: msat(900_000_000) };
+    let (limit, session) = (msat(900_000_000), SessionId::new(SESSION).unwrap());
+    let open = Command::OpenLane { outpoint, lane, limit, session };
     payer.driver.command(open).await.unwrap();
     let mut front = payer.driver.look(move |node| node.front(outpoint)).await.unwrap().unwrap();
     let (mut total, mut number) = (0, 0);

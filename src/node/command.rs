@@ -189,6 +189,9 @@ pub enum Command {
         lane: Lane,
         /// What its total may reach.
         limit: Msat,
+        /// Out of which session's budget what is lost is signed again: the one of the last batch,
+        /// or until there is one this. After a restart the caller opens that budget anew.
+        session: SessionId,
     },
     /// Payer: sets what a lane's total may reach, as its session's window moves on.
     LimitLane {

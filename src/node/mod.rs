@@ -479,8 +479,8 @@ impl<S: Signer> Node<S> {
                 self.accept_session(now, outpoint, Acceptance { session, offer, budget, slack })
             }
             Command::Meter { session, total } => self.meter(now, session, total),
-            Command::OpenLane { outpoint, lane, limit } => {
-                self.open_lane(now, outpoint, lane, limit)
+            Command::OpenLane { outpoint, lane, limit, session } => {
+                self.open_lane(now, outpoint, (lane, limit), session)
             }
             Command::LimitLane { outpoint, lane, limit } => self.limit_lane(outpoint, lane, limit),
             Command::CloseLane { outpoint, lane } => self.close_lane(outpoint, lane),

@@ -49,8 +49,8 @@ impl<S: Signer> Node<S> {
         &mut self,
         now: &Now,
         outpoint: OutPoint,
-        lane: Lane,
-        limit: Msat,
+        (lane, limit): (Lane, Msat),
+        session: SessionId,
     ) -> Result<(), NodeError> {
         let slot = self.slot_mut(outpoint)?;
         if let Some(sending) = slot.batches.as_deref() {
@@ -64,7 +64,7 @@ impl<S: Signer> Node<S> {
         let mut lanes = Lanes::new(start);
         lanes.open(lane, limit)?;
         let asking = signed > start;
-        slot.batches = Some(Box::new(Sending::new(lanes, SessionId::MIN, asking)));
+        slot.batches = Some(Box::new(Sending::new(lanes, session, asking)));
         self.put_payer_lanes(outpoint)?;
         if asking { self.ask_for_lanes(now, outpoint) } else { Ok(()) }
     }

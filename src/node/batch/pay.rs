@@ -91,7 +91,9 @@ impl<S: Signer> Node<S> {
         let slot = self.slot(outpoint)?;
         let Some(sending) = slot.batches.as_deref() else { return Ok(()) };
         let again = payment.paid <= slot.machine.signed();
-        if again || !sending.is_behind() || sending.is_next(payment.paid) {
+        // A plain voucher above windows that the payee lacks would pay for them in no lane.
+        let lacks = slot.acked < sending.lanes.paid()?;
+        if again || !(lacks || sending.flight.batches() > 0) || sending.is_next(payment.paid) {
             return Ok(());
         }
         Err(NodeError::InFlight { outpoint })

@@ -255,7 +255,8 @@ pub(super) fn close(outpoint: OutPoint) -> Command {
 }
 
 pub(super) fn open_lane(outpoint: OutPoint) -> Command {
-    Command::OpenLane { outpoint, lane: Lane::new(1).unwrap(), limit: msat(100_000) }
+    let (lane, limit, session) = (Lane::new(1).unwrap(), msat(100_000), id(3));
+    Command::OpenLane { outpoint, lane, limit, session }
 }
 
 pub(super) fn pay_batch(outpoint: OutPoint, batch: Sealed) -> Command {

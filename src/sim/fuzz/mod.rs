@@ -10,6 +10,7 @@ mod pair;
 mod records;
 mod terms;
 mod voucher;
+mod windows;
 mod wire;
 
 pub use batch::{batch_decode, receipt_verify};
@@ -19,4 +20,5 @@ pub use pair::pair;
 pub use records::records;
 pub use terms::{backup, terms};
 pub use voucher::voucher;
+pub use windows::windows;
 pub use wire::wire;

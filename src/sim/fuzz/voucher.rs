@@ -24,16 +24,16 @@ pub fn voucher(data: &[u8]) {
     assert!(stage.accepted <= data.len(), "more was accepted than shown");
 }
 
-struct Stage {
-    context: Context,
-    payer: ChannelKey,
-    payee: Payee,
-    view: View,
+pub(super) struct Stage {
+    pub(super) context: Context,
+    pub(super) payer: ChannelKey,
+    pub(super) payee: Payee,
+    pub(super) view: View,
     accepted: usize,
 }
 
 impl Stage {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let context = Context::new();
         let network = Network::Regtest;
         let base = Seed::new([2; 32]).base_key(&context, network).ok()?.public();

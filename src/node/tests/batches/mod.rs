@@ -78,7 +78,8 @@ impl Pair {
 
     fn open_lane(&mut self, at: u16, limit: u64) {
         let (outpoint, lane, limit) = (self.stage.outpoint, lane(at), msat(limit));
-        self.stage.run(BUYER, Command::OpenLane { outpoint, lane, limit });
+        let session = id(BUDGET);
+        self.stage.run(BUYER, Command::OpenLane { outpoint, lane, limit, session });
     }
 
     fn close_lane(&mut self, at: u16) {

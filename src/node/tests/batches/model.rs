@@ -91,12 +91,12 @@ impl Pair {
             Step::Turn(at) => {
                 let outpoint = self.stage.outpoint;
                 let state = self.buyer().lanes(outpoint).and_then(|lanes| lanes.state(lane(*at)));
-                let (lane, limit) = (lane(*at), msat(1 << 40));
+                let (lane, limit, session) = (lane(*at), msat(1 << 40), id(BUDGET));
                 let _refused = self.stage.handle(
                     BUYER,
                     Input::Do(match state {
                         Some(_) => Command::CloseLane { outpoint, lane },
-                        None => Command::OpenLane { outpoint, lane, limit },
+                        None => Command::OpenLane { outpoint, lane, limit, session },
                     }),
                 );
             }

@@ -111,8 +111,8 @@ async fn pay(
     open(&driver, &mut news, link, funded).await?;
     let flight = NonZeroU8::new(plan.flight).ok_or("no flight")?;
     let limits = FlightLimits { windows: flight, amount: Msat::MAX };
-    let (lane, limit) = (Lane::MIN, Msat::MAX);
-    driver.command(Command::OpenLane { outpoint, lane, limit }).await?;
+    let (lane, limit, session) = (Lane::MIN, Msat::MAX, SessionId::MIN);
+    driver.command(Command::OpenLane { outpoint, lane, limit, session }).await?;
     driver.command(Command::LimitFlight { outpoint, limits }).await?;
     let front = driver.look(move |node| node.front(outpoint)).await??;
     let total = (plan.rounds + 1) * ROUND;
