@@ -1,7 +1,9 @@
 //! The settlement planner through the node: a batch, a raise against the deadline, coins that pay
 //! the fee, a restart in between; each on the simulated chain with its relay policy.
 
-use bitcoin::{Network, OutPoint, ScriptBuf, Transaction, TxOut};
+use bitcoin::absolute::LockTime;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut};
 use millstream::keys::{Context, Seed};
 use millstream::node::plan::{Cause, Forecast, Plan, Policy};
 use millstream::node::{Command, NodeError};
@@ -312,6 +314,50 @@ fn coin_lifts_an_output_that_would_be_dust_and_is_asked_for_only_then() {
     assert_eq!(sent[0].output.last().unwrap().value.to_sat(), 1_238);
     lot.mine(4);
     assert_eq!(lot.phase(lot.cars[0].1), None);
+}
+
+#[test]
+fn settlement_whose_coin_is_spent_elsewhere_keeps_no_channel_in_flight() {
+    let mut lot = Lot::open(1);
+    lot.pay(0, 20_000);
+    let coins = coins(&mut lot, &[1_000, 50_000]);
+    lot.mine_to_late(0);
+    let outpoint = lot.cars[0].1;
+    // In a spike of fees: 262 vB for 10,480 sat, of which the coin bears 1,000.
+    settle_with(&mut lot, &[outpoint], &coins[..1], rate(40_000), |_| ()).unwrap();
+    lot.world.settle_down().unwrap();
+    assert!(matches!(lot.phase(outpoint), Some(PayeePhase::Spent { at: None, .. })));
+    let flies = lot.plan(1_000, None, &[]);
+    assert_eq!((flies.groups.len(), &flies.in_flight[..]), (0, &[outpoint][..]));
+    // The coin's owner spends it, for more.
+    let spend = spend_of(&lot, &coins, 20_000);
+    lot.world.chain().with(|chain| chain.submit(&spend)).unwrap();
+    lot.mine(1);
+    assert!(matches!(lot.phase(outpoint), Some(PayeePhase::Promised { .. })));
+    let plan = lot.plan(1_000, None, &[]);
+    assert_eq!((plan.groups.len(), plan.in_flight.len()), (1, 0), "{plan:?}");
+    assert_eq!((plan.groups[0].rate, plan.groups[0].replaces), (rate(1_000), None));
+    lot.settle(&plan);
+    lot.mine(4);
+    assert_eq!(lot.phase(outpoint), None);
+}
+
+/// All of these coins to the till, less `fee`.
+fn spend_of(lot: &Lot, coins: &[FeeInput], fee: u64) -> Transaction {
+    let spent: Vec<TxOut> = coins.iter().map(|coin| coin.output().clone()).collect();
+    let input = coins.iter().map(|coin| TxIn {
+        previous_output: coin.outpoint(),
+        sequence: Sequence::MAX,
+        ..TxIn::default()
+    });
+    let value = spent.iter().map(|output| output.value).sum::<Amount>() - Amount::from_sat(fee);
+    let output = vec![TxOut { value, script_pubkey: till() }];
+    let (version, lock_time) = (Version::TWO, LockTime::ZERO);
+    let mut tx = Transaction { version, lock_time, input: input.collect(), output };
+    for (at, witness) in lot.world.sign_coins(&tx, &spent).unwrap().into_iter().enumerate() {
+        tx.input[at].witness = witness;
+    }
+    tx
 }
 
 #[test]

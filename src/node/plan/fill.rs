@@ -17,8 +17,9 @@ impl<S: Signer> Node<S> {
     /// What to settle now, and what waits: [`Plan::of`] this node's own channels.
     ///
     /// `rate` and `forecast` are the chain's, as values; `coins` are confirmed, this payee's own,
-    /// and may be those that its pending settlements spend. A pending transaction with a coin that
-    /// is not among them counts as if that had no value. Reads only.
+    /// and all of them: also those that its pending settlements spend. A pending transaction with a
+    /// coin that is not among them counts as if that had no value, and only while the chain shows
+    /// it: else the coin is spent elsewhere, and its channels are planned anew. Reads only.
     ///
     /// # Errors
     /// [`NodeError::NoTip`].
@@ -102,8 +103,13 @@ impl<S: Signer> Node<S> {
     }
 
     /// A transaction that spends channels, unless a block holds it or a spend against it.
+    ///
+    /// P2: what spends something else than channels and coins can be void for good, by a coin that
+    /// is gone or by a refund whose channel is forgotten. At a rate that nothing of now is worth it
+    /// would keep its channels from settling until their deadlines.
     fn pending(&self, txid: Txid, tx: &Transaction, coins: &[FeeInput]) -> Option<Pending> {
         let (mut channels, mut seen, mut value) = (Vec::new(), false, Sat::ZERO);
+        let mut stray = false;
         for input in &tx.input {
             let at = input.previous_output;
             if let Some(payee) = self.payee(at) {
@@ -118,9 +124,11 @@ impl<S: Signer> Node<S> {
                 value = value.saturating_add(payee.channel().capacity());
             } else if let Some(coin) = coins.iter().find(|coin| coin.outpoint() == at) {
                 value = value.saturating_add(super::group::value(coin));
+            } else {
+                stray = true;
             }
         }
-        if channels.is_empty() {
+        if channels.is_empty() || (stray && !seen) {
             return None;
         }
         let paid_out = tx.output.iter().fold(Sat::ZERO, |sum, output| {

@@ -1,6 +1,6 @@
 //! Raising: what is pending stays, or is replaced by the same channels at a higher rate.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -25,7 +25,7 @@ pub(super) fn raise<'a>(
     let mut pending: Vec<&Pending> = pending.iter().collect();
     // The dearest first: of two that spend one channel the other is replaced, or will be.
     pending.sort_by_key(|it| (Reverse(rate_of(it)), !it.seen, it.txid));
-    let mut taken = Vec::new();
+    let mut taken = BTreeSet::new();
     for it in pending {
         let members: Vec<&Candidate> =
             it.channels.iter().filter_map(|at| free.get(at).copied()).collect();
@@ -36,7 +36,9 @@ pub(super) fn raise<'a>(
             continue;
         }
         taken.extend(it.channels.iter().copied());
-        free.retain(|at, _| !it.channels.contains(at));
+        for at in &it.channels {
+            free.remove(at);
+        }
         match raising.raised(it, &members, coins) {
             Some(group) => plan.groups.push(group),
             None => plan.in_flight.extend(members.iter().map(|member| member.outpoint)),
