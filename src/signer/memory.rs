@@ -349,7 +349,8 @@ impl Signer for MemorySigner {
         }
         let side = self.side(channel, role)?;
         self.channels.insert(outpoint, Entry { channel: channel.clone(), key, side });
-        self.carry_more(channel, role)
+        // One that comes back from the forgotten ones is refused as a whole.
+        self.carry_more(channel, role).inspect_err(|_| drop(self.channels.remove(&outpoint)))
     }
 
     fn resume(&mut self, voucher: &VoucherChecked) -> Result<(), SignerError> {

@@ -142,13 +142,13 @@ pub trait Signer {
 
     /// Takes up a payer's channel from the best voucher that the payee presented.
     ///
-    /// Our own signature is checked against the registered channel, whatever the proof was made
+    /// The proof of our own signature is held against the registered channel, whatever it was made
     /// from. The floor only rises; an older voucher hurts nobody but the payee. Costs no budget:
     /// what it states was spent when it was signed.
     ///
     /// # Errors
     /// [`SignerError::UnknownChannel`], [`SignerError::OtherRole`], [`SignerError::Tx`] if the
-    /// signature is not ours.
+    /// signature is of another channel.
     fn resume(&mut self, voucher: &VoucherChecked) -> Result<(), SignerError>;
 
     /// Takes up a payer's channel from the payee's best voucher where that one has open holds.

@@ -35,7 +35,7 @@
 //! | 0x911f | [`LanesQuery`] | alias 4, paid 8, signature 64 | |
 //! | 0x9121 | [`LanesTold`] | alias 4, paid 8, length 2, lanes | |
 //! | 0x9141 | [`SessionOffer`] | session 8, tariff hash 32, credit 8, prepay 8, skew 8, tolerance 4 | 1: tariff |
-//! | 0x9143 | [`SessionStart`] | session 8, alias 4, tariff hash 32, time 8 | |
+//! | 0x9143 | [`SessionStart`] | session 8, alias 4, offer hash 32, time 8 | |
 //! | 0x9145 | [`Reading`] | session 8, time 8, quantity 8 | 1: idle 8 |
 //! | 0x9147 | [`SessionPause`] | session 8, time 8, owed 8 | |
 //! | 0x9149 | [`SessionEnd`] | session 8, time 8, quantity 8 | |

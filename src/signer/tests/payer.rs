@@ -192,6 +192,12 @@ fn balance_that_rose_before_its_top_up_was_proposed_again_is_charged_once() {
     pay(&mut signer, &first, 800_007).unwrap();
     signer.register(&topped, carries(800_007)).unwrap();
     assert_eq!(signer.exposure(topped.outpoint()), Some(msat(800_007)));
+    // Refused, it stays forgotten.
+    signer.forget(topped.outpoint()).unwrap();
+    signer.forget(from).unwrap();
+    let refused = SignerError::UnknownChannel { outpoint: from };
+    assert_eq!(signer.register(&topped, carries(900_007)), Err(refused));
+    assert_eq!(signer.exposure(topped.outpoint()), None);
 }
 
 #[test]
