@@ -3,6 +3,8 @@
 //! A row without a test, or a test that no source file holds, fails. Attacks on features that do
 //! not exist yet stand here too, with the feature that will bring their tests.
 
+#[path = "attacks/aggregation.rs"]
+mod aggregation;
 mod test_names;
 
 use std::collections::BTreeSet;
@@ -363,274 +365,6 @@ const TABLE: &[(&str, Shown)] = &[
             "time_that_runs_backwards_is_refused_and_a_jump_gives_nothing_back",
         ]),
     ),
-    // Aggregation.
-    (
-        "same root twice",
-        By(&[
-            "batch_with_the_same_root_twice_is_refused",
-            "window_that_is_repeated_is_acknowledged_and_counts_once",
-        ]),
-    ),
-    (
-        "missing, duplicate or reordered item",
-        By(&[
-            "batch_with_a_missing_item_is_refused",
-            "batch_with_a_duplicate_item_is_refused",
-            "batch_with_reordered_items_is_refused",
-            "window_whose_items_are_not_those_that_were_signed_for_is_refused_whole",
-        ]),
-    ),
-    ("sum overflow", By(&["batch_whose_sum_overflows_is_refused"])),
-    (
-        "batch half acknowledged, then a crash",
-        By(&[
-            "batch_half_acknowledged_before_a_crash_is_sent_again",
-            "batch_lost_with_the_payers_memory_is_billed_in_a_new_one",
-            "windows_in_flight_are_sent_again_after_a_reconnect",
-            "payer_that_lost_its_batches_bills_what_is_missing_in_each_lane",
-            "restart_of_either_side_at_every_write_loses_nothing",
-        ]),
-    ),
-    (
-        "item replayed in a later batch",
-        By(&[
-            "item_replayed_in_a_later_batch_is_refused",
-            "item_replayed_in_a_later_window_is_refused",
-        ]),
-    ),
-    (
-        "batch of more than its bytes, its voucher or its limits",
-        By(&[
-            "window_that_nobody_signed_for_is_not_kept",
-            "window_above_its_limits_is_refused_before_it_is_counted",
-            "parts_that_do_not_fit_are_passed_over_or_refused",
-        ]),
-    ),
-    (
-        "window lost, repeated, reordered, or an acknowledgement of it",
-        By(&[
-            "lost_window_is_sent_again_with_everything_behind_it",
-            "lost_acknowledgement_is_repeated_and_nothing_counts_twice",
-            "window_of_many_parts_survives_the_loss_of_any",
-            "acknowledgement_of_more_than_was_sent_is_refused",
-            "random_stories_end_with_every_item_paid_once",
-        ]),
-    ),
-    (
-        "lanes stated otherwise than they are held, overdrawn, or shown to a stranger",
-        By(&[
-            "lanes_that_are_stated_otherwise_than_they_are_held_are_refused",
-            "lane_is_drained_and_never_overdrawn_on_either_side",
-            "lanes_are_told_to_the_payer_alone",
-            "payee_that_claims_more_of_a_lane_than_was_paid_is_not_believed",
-        ]),
-    ),
-    (
-        "old disk or lost store under a channel with lanes",
-        By(&[
-            "payee_that_went_back_to_an_old_disk_is_billed_what_it_lost",
-            "payee_that_lost_its_store_is_billed_everything",
-            "payer_that_went_back_to_an_old_disk_takes_the_payees_lanes",
-            "payer_without_a_record_of_its_lanes_asks_for_them_first",
-            "wild_stories_end_with_equal_lanes_on_both_sides",
-            "record_of_lanes_that_is_cut_or_flipped_is_refused",
-        ]),
-    ),
-    (
-        "more at risk in flight than was allowed",
-        By(&[
-            "windows_in_flight_are_bounded_in_number_and_amount",
-            "windows_at_a_node_are_bounded_in_number_and_amount",
-            "plain_payments_and_windows_do_not_overtake_each_other",
-        ]),
-    ),
-    (
-        "msat sum against sat outputs",
-        By(&["batch_above_the_capacity_by_a_millisatoshi_is_refused"]),
-    ),
-    ("receipt with any bit changed", By(&["receipt_with_any_bit_changed_is_refused"])),
-    ("receipt of another payee", By(&["receipt_of_another_payee_is_refused"])),
-    ("receipt of another channel", By(&["receipt_of_another_channel_batch_or_item_is_refused"])),
-    // Holds.
-    (
-        "hold dropped, shrunk, with another hash or expiry",
-        By(&[
-            "hold_dropped_shrunk_or_changed_is_refused",
-            "hold_that_changes_or_takes_a_used_id_is_refused",
-        ]),
-    ),
-    (
-        "hold folded for less than its amount",
-        By(&["hold_folded_for_less_than_its_amount_is_refused"]),
-    ),
-    ("hold folded twice", By(&["hold_folded_twice_is_paid_once"])),
-    (
-        "holds reordered, or an id used again",
-        By(&[
-            "holds_out_of_order_or_with_a_used_id_are_refused",
-            "holds_that_do_not_rise_or_that_a_wallets_change_would_pin_are_refused",
-        ]),
-    ),
-    (
-        "hold with an expiry too near the deadline, or that could not be enforced",
-        By(&["hold_with_an_expiry_too_near_or_too_far_is_refused_by_both"]),
-    ),
-    (
-        "hold below dust, or too many",
-        By(&[
-            "hold_below_the_terms_dust_or_above_their_count_is_refused_by_both",
-            "hold_at_its_dust_limit_is_taken_and_below_refused",
-            "largest_settlement_with_holds_fits_and_one_hold_more_is_refused",
-        ]),
-    ),
-    (
-        "hold on an unconfirmed outpoint",
-        By(&["hold_on_a_shallow_or_unconfirmed_output_is_refused_by_both_and_by_the_signer"]),
-    ),
-    (
-        "hold on a wallet's change, where one change could be paid for two channels",
-        By(&["hold_on_a_wallets_change_or_without_rules_is_refused"]),
-    ),
-    (
-        "wrong preimage, or one of 31 or 33 bytes",
-        By(&[
-            "preimage_of_another_hash_is_refused_by_both",
-            "preimage_of_another_length_or_hash_is_refused",
-        ]),
-    ),
-    (
-        "preimage revealed too late to claim",
-        By(&["preimage_is_not_used_once_the_claim_could_be_late_nor_after_a_release"]),
-    ),
-    (
-        "hold claimed after its release",
-        By(&[
-            "hold_claimed_after_its_release_is_known_as_such_and_timed_out_if_late",
-            "every_old_voucher_published_costs_its_exposure_at_most_and_broken_releases_are_told",
-        ]),
-    ),
-    (
-        "old voucher with folded or released holds published, early or late",
-        By(&[
-            "old_voucher_published_costs_no_more_than_the_stated_exposure",
-            "every_old_voucher_published_costs_its_exposure_at_most_and_broken_releases_are_told",
-        ]),
-    ),
-    (
-        "settlement with holds published late, in fees that nobody foresaw",
-        By(&[
-            "settlement_published_late_is_timed_out_before_its_claim_can_come_whatever_blocks_take",
-        ]),
-    ),
-    (
-        "settlement or claim of a hold that blocks do not take before its deadline",
-        By(&[
-            "settlement_that_no_block_takes_is_raised_by_a_child_that_pays_what_is_missing",
-            "settlement_that_is_not_even_relayed_is_sent_with_its_child",
-            "settlement_without_payee_output_is_raised_by_the_smallest_coin_that_is_enough",
-            "claim_is_raised_against_its_expiry_and_comes_in_time",
-        ]),
-    ),
-    (
-        "preimage extracted from a claim, in a block or not, and kept over a reorg",
-        By(&[
-            "payee_settles_before_its_last_good_block_claims_and_the_payer_learns_the_preimage",
-            "reorg_of_claim_and_settlement_is_told_and_both_are_made_again",
-        ]),
-    ),
-    (
-        "preimage learnt after the settlement, or too late for one",
-        By(&[
-            "preimage_from_elsewhere_is_used_before_and_after_the_settlement_is_in_a_block",
-            "preimage_that_comes_too_late_for_a_settlement_settles_nothing",
-        ]),
-    ),
-    (
-        "settlement with holds reorged out for another, power cut of a monitor at any write",
-        By(&[
-            "reorg_to_another_voucher_is_followed",
-            "power_cut_around_every_write_loses_neither_preimage_nor_money",
-            "any_life_ends_every_hold_at_the_side_that_it_is_for",
-        ]),
-    ),
-    (
-        "more held than the budgets allow",
-        By(&["hold_over_the_budget_is_refused", "hold_is_charged_once_and_its_fold_costs_nothing"]),
-    ),
-    (
-        "payer restored from an old record while holds are open",
-        By(&[
-            "payer_with_an_older_record_takes_over_the_holds_that_it_signed",
-            "payer_restored_from_its_backup_takes_over_the_holds_of_a_channel_that_paid_nothing",
-        ]),
-    ),
-    (
-        "hold sent before it is durable",
-        By(&[
-            "power_cut_before_the_write_of_an_offer_sends_nothing_and_after_it_loses_nothing",
-            "any_faults_leave_every_hold_paid_once_or_given_up",
-        ]),
-    ),
-    (
-        "claim or timeout signed for another channel or by the other side",
-        By(&["claim_or_timeout_of_another_channel_is_refused"]),
-    ),
-    (
-        "bundle changed, shrunk or paid in part after it was offered",
-        By(&["bundle_does_not_fail_in_part_after_it_was_offered"]),
-    ),
-    (
-        "bundle of no item, of too many, or of all money and more",
-        By(&["bundle_has_between_one_item_and_a_million"]),
-    ),
-    // The hub.
-    (
-        "hub: outgoing offered before the incoming is committed",
-        By(&["nothing_is_offered_before_the_incoming_hold_and_its_order_are_durable"]),
-    ),
-    (
-        "hub: expiry delta too small, claim's delay too short",
-        By(&[
-            "order_whose_incoming_hold_ends_a_block_early_is_refused",
-            "order_to_a_channel_whose_claims_come_too_early_is_refused",
-            "order_that_is_past_or_locks_too_long_is_refused",
-        ]),
-    ),
-    (
-        "hub: fee overflow, or one that does not cover",
-        By(&[
-            "fee_above_all_money_is_an_error",
-            "order_that_pays_exactly_is_taken_and_one_satoshi_less_refused",
-            "price_covers_the_load_in_whole_satoshis",
-        ]),
-    ),
-    (
-        "hub: receiver releases, and claims on the chain",
-        By(&["receivers_word_never_releases_what_a_voucher_can_still_claim"]),
-    ),
-    (
-        "hub: neighbour silent or hostile, one side on chain",
-        By(&[
-            "preimage_from_the_chain_claims_upstream_until_the_last_block",
-            "outgoing_hold_that_is_dead_on_the_chain_is_released_upstream",
-            "sender_that_lets_its_hold_lapse_leaves_nothing_behind",
-            "order_that_could_not_be_offered_in_time_is_never_offered",
-        ]),
-    ),
-    (
-        "hub: one hold forwarded twice, two for one",
-        By(&[
-            "hold_is_forwarded_once_and_to_one_receiver",
-            "preimage_decides_every_forward_of_its_hash_and_no_other",
-        ]),
-    ),
-    (
-        "hub: power cut between preimage and fold",
-        By(&[
-            "preimage_is_durable_before_it_is_used_on_either_side",
-            "hub_comes_back_with_every_forward_and_the_same_duties",
-        ]),
-    ),
     // Later features.
     ("revoked states broadcast; reestablish; penalties", DUPLEX),
     ("shares: replayed, stale, forged", SHARES),
@@ -641,7 +375,8 @@ fn every_attack_has_its_test() {
     let names = test_names::all();
     let mut missing: Vec<&str> = Vec::new();
     let (mut shown, mut later) = (0, 0);
-    for (attack, by) in TABLE {
+    let rows = || TABLE.iter().chain(aggregation::TABLE);
+    for (attack, by) in rows() {
         match by {
             By(tests) => {
                 assert!(!tests.is_empty(), "{attack}");
@@ -656,6 +391,6 @@ fn every_attack_has_its_test() {
     }
     println!("{shown} attacks with tests, {later} of later features");
     assert!(missing.is_empty(), "no such test: {missing:?}");
-    let attacks: BTreeSet<&str> = TABLE.iter().map(|(attack, _)| *attack).collect();
-    assert_eq!(attacks.len(), TABLE.len(), "an attack stands twice");
+    let attacks: BTreeSet<&str> = rows().map(|(attack, _)| *attack).collect();
+    assert_eq!(attacks.len(), rows().count(), "an attack stands twice");
 }

@@ -11,8 +11,8 @@ use crate::units::Msat;
 /// More items are a matter of time, not of form.
 const ITEMS_MAX: u32 = 4_096;
 
-/// Shows a payee windows, each of them: how it is changed (1), by how much (2), length of the stated
-/// lanes (1), they, length of the batch (2), it.
+/// Shows a payee windows, each of them: how it is changed (1), by how much (2), length of the
+/// stated lanes (1), they, length of the batch (2), it.
 ///
 /// # Panics
 /// If a window counts that is not what its voucher and its root say, if lanes and `paid` part, or
