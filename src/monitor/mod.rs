@@ -56,6 +56,8 @@ mod record;
 mod see;
 mod settle;
 mod spend;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 
