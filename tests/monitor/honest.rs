@@ -175,6 +175,21 @@ fn released_hold_is_neither_settled_for_nor_claimed_and_the_balance_still_comes_
     assert_over(&pair);
 }
 
+#[test]
+fn released_hold_is_not_claimed_though_its_output_and_its_preimage_are_there() {
+    let mut pair = held();
+    let (settlement, _) = pair.settlement_of(&pair.vouchers[0].clone());
+    let record = pair.payee.release(id(1)).unwrap();
+    pair.payee.apply(&record).unwrap();
+    pair.follow();
+    pair.of_payee.known.push(preimage(1));
+    pair.world.chain.submit(&settlement).unwrap();
+    until(&mut pair, EXPIRY + 1);
+    assert_eq!((timed_out(&pair), pair.of_payee.sent), (Some(EXPIRY + 1), 0));
+    let lost = |news: &News| matches!(news, News::TimedOut { lost: true, .. });
+    assert!(!pair.of_payee.news.iter().any(lost), "what was released is not lost");
+}
+
 /// The first hold of a fresh channel: its settlement pays the payee nothing.
 fn fresh() -> Pair {
     let mut pair = open();
