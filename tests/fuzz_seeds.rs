@@ -29,6 +29,7 @@ struct Target {
 const TARGETS: &[Target] = &[
     Target { name: "backup", body: fuzz::backup },
     Target { name: "files", body: fuzz::files },
+    Target { name: "hub_ops", body: fuzz::hub_ops },
     Target { name: "meter", body: fuzz::meter },
     Target { name: "batch_decode", body: fuzz::batch_decode },
     Target { name: "pair", body: fuzz::pair },
@@ -153,6 +154,20 @@ fn every_file_of_a_machine_has_a_seed_that_is_read() {
     }
     println!("{secrets} seed files, {chains} chains");
     assert!(secrets > 1 && chains > 0);
+}
+
+#[test]
+fn seeds_of_the_hub_forward_release_claim_and_fail() {
+    use millstream::sim::hub;
+    let hubs = hub::Hubs::new().unwrap();
+    let mut counters = hub::Counters::default();
+    for seed in seeds("hub_ops") {
+        counters.add(&hubs.run_bytes(&seed).counters);
+    }
+    for (count, number) in counters.iter() {
+        println!("{number:>6} {}", count.name());
+        assert!(number > 0, "no {}", count.name());
+    }
 }
 
 #[test]

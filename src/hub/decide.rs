@@ -84,9 +84,10 @@ pub enum Input {
 #[non_exhaustive]
 pub enum End {
     /// The channel's output is spent `depth` deep, by a transaction without the hold: a settlement
-    /// of another voucher, a close, a top-up, a refund.
+    /// of another voucher, a close, a top-up, a refund. Holds of equal hash and expiry have one
+    /// script, and nothing on the chain tells them apart: an output of it is either's.
     Absent,
-    /// The hub's own timeout of the hold is `depth` deep.
+    /// The hub's own timeout of the hold is `depth` deep; of every output of its script.
     TimedOut,
     /// No voucher with the hold can cost more than the channel has paid since: publishing one would
     /// only hurt the receiver. The payer forgets such a hold.

@@ -40,7 +40,9 @@ impl Forward {
     /// | 1 + 8 | 0 and sat |
     /// | or 1 + 32 + 4 + 8 | 1 and a bundle: root, items, total in msat |
     /// | 1 | upstream: 0 held, 1 paid, 2 past |
-    /// | 1, 1 + 8 or 1 + 8 + 32 + 1 | 0 ready; 1 offered + id; 2 won + id + preimage + settled; 3 dead |
+    /// | 1 | stage: 0 ready, 1 offered, 2 won, 3 dead |
+    /// | 8 | outgoing id, if offered or won |
+    /// | 32 + 1 | preimage, and 1 if settled, if won |
     ///
     /// At most 178 bytes and the envelope; P7: what becomes of a forward replaces its record or
     /// deletes it.

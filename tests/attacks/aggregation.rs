@@ -255,6 +255,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
             "outgoing_hold_that_is_dead_on_the_chain_is_released_upstream",
             "sender_that_lets_its_hold_lapse_leaves_nothing_behind",
             "order_that_could_not_be_offered_in_time_is_never_offered",
+            "fixed_seeds_of_hubs_lose_nothing_and_meet_every_fault",
         ]),
     ),
     (
@@ -269,6 +270,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
         By(&[
             "preimage_is_durable_before_it_is_used_on_either_side",
             "hub_comes_back_with_every_forward_and_the_same_duties",
+            "power_cut_at_any_commit_of_the_hub_loses_nothing",
         ]),
     ),
 ];

@@ -1,4 +1,6 @@
-//! `millstream soak`: simulated pairs by the thousand, and nothing lost.
+//! `millstream soak`: simulated pairs, or hubs, by the thousand, and nothing lost.
+
+mod hub;
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -14,7 +16,7 @@ const FAILURES_SHOWN: usize = 200;
 /// Fewer runs need not meet every fault.
 const EVERY_FAULT_FROM: u64 = 300;
 
-/// Runs seeded pairs with faults; fails if anything wedges, is lost, or was never tried.
+/// Runs seeded pairs or hubs with faults; fails if anything wedges, is lost, or was never tried.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// How many runs
@@ -29,6 +31,34 @@ pub(crate) struct Args {
     /// How many threads share the runs; as many as there are cores if not given
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: Option<u8>,
+    /// Hubs between hostile senders and receivers, instead of pairs
+    #[arg(long)]
+    hub: bool,
+}
+
+/// Gives each seed to one of the threads.
+fn spread(args: &Args, run: impl Fn(u64) + Sync) -> Result<(), Box<dyn Error>> {
+    let bar = ProgressBar::new(args.runs);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {per_sec}, {eta}")?);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or(cores, usize::from);
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= args.runs {
+                        return;
+                    }
+                    run(args.seed.wrapping_add(number));
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    Ok(())
 }
 
 /// What all runs came to.
@@ -81,6 +111,9 @@ impl Sum {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if args.hub {
+        return hub::run(args);
+    }
     let pairs = Pairs::new();
     if let Some(seed) = args.only_seed {
         let report = pairs.run_told(seed, &mut |step| println!("{step}"));
@@ -89,27 +122,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         sum.print(1);
         return sum.verdict(1);
     }
-    let bar = ProgressBar::new(args.runs);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {per_sec}, {eta}")?);
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or(cores, usize::from);
-    let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum::default()));
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let run = next.fetch_add(1, Ordering::Relaxed);
-                    if run >= args.runs {
-                        return;
-                    }
-                    let report = pairs.run(args.seed.wrapping_add(run));
-                    sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(&report);
-                    bar.inc(1);
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
+    let sum = Mutex::new(Sum::default());
+    spread(args, |seed| {
+        let report = pairs.run(seed);
+        sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(&report);
+    })?;
     let mut sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     // Threads end in any order; a report does not.
     sum.failures.sort_unstable_by_key(|(seed, _)| *seed);

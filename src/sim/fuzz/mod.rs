@@ -5,6 +5,7 @@
 
 mod batch;
 mod files;
+mod hub;
 mod meter;
 mod pair;
 mod records;
@@ -15,6 +16,7 @@ mod wire;
 
 pub use batch::{batch_decode, receipt_verify};
 pub use files::files;
+pub use hub::hub_ops;
 pub use meter::meter;
 pub use pair::pair;
 pub use records::records;

@@ -29,7 +29,6 @@
 
 mod accounts;
 mod counters;
-mod dice;
 mod duties;
 mod ending;
 mod faults;

@@ -8,7 +8,7 @@ use bitcoin::secp256k1::schnorr::Signature;
 
 use super::Flaw;
 use super::counters::{Count, Counters};
-use super::dice::Dice;
+use crate::sim::dice::Dice;
 use crate::sim::world::{EndId, Fate, Weather};
 use crate::tx::Voucher;
 use crate::units::{ChannelAlias, Msat, SessionId};

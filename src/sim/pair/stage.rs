@@ -8,7 +8,6 @@ use bitcoin::{Network, OutPoint, ScriptBuf, XOnlyPublicKey};
 
 use super::accounts::Started;
 use super::counters::{Count, Counters};
-use super::dice::Dice;
 use super::lines::Line;
 use super::metered::{Metered, tariff};
 use super::sky::{Observer, Rates, Sky};
@@ -18,6 +17,7 @@ use super::{Failure, Flaw, PowerCut, Report};
 use crate::chain::regtest::Regtest;
 use crate::keys::{Context, Seed};
 use crate::node::{Command, Event, LinkId, NodeError};
+use crate::sim::dice::Dice;
 use crate::sim::world::{EndId, Machine, World, WorldError};
 use crate::store::StoreError;
 use crate::stream::Terms;

@@ -53,6 +53,12 @@ impl HoldStep {
         &self.record
     }
 
+    /// The holds of the state that it signs, in the order of their ids: what was offered by it is
+    /// known by its id from here on.
+    pub fn holds(&self) -> &[Hold] {
+        &self.voucher.holds
+    }
+
     /// Makes the record durable in a commit of its own, and gives what to send.
     ///
     /// # Errors
