@@ -100,7 +100,7 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
             "channel": outpoint(at), "descends_from": outpoint(envelope::open(key, 1, bytes)?),
         }),
         [0x01, 0x06, side @ (0 | 1), at @ ..] => {
-            lanes(*side, outpoint(at), envelope::open(key, 1, bytes)?)?
+            lanes(*side, outpoint(at).as_deref(), envelope::open(key, 1, bytes)?)?
         }
         _ => json!({ "record": "unknown", "key": hex(key.as_bytes()) }),
     };
@@ -136,7 +136,7 @@ fn payee(record: &PayeeRecord) -> Value {
 }
 
 /// `node`, "batches": the session whose budget paid last, then the lanes.
-fn lanes(side: u8, channel: Option<String>, body: &[u8]) -> Result<Value, Failure> {
+fn lanes(side: u8, channel: Option<&str>, body: &[u8]) -> Result<Value, Failure> {
     let lanes = body.get(8..).and_then(|lanes| Lanes::decode(lanes).ok());
     let lanes = lanes.ok_or(StoreError::Damaged { what: "the lanes of a channel" })?;
     let open = lanes.iter().map(|(lane, state)| {

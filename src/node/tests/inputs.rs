@@ -130,7 +130,7 @@ impl Words {
         messages.extend(flown());
         messages.extend(plain());
         let batch = Scene::Flying.build().sealed(100);
-        Self { messages, draft, settlement, refund, batch }
+        Self { messages, draft, batch, settlement, refund }
     }
 }
 

@@ -81,7 +81,11 @@ impl Desk {
             0 => {}
             1 => start = start.saturating_add(by),
             2 => paid = paid.saturating_add(by),
-            _ => root[usize::from(window.how >> 3)] ^= window.how,
+            _ => {
+                if let Some(byte) = root.get_mut(usize::from(window.how >> 3)) {
+                    *byte ^= window.how;
+                }
+            }
         }
         let right = (start, paid, root) == (claim.start, claim.paid, claim.root);
         let (context, payee) = (&self.stage.context, &self.stage.payee);

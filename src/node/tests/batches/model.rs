@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 impl Pair {
-    fn at(&self, side: usize, index: &Index) -> Option<usize> {
+    fn at(&self, side: usize, index: Index) -> Option<usize> {
         let on_the_line = self.lines[side].len();
         (on_the_line > 0).then(|| index.index(on_the_line))
     }
@@ -76,15 +76,15 @@ impl Pair {
                 let _refused = self.deliver(*side, 0);
             }
             Step::Lose(side, index) => {
-                self.at(*side, index).and_then(|at| self.lines[*side].remove(at));
+                self.at(*side, *index).and_then(|at| self.lines[*side].remove(at));
             }
             Step::Repeat(side, index) => {
-                let Some(at) = self.at(*side, index) else { return };
+                let Some(at) = self.at(*side, *index) else { return };
                 let again = self.lines[*side][at].clone();
                 self.lines[*side].push_back(again);
             }
             Step::Reorder(side, index) => {
-                let Some(at) = self.at(*side, index) else { return };
+                let Some(at) = self.at(*side, *index) else { return };
                 let late = self.lines[*side].remove(at).unwrap();
                 self.lines[*side].push_back(late);
             }

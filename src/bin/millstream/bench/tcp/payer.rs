@@ -17,6 +17,7 @@ use millstream::batch::item::{Item, LeafSize};
 use millstream::node::{Command, Event, LinkId};
 use millstream::rt::{Driver, News, Told};
 use millstream::signer::{MemorySigner, PeerId, Signer};
+use millstream::stream::Payer;
 use millstream::units::{ItemId, Lane, Msat, SessionId};
 use tokio::sync::mpsc;
 
@@ -125,7 +126,7 @@ async fn pay(
     let payer_cpu = began.elapsed().as_secs_f64();
     building.join().map_err(|_| "the building thread died")??;
     sent?;
-    let paid = driver.look(move |node| node.payer(outpoint).map(|payer| payer.signed())).await?;
+    let paid = driver.look(move |node| node.payer(outpoint).map(Payer::signed)).await?;
     driver.stop().await?;
     let (items, at_risk) = (total * WINDOW, flying.at_risk);
     let items_per_s = flying.median(plan.rounds)?;
@@ -242,7 +243,7 @@ impl Flying {
                 while self.windows.front().is_some_and(|(_, end)| end <= paid) {
                     self.windows.pop_front();
                     self.acknowledged += 1;
-                    if self.acknowledged % ROUND == 0 {
+                    if self.acknowledged.is_multiple_of(ROUND) {
                         self.marks.push(Instant::now());
                     }
                 }
