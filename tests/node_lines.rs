@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod street;
 
+use millstream::meter::State;
 use millstream::node::Command;
 use millstream::store::Store;
 use millstream::stream::Payer;
@@ -30,9 +31,9 @@ fn twice_settled() -> Street {
     street
 }
 
-fn assert_stated(street: &mut Street) {
+fn assert_stated(street: &mut Street, session: u64) {
     street.tick();
-    let session = id(7);
+    let session = id(session);
     let owed = |end| street.world.end(end).unwrap().node().session(session).unwrap().owed();
     assert_eq!(owed(street.car), owed(street.station), "{:?}", street.refusals());
     assert_eq!(
@@ -66,7 +67,7 @@ fn session_goes_on_where_the_first_of_two_waiting_settlements_is_replaced() {
         assert_ne!(street.outpoint, before);
         assert!(street.world.chain().with(|chain| chain.output(before).is_none()));
         street.attach();
-        assert_stated(&mut street);
+        assert_stated(&mut street, 7);
         street.world.mine(blocks(8));
         street.world.settle_down().unwrap();
         assert_eq!(street.world.end(street.car).unwrap().node().payers().count(), 1);
@@ -96,7 +97,7 @@ fn session_goes_back_along_two_settlements_that_are_undone_and_follows_them_agai
                 street.tick();
             }
         }
-        assert_stated(&mut street);
+        assert_stated(&mut street, 7);
     }
 }
 
@@ -125,5 +126,30 @@ fn line_of_many_settlements_keeps_its_session_and_its_size() {
         sizes.push(record(&street));
     }
     assert_eq!(sizes.last(), sizes.get(8), "{sizes:?}");
-    assert_stated(&mut street);
+    assert_stated(&mut street, 7);
+}
+
+#[test]
+fn session_that_began_behind_a_settlement_ends_with_what_replaces_it() {
+    let mut street = Street::in_session();
+    street.end_session(7);
+    street.settle(1_000);
+    street.outpoint = next_of(&street, street.first);
+    street.attach();
+    (street.session, street.total) = (8, 0);
+    street.start_session(8);
+    street.tick();
+    street.outpoint = street.first;
+    street.settle(5_000);
+    street.outpoint = next_of(&street, street.first);
+    street.attach();
+    street.world.mine(blocks(8));
+    street.world.settle_down().unwrap();
+    // Its channel is none now, and nothing more is served on it.
+    for end in [street.station, street.car] {
+        assert_eq!(street.state(end, 8), State::Ended, "{:?}", street.refusals());
+    }
+    (street.session, street.total) = (9, 0);
+    street.start_session(9);
+    assert_stated(&mut street, 9);
 }

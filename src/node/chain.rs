@@ -102,8 +102,7 @@ impl<S: Signer> Node<S> {
                     self.return_sessions(outpoint)?;
                 }
                 PayeeNews::Closed { .. } => {
-                    self.end_sessions_on(now, outpoint)?;
-                    self.close_channel(Side::Payee, outpoint, status.and_then(spender))?;
+                    self.close_channel(now, Side::Payee, outpoint, status.and_then(spender))?;
                 }
             }
         }
@@ -176,7 +175,7 @@ impl<S: Signer> Node<S> {
             }
         }
         if closed {
-            self.close_channel(Side::Payer, outpoint, status.and_then(spender))?;
+            self.close_channel(now, Side::Payer, outpoint, status.and_then(spender))?;
         }
         Ok(())
     }
@@ -252,8 +251,10 @@ impl<S: Signer> Node<S> {
     }
 
     /// The spend `by` is buried: the record goes, and successors that it did not make go with it.
+    /// Of none of these a seller's session outlives its channel.
     pub(super) fn close_channel(
         &mut self,
+        now: &Now,
         side: Side,
         outpoint: OutPoint,
         by: Option<Txid>,
@@ -273,6 +274,9 @@ impl<S: Signer> Node<S> {
             };
         }
         for gone in void.into_iter().chain([outpoint]) {
+            if side == Side::Payee {
+                self.end_sessions_on(now, gone)?;
+            }
             self.forget_channel(side, gone)?;
         }
         self.effects.tell(Event::Closed { outpoint });

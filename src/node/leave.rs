@@ -167,9 +167,9 @@ impl<S: Signer> Node<S> {
     /// A voucher that the payee holds could be settled if the funding confirmed after all, so with
     /// one signed it waits until that is impossible. Without, nothing but the lock until the refund
     /// is at stake, and its backup stays.
-    pub(super) fn abandon(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
+    pub(super) fn abandon(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
         if !self.payers.contains_key(&outpoint) && self.payees.contains_key(&outpoint) {
-            return self.write_off(outpoint);
+            return self.write_off(now, outpoint);
         }
         let slot = self.slot(outpoint)?;
         let (machine, txid) = (&slot.machine, outpoint.txid);
@@ -191,7 +191,7 @@ impl<S: Signer> Node<S> {
         }
         let others = self.payers.keys().filter(|other| other.txid == txid).count();
         // With it goes what a settlement or a top-up was to make of it.
-        self.close_channel(Side::Payer, outpoint, None)?;
+        self.close_channel(now, Side::Payer, outpoint, None)?;
         let payers = &self.payers;
         self.waiting.retain(|(waiting, _)| payers.contains_key(&waiting.outpoint));
         // Another channel of the same transaction still waits for it.
@@ -202,7 +202,7 @@ impl<S: Signer> Node<S> {
     /// owner's to give up. Else whoever replaces its fundings could fill this node with channels.
     /// S6: not where a signature of this payee is out, in whatever phase. What it states is known
     /// from the record alone, and the output may come back without the spend.
-    fn write_off(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
+    fn write_off(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
         let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let machine = &slot.machine;
         let spent = matches!(machine.phase(), PayeePhase::Spent { .. } | PayeePhase::Closed { .. });
@@ -210,7 +210,7 @@ impl<S: Signer> Node<S> {
             let phase = machine.phase().name();
             return Err(StreamError::WrongPhase { phase, act: "abandon" }.into());
         }
-        self.close_channel(Side::Payee, outpoint, None)
+        self.close_channel(now, Side::Payee, outpoint, None)
     }
 
     /// The coins of fundings that have not confirmed.

@@ -465,7 +465,7 @@ impl<S: Signer> Node<S> {
             Command::FinishTopUp { outpoint, witnesses } => {
                 self.finish_top_up(now, outpoint, witnesses)
             }
-            Command::Abandon { outpoint } => self.abandon(outpoint),
+            Command::Abandon { outpoint } => self.abandon(now, outpoint),
             Command::Refund { outpoint, script, rate } => self.refund(now, outpoint, script, rate),
             Command::OfferSession { link, session, tariff, window, skew, tolerance } => {
                 let place = NewSession { link, session, tariff, window, skew, tolerance };

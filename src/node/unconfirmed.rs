@@ -85,8 +85,7 @@ impl<S: Signer> Node<S> {
         let gone: Vec<OutPoint> = gone.map(|(outpoint, _)| *outpoint).collect();
         let none = gone.is_empty();
         for outpoint in gone {
-            self.end_sessions_on(now, outpoint)?;
-            self.close_channel(Side::Payee, outpoint, None)?;
+            self.close_channel(now, Side::Payee, outpoint, None)?;
         }
         match (none, full) {
             (false, _) => Ok(()),
@@ -116,8 +115,7 @@ impl<S: Signer> Node<S> {
         let since = *slot.gone.get_or_insert(tip.height);
         let over = |blocks| tip.height >= since.saturating_after(blocks);
         if slot.patience().is_some_and(over) {
-            self.end_sessions_on(now, outpoint)?;
-            self.close_channel(Side::Payee, outpoint, None)?;
+            self.close_channel(now, Side::Payee, outpoint, None)?;
         }
         Ok(())
     }
