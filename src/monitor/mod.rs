@@ -47,7 +47,7 @@
 //! * W6. What is in no block, or not buried, is not over.
 //!
 //! Rank 4. Imports `signer`, `tx`, `store`, `wire` (its reader), `keys`, `units`. Used by whoever
-//! drives a channel with holds; `node` joins it to `stream`.
+//! drives a channel with holds; `node::watch` joins it to `stream`.
 
 mod coin;
 mod error;
@@ -131,7 +131,8 @@ pub struct Step {
     pub record: Watch,
     /// What is to be signed and sent. It is due again at the next look if it does not arrive.
     pub acts: Vec<Act>,
-    /// What is new since the last record.
+    /// What is new since the last record. What a power cut swallows of it stands in the record: the
+    /// preimages and the fates of [`Watch::holds`].
     pub news: Vec<News>,
     /// Holds whose spend would cost more than it brings at this rate; they wait.
     pub unworthy: Vec<HoldId>,

@@ -36,6 +36,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod unconfirmed;
+pub mod watch;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};

@@ -7,17 +7,15 @@ use bitcoin::{Network, OutPoint, ScriptBuf, Transaction, Witness};
 use millstream::chain::regtest::{Cursor, Regtest, miner_coins};
 use millstream::chain::{Coins, MemoryCoins, Payment, unsigned_psbt};
 use millstream::keys::{Context, Entropy, Seed};
-use millstream::monitor::{
-    Act, Monitor, News, Policy, Side, Sight, Standing, Step, Subject, Watch, Watched,
-};
+use millstream::monitor::{Act, Monitor, News, Policy, Side, Sight, Step, Subject, Watch, Watched};
+use millstream::node::watch::{payee_holds, payee_subject, payer_holds, payer_subject};
 use millstream::signer::budget::{self};
 use millstream::signer::{MemorySigner, Past, PeerId, Request, Role, Signer};
 use millstream::store::{Batch, Durability, MemoryStore, Store};
-use millstream::stream::payee::PayeeHoldState;
-use millstream::stream::payer::{HoldStep, Opening, PayerHoldState};
+use millstream::stream::payer::{HoldStep, Opening};
 use millstream::stream::{HoldRules, HoldVoucher, Payee, Payer, Terms, View};
 use millstream::tx::hold::{Hold, HoldSettlement, Preimage};
-use millstream::tx::{ChangeScript, Channel, Delay, FeeInput};
+use millstream::tx::{ChangeScript, Channel, Delay, FeeInput, Voucher};
 use millstream::units::{
     Blocks, FeeRate, Height, HoldId, KeyIndex, Msat, Sat, Seconds, SessionId, UtcSeconds,
 };
@@ -203,14 +201,7 @@ impl Watcher {
         cut.is_none()
     }
 
-    pub(crate) fn follow(
-        &mut self,
-        context: &Context,
-        best: Option<HoldVoucher>,
-        holds: &[Watched],
-    ) {
-        let best =
-            best.map(|best| millstream::tx::Voucher { paid: best.paid, signature: best.signature });
+    pub(crate) fn follow(&mut self, context: &Context, best: Option<Voucher>, holds: &[Watched]) {
         let record = self.monitor.follow(best, holds).unwrap();
         let cut = self.cut.take();
         assert!(self.take(context, &record));
@@ -354,19 +345,8 @@ impl Pair {
         payer.apply(seen.record()).unwrap();
 
         let (payer_signer, payee_signer) = signers(&payer, &payee, Past::New);
-        let subject = |side| Subject {
-            side,
-            payer: key,
-            base: terms.base,
-            delay,
-            outpoint,
-            capacity: sat(CAPACITY),
-            depth: blocks(DEPTH),
-            margin: blocks(MARGIN),
-            fee: sat(FEE),
-        };
-        let of_payer = Watcher::new(&context, subject(Side::Payer));
-        let of_payee = Watcher::new(&context, subject(Side::Payee));
+        let of_payer = Watcher::new(&context, payer_subject(&payer));
+        let of_payee = Watcher::new(&context, payee_subject(&payee, terms.base));
         let vouchers = Vec::new();
         Self {
             context,
@@ -428,8 +408,8 @@ impl Pair {
     }
 
     pub(crate) fn follow(&mut self) {
-        self.of_payer.follow(&self.context, None, &of_payer(&self.payer));
-        self.of_payee.follow(&self.context, self.payee.best_held(), &of_payee(&self.payee));
+        self.of_payer.follow(&self.context, None, &payer_holds(&self.payer));
+        self.of_payee.follow(&self.context, self.payee.best(), &payee_holds(&self.payee));
     }
 
     pub(crate) fn pay(&mut self, paid: u64) {
@@ -554,25 +534,4 @@ fn signers(payer: &Payer, payee: &Payee, past: Past) -> (MemorySigner, MemorySig
     payer.register(&mut of_payer, past).unwrap();
     of_payee.register(payee.channel(), Role::Payee { stated: None }).unwrap();
     (of_payer, of_payee)
-}
-
-/// What a payer's monitor is told.
-fn of_payer(payer: &Payer) -> Vec<Watched> {
-    let standing = |state| match state {
-        PayerHoldState::Open => Standing::Open,
-        PayerHoldState::Released => Standing::Released,
-        PayerHoldState::GivenUp => Standing::GivenUp,
-        _ => Standing::Expired,
-    };
-    payer.holds().iter().map(|kept| Watched::new(kept.hold, standing(kept.state), None)).collect()
-}
-
-/// What a payee's monitor is told.
-fn of_payee(payee: &Payee) -> Vec<Watched> {
-    let watched = payee.holds().iter().map(|held| match held.state {
-        PayeeHoldState::Open => Watched::new(held.hold, Standing::Open, None),
-        PayeeHoldState::Released => Watched::new(held.hold, Standing::Released, None),
-        PayeeHoldState::Fulfilled(known) => Watched::new(held.hold, Standing::Open, Some(known)),
-    });
-    watched.collect()
 }

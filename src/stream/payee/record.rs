@@ -179,6 +179,12 @@ impl PayeeRecord {
         self.phase
     }
 
+    /// The rules that it was opened under.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// The bytes to store, envelope included.
     ///
     /// # Errors

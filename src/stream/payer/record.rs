@@ -154,6 +154,12 @@ impl PayerRecord {
         self.capacity
     }
 
+    /// The rules that it was opened under.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// What the channel started with.
     pub const fn start(&self) -> Msat {
         self.start
