@@ -46,6 +46,32 @@
 //!   and pays nearly the same is left alone.
 //! * W6. What is in no block, or not buried, is not over.
 //!
+//! # Example
+//!
+//! ```
+//! use millstream::keys::Context;
+//! use millstream::monitor::{Act, Monitor, Policy, Sight};
+//! use millstream::store::{Batch, Durability, Store};
+//!
+//! /// One look: the record is durable before anything leaves.
+//! fn look(
+//!     context: &Context,
+//!     monitor: &mut Monitor,
+//!     store: &mut dyn Store,
+//!     sight: &Sight<'_>,
+//!     policy: &Policy,
+//! ) -> Result<Vec<Act>, Box<dyn core::error::Error>> {
+//!     let step = monitor.decide(context, sight, policy)?;
+//!     if step.record != *monitor.record() {
+//!         let mut batch = Batch::default();
+//!         batch.put(step.record.key()?, &step.record.encode()?)?;
+//!         store.commit(&batch, Durability::Barrier)?;
+//!         monitor.apply(&step.record)?;
+//!     }
+//!     Ok(step.acts)
+//! }
+//! ```
+//!
 //! Rank 4. Imports `signer`, `tx`, `store`, `wire` (its reader), `keys`, `units`. Used by whoever
 //! drives a channel with holds; `node::watch` joins it to `stream`.
 
