@@ -17,7 +17,7 @@ const NAME_AT: usize = 8 + 3;
 /// Has a car vanish without a word, once it is served and owes all that it may.
 fn vanish(shop: &mut Shop, car: &Path) {
     let mut child = shop.paying(car, &["--session-seconds", "60"]);
-    shop.until("received");
+    shop.until("service on");
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
     shop.until("service off");
