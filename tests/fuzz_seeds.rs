@@ -29,6 +29,7 @@ struct Target {
 const TARGETS: &[Target] = &[
     Target { name: "backup", body: fuzz::backup },
     Target { name: "files", body: fuzz::files },
+    Target { name: "hold_ops", body: fuzz::hold_ops },
     Target { name: "hub_ops", body: fuzz::hub_ops },
     Target { name: "meter", body: fuzz::meter },
     Target { name: "batch_decode", body: fuzz::batch_decode },

@@ -5,6 +5,7 @@
 
 mod batch;
 mod files;
+mod hold;
 mod hub;
 mod meter;
 mod pair;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use batch::{batch_decode, receipt_verify};
 pub use files::files;
+pub use hold::hold_ops;
 pub use hub::hub_ops;
 pub use meter::meter;
 pub use pair::pair;

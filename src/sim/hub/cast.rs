@@ -16,11 +16,11 @@ use crate::tx::{ChangeScript, Delay};
 use crate::units::{Blocks, Height, KeyIndex, Msat, Sat, Seconds, SessionId, UtcSeconds};
 
 /// Auxiliary randomness is no matter here.
-pub(super) const AUX: Entropy = Entropy::new([0; 32]);
+pub(in crate::sim) const AUX: Entropy = Entropy::new([0; 32]);
 /// Where every funding confirmed.
 pub(super) const FUNDED: u32 = 100;
 /// The tip at which a run begins: every funding is deep.
-pub(super) const BEGIN: u32 = 110;
+pub(in crate::sim) const BEGIN: u32 = 110;
 /// Channels on each side of the hub.
 pub(super) const CHANNELS: u8 = 2;
 /// The claim's delay on every channel: above reaction and depth.
@@ -32,16 +32,16 @@ const NOW: u64 = 1_800_000_000;
 
 /// One channel, seen from both ends.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
-    pub(super) payer: Payer,
-    pub(super) payee: Payee,
+pub(in crate::sim) struct Line {
+    pub(in crate::sim) payer: Payer,
+    pub(in crate::sim) payee: Payee,
 }
 
 /// The channels into the hub and out of it.
 #[derive(Debug)]
-pub(super) struct Cast {
-    pub(super) context: Context,
-    pub(super) into: Vec<Line>,
+pub(in crate::sim) struct Cast {
+    pub(in crate::sim) context: Context,
+    pub(in crate::sim) into: Vec<Line>,
     pub(super) out: Vec<Line>,
 }
 
@@ -77,12 +77,12 @@ pub(super) fn tip(height: Height) -> Tip {
     Tip { height, hash: BlockHash::all_zeros(), time: now() }
 }
 
-pub(super) fn view(height: Height) -> View {
+pub(in crate::sim) fn view(height: Height) -> View {
     let tip_age_max = Seconds::new(7_200).unwrap_or(Seconds::MIN);
     View { tip: tip(height), now: now(), tip_age_max }
 }
 
-pub(super) fn session(number: usize) -> SessionId {
+pub(in crate::sim) fn session(number: usize) -> SessionId {
     u64::try_from(number.saturating_add(1))
         .ok()
         .and_then(|id| SessionId::new(id).ok())
@@ -141,7 +141,7 @@ pub(super) fn funded(payer: &Payer) -> OutputStatus {
 }
 
 impl Cast {
-    pub(super) fn new() -> Result<Self, Flaw> {
+    pub(in crate::sim) fn new() -> Result<Self, Flaw> {
         let context = Context::new();
         let at = |byte: u8| OutPoint::new(Txid::from_byte_array([byte; 32]), 0);
         let into = (0..CHANNELS).map(|n| {
@@ -168,7 +168,7 @@ impl Cast {
     }
 
     /// The hub's machine of a payee's record that its store holds.
-    pub(super) fn load_payee(
+    pub(in crate::sim) fn load_payee(
         &self,
         record: crate::stream::payee::PayeeRecord,
     ) -> Result<Payee, Flaw> {
@@ -195,7 +195,7 @@ impl Cast {
         Self::signer(HUB_PAYER, &peers.collect::<Result<Vec<_>, _>>()?)
     }
 
-    pub(super) fn sender_signer(&self, number: u8) -> Result<MemorySigner, Flaw> {
+    pub(in crate::sim) fn sender_signer(&self, number: u8) -> Result<MemorySigner, Flaw> {
         Self::signer(SENDERS.saturating_add(number), &[base(&self.context, HUB_PAYEE)?])
     }
 }

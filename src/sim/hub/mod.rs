@@ -30,7 +30,7 @@
 //! # Ok::<(), millstream::sim::hub::Flaw>(())
 //! ```
 
-mod cast;
+pub(in crate::sim) mod cast;
 mod claims;
 mod counters;
 mod deeds;
