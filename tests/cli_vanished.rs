@@ -3,7 +3,7 @@
 mod cli_support;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use cli_support::{Dirs, Shop, good, path};
 use millstream::db::RedbStore;
@@ -16,13 +16,22 @@ const NAME_AT: usize = 8 + 3;
 
 /// Has a car vanish without a word, once it is served and owes all that it may.
 fn vanish(shop: &mut Shop, car: &Path) {
-    let mut child = shop.paying(car, &["--session-seconds", "60"]);
+    let child = Gone(shop.paying(car, &["--session-seconds", "60"]));
     shop.until("service on");
-    let pid = child.id().to_string();
+    let pid = child.0.id().to_string();
     assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
     shop.until("service off");
-    child.kill().unwrap();
-    child.wait().unwrap();
+}
+
+/// A process that does not outlive its test: stopped for ever, it would keep the runner's pipe.
+struct Gone(Child);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        // Either fails only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Copies the one session of a store under other names until the node is full of it.
