@@ -73,3 +73,11 @@ fn idle_time_read_after_the_buyers_end_and_the_skew_is_given_up_by_its_seller() 
         assert_eq!(pairs.run(seed).failure, None, "seed {seed}");
     }
 }
+
+#[test]
+fn session_begun_behind_a_spend_is_paid_and_stated_where_a_replacement_leads() {
+    let pairs = Pairs::new();
+    for seed in [48901, 73575] {
+        assert_eq!(pairs.run(seed).failure, None, "seed {seed}");
+    }
+}

@@ -264,6 +264,7 @@ impl<S: Signer> Node<S> {
         let meter = Session::offer(session, role, window, meter.tariff().clone());
         let mut slot = SessionSlot::new(meter, Some(link));
         slot.place = Some(Place { outpoint, earlier: Msat::ZERO, from: signed });
+        slot.before = self.line_before(Side::Payer, outpoint);
         (slot.since, slot.peer) = (Some(now.time), Some(peer));
         slot.starts.asked = 1;
         slot.repeat = Some(self.first_repeat(now));
@@ -363,8 +364,10 @@ impl<S: Signer> Node<S> {
                 return Ok(());
             }
             let entered = self.step(now.time, session, Input::Start { at: now.time, tariff })?;
+            let before = self.line_before(Side::Payee, outpoint);
             let slot = self.session_mut(session)?;
             slot.place = Some(Place { outpoint, earlier: Msat::ZERO, from: paid });
+            slot.before = before;
             (slot.link, slot.offered, slot.repeat) = (Some(link), None, None);
             self.store_session(session)?;
             self.tell_entered(session, entered)?;

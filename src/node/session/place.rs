@@ -6,6 +6,7 @@ use bitcoin::OutPoint;
 
 use super::super::lineage::Side;
 use super::super::{LinkId, Node, NodeError, Now};
+use super::line::{BEFORE_MAX, Place};
 use super::{Meeting, SessionSlot, last_reading};
 use crate::meter::Role;
 use crate::signer::{PeerId, Signer};
@@ -57,6 +58,28 @@ impl<S: Signer> Node<S> {
         }
         self.count_signed(None, outpoint)?;
         self.pay_due(now, session)
+    }
+
+    /// Where a session that begins on `outpoint` would have been paid before: one that the spend of
+    /// an earlier outpoint leads to follows it also when that spend is replaced, or undone.
+    ///
+    /// What has been paid there until now was paid before the session, and never counts for it.
+    pub(super) fn line_before(&self, side: Side, outpoint: OutPoint) -> Vec<Place> {
+        let paid = |at: &OutPoint| match side {
+            // One that lost its store knows by the spend alone what was paid.
+            Side::Payee => self.payees.get(at).map(|slot| {
+                let stated = slot.machine.phase().stated().unwrap_or(Msat::ZERO);
+                slot.machine.paid().max(stated)
+            }),
+            Side::Payer => self.payers.get(at).map(|slot| slot.machine.signed()),
+        };
+        // One whose spend is buried is known no more: nothing leads back to it.
+        let before = self.line_up(side, outpoint).skip(1).map_while(|at| {
+            paid(&at).map(|from| Place { outpoint: at, earlier: Msat::ZERO, from })
+        });
+        let mut before: Vec<Place> = before.take(BEFORE_MAX).collect();
+        before.reverse();
+        before
     }
 
     /// Seller: what is not paid, or else the last reading, which a buyer may have paid and lost in
