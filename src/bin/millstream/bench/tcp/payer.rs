@@ -216,6 +216,10 @@ impl Flying {
             while let Some(told) = news.now() {
                 self.hear(&told)?;
             }
+            // The last one may have been among them, and then nothing is left to wait for.
+            if self.acknowledged == total {
+                break;
+            }
             if sent == total || self.windows.len() >= self.most {
                 let told = news.next().await.ok_or("the driver ended")?;
                 self.hear(&told)?;
