@@ -1,7 +1,5 @@
 //! The planner's arithmetic, at both sides of each limit; the plans themselves are in `tests/`.
 
-use alloc::format;
-
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, TxOut};
 
@@ -151,7 +149,7 @@ fn coin_carries_a_raise_that_the_balance_cannot() {
     let group = &with.groups[0];
     assert_eq!(group.coin, Some(coin(5_000).outpoint()));
     // 660 and its own relay of 262 vB at 0.1 sat/vB.
-    assert_eq!((group.fee, group.brings), (sat(687), sat(5_313)), "{}", format!("{group:?}"));
+    assert_eq!((group.fee, group.brings), (sat(687), sat(5_313)), "{group:?}");
 }
 
 #[test]
