@@ -9,7 +9,7 @@ use millstream::meter::{State, Tariff, Window};
 use millstream::node::Command;
 use millstream::sim::world::{Clear, EndId, Fate, Weather};
 use millstream::stream::payer::Ending;
-use millstream::units::{Msat, Ppm, Price, Seconds};
+use millstream::units::{Msat, Price, Seconds};
 use millstream::wire::{Message, Reading, SessionEnd};
 use street::{Street, id, msat, secs, tariff};
 
@@ -228,16 +228,7 @@ fn with_fee() -> Tariff {
 }
 
 fn offer(street: &mut Street, tariff: Tariff) {
-    let offer = Command::OfferSession {
-        link: street.link,
-        session: id(7),
-        tariff,
-        window: Window { credit: msat(5_000_000), prepay: Msat::ZERO },
-        skew: secs(5),
-        tolerance: Ppm::new(25_000).unwrap(),
-    };
-    street.world.command(street.station, offer).unwrap();
-    street.world.settle_down().unwrap();
+    street.offer_with(7, tariff, Window { credit: msat(5_000_000), prepay: Msat::ZERO });
 }
 
 #[test]

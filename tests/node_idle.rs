@@ -9,7 +9,7 @@ use millstream::meter::tariff::Tariff;
 use millstream::meter::{MeterError, State, Window};
 use millstream::node::{Command, NodeError};
 use millstream::stream::payer::Ending;
-use millstream::units::{Msat, Ppm, Price, Seconds};
+use millstream::units::{Msat, Price, Seconds};
 use millstream::wire::Reading;
 use street::{Street, id, msat, secs, tariff};
 
@@ -21,18 +21,7 @@ fn with_idle() -> Tariff {
 /// A session with a credit of three seconds of service, of which ten were delivered and paid.
 fn in_session(tariff: Tariff) -> Street {
     let mut street = Street::open();
-    let offer = Command::OfferSession {
-        link: street.link,
-        session: id(7),
-        tariff,
-        window: Window { credit: msat(4_000_000), prepay: Msat::ZERO },
-        skew: secs(5),
-        tolerance: Ppm::new(25_000).unwrap(),
-    };
-    street.world.command(street.station, offer).unwrap();
-    street.world.settle_down().unwrap();
-    street.accept(7).unwrap();
-    street.world.settle_down().unwrap();
+    street.start_with(tariff, Window { credit: msat(4_000_000), prepay: Msat::ZERO });
     for _ in 0..10 {
         street.tick();
     }

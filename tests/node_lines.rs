@@ -35,6 +35,18 @@ fn twice_settled() -> Street {
     street
 }
 
+/// The first settlement is replaced by a dearer one, after a reboot of one side or none.
+fn replace_first(street: &mut Street, rebooted: Option<&str>) {
+    if let Some(who) = rebooted {
+        let end = if who == "car" { street.car } else { street.station };
+        street.world.reboot(end).unwrap();
+        street.reconnect();
+    }
+    street.outpoint = street.first;
+    street.settle(5_000);
+    street.outpoint = next_of(street, street.first);
+}
+
 /// A session that begins behind a settlement that no block holds.
 fn begun_behind_a_settlement() -> Street {
     let mut street = Street::in_session();
@@ -74,14 +86,7 @@ fn session_goes_on_where_the_first_of_two_waiting_settlements_is_replaced() {
     for rebooted in [None, Some("car"), Some("station")] {
         let mut street = twice_settled();
         let before = street.outpoint;
-        if let Some(who) = rebooted {
-            let end = if who == "car" { street.car } else { street.station };
-            street.world.reboot(end).unwrap();
-            street.reconnect();
-        }
-        street.outpoint = street.first;
-        street.settle(5_000);
-        street.outpoint = next_of(&street, street.first);
+        replace_first(&mut street, rebooted);
         assert_ne!(street.outpoint, before);
         assert!(street.world.chain().with(|chain| chain.output(before).is_none()));
         street.attach();
@@ -124,14 +129,7 @@ fn session_that_begins_behind_a_settlement_follows_the_one_that_replaces_it() {
     for rebooted in [None, Some("car"), Some("station")] {
         let mut street = begun_behind_a_settlement();
         let before = street.outpoint;
-        if let Some(who) = rebooted {
-            let end = if who == "car" { street.car } else { street.station };
-            street.world.reboot(end).unwrap();
-            street.reconnect();
-        }
-        street.outpoint = street.first;
-        street.settle(5_000);
-        street.outpoint = next_of(&street, street.first);
+        replace_first(&mut street, rebooted);
         assert_ne!(street.outpoint, before);
         street.attach();
         street.tick();

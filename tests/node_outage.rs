@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bitcoin::hashes::Hash;
-use millstream::meter::tariff::{Band, Repeat, Tariff, Tier};
+use millstream::meter::tariff::Tariff;
 use millstream::meter::{self, MeterError, State, Window};
 use millstream::node::{Command, Event, Input, LinkId, NodeError, WakeReason};
 use millstream::sim::world::{Clear, EndId, Fate, Weather, WorldError};
@@ -18,38 +18,14 @@ use millstream::stream::StreamError;
 use millstream::stream::payer::Ending;
 use millstream::units::{ChannelAlias, FeeRate, Msat, Ppm, Price, Quantity};
 use millstream::wire::{Message, Reading, Resume, SessionEnd};
-use street::{Street, blocks, id, msat, sat, secs, signed_statement, tariff};
-
-const DAY: u64 = 86_400;
-
-/// 12.5 msat a watt-second until a border `after` seconds from now, then `late` of them.
-fn border_tariff(street: &Street, after: u64, late: u64) -> Tariff {
-    let at = (street.time().to_u64() + after) % DAY;
-    let price = Price::new(msat(late), 3_600_000).unwrap();
-    let tiers = vec![Tier { from: Quantity::ZERO, price }];
-    let band = |from, to| Band { from: secs(from), to: secs(to), tiers: tiers.clone() };
-    let to = at + DAY / 2;
-    let bands = if to <= DAY { vec![band(at, to)] } else { vec![band(0, to - DAY), band(at, DAY)] };
-    tariff().with_bands(Repeat::Daily, bands).unwrap()
-}
+use street::{Street, blocks, border_tariff, id, msat, sat, secs, signed_statement, tariff};
 
 fn offer_at(street: &mut Street, session: u64, tariff: Tariff, prepay: Msat) {
-    let offer = Command::OfferSession {
-        link: street.link,
-        session: id(session),
-        tariff,
-        window: Window { credit: msat(50_000_000), prepay },
-        skew: secs(5),
-        tolerance: Ppm::new(25_000).unwrap(),
-    };
-    street.world.command(street.station, offer).unwrap();
-    street.world.settle_down().unwrap();
+    street.offer_with(session, tariff, Window { credit: msat(50_000_000), prepay });
 }
 
 fn begin(street: &mut Street, tariff: Tariff) {
-    offer_at(street, 7, tariff, Msat::ZERO);
-    street.accept(7).unwrap();
-    street.world.settle_down().unwrap();
+    street.start_with(tariff, Window { credit: msat(50_000_000), prepay: Msat::ZERO });
 }
 
 fn cut(street: &mut Street) {

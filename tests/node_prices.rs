@@ -9,43 +9,19 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use millstream::meter::tariff::{Band, Repeat, Tariff, Tier};
 use millstream::meter::{State, Window};
 use millstream::node::Command;
 use millstream::sim::world::{Clear, EndId, Fate, Weather};
 use millstream::stream::payer::Ending;
-use millstream::units::{Msat, Ppm, Price, Quantity};
+use millstream::units::Msat;
 use millstream::wire::Message;
-use street::{Street, id, msat, secs, tariff};
-
-const DAY: u64 = 86_400;
-
-/// 12.5 msat a watt-second until a border `after` seconds from now, then 25 for half a day.
-fn border_tariff(street: &Street, after: u64) -> Tariff {
-    let at = (street.time().to_u64() + after) % DAY;
-    let price = Price::new(msat(90_000_000), 3_600_000).unwrap();
-    let tiers = vec![Tier { from: Quantity::ZERO, price }];
-    let band = |from, to| Band { from: secs(from), to: secs(to), tiers: tiers.clone() };
-    let to = at + DAY / 2;
-    let bands = if to <= DAY { vec![band(at, to)] } else { vec![band(0, to - DAY), band(at, DAY)] };
-    tariff().with_bands(Repeat::Daily, bands).unwrap()
-}
+use street::{Street, border_tariff, id, msat, secs};
 
 /// A session in which the price doubles 15 seconds after its start.
 fn in_session() -> Street {
     let mut street = Street::open();
-    let offer = Command::OfferSession {
-        link: street.link,
-        session: id(7),
-        tariff: border_tariff(&street, 15),
-        window: Window { credit: msat(50_000_000), prepay: Msat::ZERO },
-        skew: secs(5),
-        tolerance: Ppm::new(25_000).unwrap(),
-    };
-    street.world.command(street.station, offer).unwrap();
-    street.world.settle_down().unwrap();
-    street.accept(7).unwrap();
-    street.world.settle_down().unwrap();
+    let tariff = border_tariff(&street, 15, 90_000_000);
+    street.start_with(tariff, Window { credit: msat(50_000_000), prepay: Msat::ZERO });
     street
 }
 

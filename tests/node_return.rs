@@ -115,18 +115,8 @@ fn statement_of_a_surplus_above_the_prepayment_is_a_dispute() {
     const PREPAY: u64 = 2_000_000;
     for (surplus, agreed) in [(PREPAY, true), (PREPAY + 1, false)] {
         let mut street = Street::open();
-        let offer = Command::OfferSession {
-            link: street.link,
-            session: id(7),
-            tariff: tariff(),
-            window: meter::Window { credit: msat(50_000_000), prepay: msat(PREPAY) },
-            skew: secs(5),
-            tolerance: Ppm::new(25_000).unwrap(),
-        };
-        street.world.command(street.station, offer).unwrap();
-        street.world.settle_down().unwrap();
-        street.accept(7).unwrap();
-        street.world.settle_down().unwrap();
+        let window = meter::Window { credit: msat(50_000_000), prepay: msat(PREPAY) };
+        street.start_with(tariff(), window);
         for _ in 0..4 {
             street.tick();
         }
@@ -357,16 +347,7 @@ fn offer_that_changes_with_the_line_is_not_taken_for_the_one_that_was_told() {
     street.world.command(station, Command::ForgetSession(id(8))).unwrap();
     street.reconnect();
     let prepay = msat(400_000_000);
-    let offer = Command::OfferSession {
-        link: street.link,
-        session: id(8),
-        tariff: tariff(),
-        window: meter::Window { credit: msat(5_000_000), prepay },
-        skew: secs(5),
-        tolerance: Ppm::new(25_000).unwrap(),
-    };
-    street.world.command(station, offer).unwrap();
-    street.world.settle_down().unwrap();
+    street.offer_with(8, tariff(), meter::Window { credit: msat(5_000_000), prepay });
     let (outpoint, budget) = (street.outpoint, msat(500_000_000));
     let slack = millstream::units::Quantity::new(1_000_000).unwrap();
     let accept = |offer| Command::AcceptSession { session: id(8), offer, outpoint, budget, slack };

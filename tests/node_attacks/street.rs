@@ -4,7 +4,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
 use core::ops::ControlFlow;
 use millstream::keys::{Context, Entropy, Seed};
-use millstream::meter::tariff::{Measure, Tariff};
+use millstream::meter::tariff::{Band, Measure, Repeat, Tariff, Tier};
 use millstream::meter::{State, Statement, Window};
 use millstream::node::{Command, Event, Input, LinkId, NodeError};
 use millstream::signer::budget::Policy;
@@ -19,6 +19,8 @@ use millstream::units::{
     UtcSeconds,
 };
 use millstream::wire::{self, Change, Message, OfferHash};
+
+const DAY: u64 = 86_400;
 
 pub(crate) fn sat(sat: u64) -> Sat {
     Sat::new(sat).unwrap()
@@ -38,6 +40,29 @@ pub(crate) fn id(session: u64) -> SessionId {
 
 pub(crate) fn secs(seconds: u64) -> Seconds {
     Seconds::new(seconds).unwrap()
+}
+
+/// 12.5 msat a watt-second until a border `after` seconds from now, then `late` of them.
+pub(crate) fn border_tariff(street: &Street, after: u64, late: u64) -> Tariff {
+    let at = (street.time().to_u64() + after) % DAY;
+    let price = Price::new(msat(late), 3_600_000).unwrap();
+    let tiers = vec![Tier { from: Quantity::ZERO, price }];
+    let band = |from, to| Band { from: secs(from), to: secs(to), tiers: tiers.clone() };
+    let to = at + DAY / 2;
+    let bands = if to <= DAY { vec![band(at, to)] } else { vec![band(0, to - DAY), band(at, DAY)] };
+    tariff().with_bands(Repeat::Daily, bands).unwrap()
+}
+
+/// What the station offers, with clocks 5 s apart and meters 2.5 % apart at most.
+pub(crate) fn offer(link: LinkId, session: u64, tariff: Tariff, window: Window) -> Command {
+    Command::OfferSession {
+        link,
+        session: id(session),
+        tariff,
+        window,
+        skew: secs(5),
+        tolerance: Ppm::new(25_000).unwrap(),
+    }
 }
 
 pub(crate) fn tariff() -> Tariff {
@@ -235,15 +260,21 @@ impl Street {
     }
 
     pub(crate) fn offer(&mut self, link: LinkId, session: u64) {
-        let offer = Command::OfferSession {
-            link,
-            session: id(session),
-            tariff: tariff(),
-            window: Window { credit: msat(5_000_000), prepay: Msat::ZERO },
-            skew: Seconds::new(5).unwrap(),
-            tolerance: Ppm::new(25_000).unwrap(),
-        };
-        self.world.command(self.station, offer).unwrap();
+        let window = Window { credit: msat(5_000_000), prepay: Msat::ZERO };
+        self.world.command(self.station, offer(link, session, tariff(), window)).unwrap();
+    }
+
+    /// An offer over the car's own line, and its answers.
+    pub(crate) fn offer_with(&mut self, session: u64, tariff: Tariff, window: Window) {
+        self.world.command(self.station, offer(self.link, session, tariff, window)).unwrap();
+        self.world.settle_down().unwrap();
+    }
+
+    /// Session 7 of an offer over the car's own line.
+    pub(crate) fn start_with(&mut self, tariff: Tariff, window: Window) {
+        self.offer_with(7, tariff, window);
+        self.accept(7).unwrap();
+        self.world.settle_down().unwrap();
     }
 
     pub(crate) fn accept(&mut self, session: u64) -> Result<(), WorldError> {

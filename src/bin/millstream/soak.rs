@@ -1,15 +1,18 @@
 //! `millstream soak`: simulated pairs, or hubs, by the thousand, and nothing lost.
 
 mod hub;
+mod pair;
 
+use core::fmt::Display;
 use std::error::Error;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
-use millstream::sim::pair::{Counters, Failure, Flaw, Pairs, Report};
+use millstream::sim::hub::Hubs;
+use millstream::sim::pair::Pairs;
 
 /// How many failures are printed one by one.
 const FAILURES_SHOWN: usize = 200;
@@ -61,75 +64,65 @@ fn spread(args: &Args, run: impl Fn(u64) + Sync) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What all runs came to.
-#[derive(Debug, Default)]
-struct Sum {
-    counters: Counters,
-    wedges: u64,
-    broken: u64,
-    lost_msat: u64,
-    failures: Vec<(u64, Failure)>,
+/// What all runs of one kind came to.
+trait Sum: Default + Send {
+    /// What one run came to.
+    type Report;
+
+    fn add(&mut self, report: &Self::Report);
+    /// The failures by their seeds.
+    fn sort(&mut self);
+    fn print(&self, runs: u64);
+    /// How many runs failed, if anything is wrong.
+    fn failed(&self) -> Option<usize>;
+    /// The name of something that no run met.
+    fn missing(&self) -> Option<&'static str>;
 }
 
-impl Sum {
-    fn add(&mut self, report: &Report) {
-        self.counters.add(&report.counters);
-        self.lost_msat = self.lost_msat.saturating_add(report.lost.to_msat());
-        let Some(failure) = report.failure else { return };
-        match failure.flaw {
-            Flaw::Wedged { .. } | Flaw::Refused { .. } => {
-                self.wedges = self.wedges.saturating_add(1);
-            }
-            _ => self.broken = self.broken.saturating_add(1),
-        }
-        self.failures.push((report.seed, failure));
+fn verdict(sum: &impl Sum, runs: u64) -> Result<(), Box<dyn Error>> {
+    if let Some(failed) = sum.failed() {
+        return Err(format!("{failed} of {runs} runs failed").into());
     }
+    match sum.missing().filter(|_| runs >= EVERY_FAULT_FROM) {
+        Some(name) => Err(format!("no {name} in {runs} runs").into()),
+        None => Ok(()),
+    }
+}
 
-    fn print(&self, runs: u64) {
-        println!("{runs:>10} runs");
-        for (count, number) in self.counters.iter() {
-            println!("{number:>10} {}", count.name());
-        }
-        println!("{:>10} wedges", self.wedges);
-        println!("{:>10} other broken promises", self.broken);
-        println!("{:>10} msat lost beyond the window", self.lost_msat);
-        for (seed, failure) in self.failures.iter().take(FAILURES_SHOWN) {
-            println!("seed {seed} {failure}; replay: millstream soak --only-seed {seed}");
-        }
+/// Runs all seeds by `one`, or the one that is asked for by `told`, which is given where its steps
+/// go.
+fn campaign<S: Sum>(
+    args: &Args,
+    one: impl Fn(u64) -> S::Report + Sync,
+    told: impl FnOnce(u64, &mut dyn FnMut(&dyn Display)) -> S::Report,
+) -> Result<(), Box<dyn Error>> {
+    if let Some(seed) = args.only_seed {
+        let mut sum = S::default();
+        sum.add(&told(seed, &mut |step| println!("{step}")));
+        sum.print(1);
+        return verdict(&sum, 1);
     }
-
-    fn verdict(&self, runs: u64) -> Result<(), Box<dyn Error>> {
-        if !self.failures.is_empty() {
-            return Err(format!("{} of {runs} runs failed", self.failures.len()).into());
-        }
-        let missing = self.counters.iter().find(|(_, number)| *number == 0);
-        match missing.filter(|_| runs >= EVERY_FAULT_FROM) {
-            Some((count, _)) => Err(format!("no {} in {runs} runs", count.name()).into()),
-            None => Ok(()),
-        }
-    }
+    let sum = Mutex::new(S::default());
+    spread(args, |seed| {
+        let report = one(seed);
+        sum.lock().unwrap_or_else(PoisonError::into_inner).add(&report);
+    })?;
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Threads end in any order; a report does not.
+    sum.sort();
+    sum.print(args.runs);
+    verdict(&sum, args.runs)
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.hub {
-        return hub::run(args);
+        let hubs = Hubs::new()?;
+        return campaign::<hub::Sum>(
+            args,
+            |seed| hubs.run(seed),
+            |seed, tell| hubs.run_told(seed, tell),
+        );
     }
     let pairs = Pairs::new();
-    if let Some(seed) = args.only_seed {
-        let report = pairs.run_told(seed, &mut |step| println!("{step}"));
-        let mut sum = Sum::default();
-        sum.add(&report);
-        sum.print(1);
-        return sum.verdict(1);
-    }
-    let sum = Mutex::new(Sum::default());
-    spread(args, |seed| {
-        let report = pairs.run(seed);
-        sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(&report);
-    })?;
-    let mut sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // Threads end in any order; a report does not.
-    sum.failures.sort_unstable_by_key(|(seed, _)| *seed);
-    sum.print(args.runs);
-    sum.verdict(args.runs)
+    campaign::<pair::Sum>(args, |seed| pairs.run(seed), |seed, tell| pairs.run_told(seed, tell))
 }
