@@ -191,6 +191,21 @@ impl Payer {
         self.last_hold = self.last_hold.max(self.open.last().map(|hold| hold.id));
     }
 
+    /// A voucher of the state `held` was signed once, perhaps before others of this lifetime: what
+    /// those have beside it stays, and what they ended does not come back.
+    pub(super) fn holds_shown(&mut self, held: &Held, next: Exposure) {
+        self.held = next;
+        for (hold, _) in held.holds() {
+            match self.open.iter_mut().find(|open| open.id == hold.id) {
+                Some(open) => open.amount = open.amount.max(hold.amount),
+                None if self.last_hold.is_none_or(|last| hold.id > last) => self.open.push(*hold),
+                None => {}
+            }
+        }
+        self.open.sort_unstable_by_key(|hold| hold.id);
+        self.last_hold = self.last_hold.max(self.open.last().map(|hold| hold.id));
+    }
+
     /// A voucher without holds was signed: those that were open are folded or given up.
     pub(super) fn holds_ended(&mut self) {
         self.open.clear();

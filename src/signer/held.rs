@@ -131,7 +131,7 @@ impl MemorySigner {
         let payer = entry.payer_mut()?;
         let next = payer.held.with(held);
         payer.vouched(held.paid());
-        payer.holds_signed(held, next, payer.height);
+        payer.holds_shown(held, next);
         Ok(())
     }
 

@@ -312,6 +312,12 @@ impl Payer {
         }
         let checked = best.check(context, &self.channel, &self.record.rules)?;
         let mut record = self.record.clone();
+        // What is paid below the agreed fee goes into it, so that one signature fits each such
+        // amount. Where it fits what this payer knows, that is what it signed.
+        let known = HoldVoucher { paid: record.signed, ..best.clone() };
+        let above = (best.paid > record.signed).then_some(&known);
+        let fits = above.and_then(|k| k.check(context, &self.channel, &self.record.rules).ok());
+        let (best, checked) = fits.map_or((best, checked), |checked| (&known, checked));
         if record.phase == PayerPhase::Unsure {
             record.phase = PayerPhase::Open;
         }
