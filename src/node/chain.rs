@@ -12,7 +12,10 @@ use crate::stream::payee::{PayeeNews, PayeePhase, PayeeRecord};
 use crate::stream::payer::{PayerNews, PayerNoticed, PayerPhase, PayerRecord};
 use crate::stream::{SpendKind, StreamError};
 use crate::tx::seen::OutputStatus;
-use crate::units::Msat;
+use crate::units::{Blocks, Height, Msat};
+
+/// 144: with a timeout due at the expiry, time enough to have it in a block.
+const BLOCKS_A_DAY: u32 = 144;
 
 impl<S: Signer> Node<S> {
     /// What the chain shows of an outpoint now; `None`: it knows no such output.
@@ -68,6 +71,9 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let tip = self.tip.ok_or(NodeError::NoTip)?;
         let slot = self.payees.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        if let PayeePhase::Closed { .. } = slot.machine.phase() {
+            return self.close_once_over(now, Side::Payee, outpoint, status);
+        }
         let noticed = slot.machine.notice(status, &tip)?;
         let spend = status.and_then(|status| status.spent.as_ref());
         let kind = spend.and_then(|spend| SpendKind::of(slot.machine.channel(), &spend.tx));
@@ -102,7 +108,7 @@ impl<S: Signer> Node<S> {
                     self.return_sessions(outpoint)?;
                 }
                 PayeeNews::Closed { .. } => {
-                    self.close_channel(now, Side::Payee, outpoint, status.and_then(spender))?;
+                    self.close_once_over(now, Side::Payee, outpoint, status)?;
                 }
             }
         }
@@ -137,6 +143,9 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         let tip = self.tip.ok_or(NodeError::NoTip)?;
         let slot = self.payers.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        if slot.machine.phase() == PayerPhase::Closed {
+            return self.close_once_over(now, Side::Payer, outpoint, status);
+        }
         let noticed = slot.machine.notice(status, &tip)?;
         if noticed.news().is_empty() {
             return Ok(());
@@ -175,9 +184,47 @@ impl<S: Signer> Node<S> {
             }
         }
         if closed {
-            self.close_channel(now, Side::Payer, outpoint, status.and_then(spender))?;
+            self.close_once_over(now, Side::Payer, outpoint, status)?;
         }
         Ok(())
+    }
+
+    /// The channel's spend is buried. Where it put holds on the chain, claims and timeouts are
+    /// still to be signed: its record and its keys stay until a day after the last expiry.
+    fn close_once_over(
+        &mut self,
+        now: &Now,
+        side: Side,
+        outpoint: OutPoint,
+        status: Option<&OutputStatus>,
+    ) -> Result<(), NodeError> {
+        let (tip, last) = (self.tip.ok_or(NodeError::NoTip)?, self.last_expiry(side, outpoint));
+        let channel = match side {
+            Side::Payee => self.payees.get(&outpoint).map(|slot| slot.machine.channel()),
+            Side::Payer => self.payers.get(&outpoint).map(|slot| slot.machine.channel()),
+        };
+        let spend = status.and_then(|status| status.spent.as_ref());
+        let kind = channel.and_then(|channel| SpendKind::of(channel, &spend?.tx));
+        let day = Blocks::new(BLOCKS_A_DAY).unwrap_or(Blocks::MIN);
+        let held = matches!(kind, Some(SpendKind::HoldSettlement { .. }));
+        let waits = last.is_some_and(|last| tip.height < last.saturating_after(day));
+        if held && waits {
+            return Ok(());
+        }
+        self.close_channel(now, side, outpoint, status.and_then(spender))
+    }
+
+    fn last_expiry(&self, side: Side, outpoint: OutPoint) -> Option<Height> {
+        match side {
+            Side::Payee => {
+                let holds = self.payees.get(&outpoint)?.machine.holds().iter();
+                holds.map(|held| held.hold.expiry).max()
+            }
+            Side::Payer => {
+                let holds = self.payers.get(&outpoint)?.machine.holds().iter();
+                holds.map(|kept| kept.hold.expiry).max()
+            }
+        }
     }
 
     /// P2: what cannot be taken over now must not be stored as seen, or no later look would try
@@ -295,6 +342,7 @@ impl<S: Signer> Node<S> {
     fn forget_channel(&mut self, side: Side, outpoint: OutPoint) -> Result<(), NodeError> {
         self.delete_parent(side, outpoint)?;
         self.delete_lanes(side, outpoint)?;
+        self.delete_items(side, outpoint)?;
         let key = match side {
             Side::Payee => {
                 self.payees.remove(&outpoint);

@@ -10,9 +10,11 @@ use crate::batch::Sealed;
 use crate::batch::flight::FlightLimits;
 use crate::meter::Window;
 use crate::meter::tariff::Tariff;
+use crate::stream::bundle::Bundle;
 use crate::stream::payer::{Ending, Opening, PayerRecord};
+use crate::tx::hold::{HoldSettlement, PaymentHash, Preimage};
 use crate::tx::{FeeInput, Settlement};
-use crate::units::{FeeRate, Lane, Msat, Ppm, Quantity, Sat, Seconds, SessionId};
+use crate::units::{FeeRate, Height, HoldId, Lane, Msat, Ppm, Quantity, Sat, Seconds, SessionId};
 use crate::wire::OfferHash;
 
 /// What a caller can want.
@@ -72,6 +74,16 @@ pub enum Command {
         settlement: Box<Settlement>,
         /// The witnesses of its coins, in order: of [`Settlement::transaction`] with
         /// [`Settlement::spent`].
+        witnesses: Vec<Witness>,
+    },
+    /// Payee: settles a channel with its holds, alone: as
+    /// [`super::Node::draft_hold_settlement`], or a monitor's
+    /// [`Act::Settle`](crate::monitor::Act::Settle), says. Its claims are signed with
+    /// [`super::Node::signer_mut`] until a day after the last expiry.
+    SettleHeld {
+        /// What was drafted.
+        settlement: Box<HoldSettlement>,
+        /// The witnesses of its coins, in order.
         witnesses: Vec<Witness>,
     },
     /// Proposes to close a payer's channel.
@@ -226,6 +238,74 @@ pub enum Command {
         batch: Box<Sealed>,
         /// Out of which session's budget at the signer.
         session: SessionId,
+    },
+    /// Payer: holds an amount for a preimage. A channel with holds pays no session and no batch;
+    /// [`super::Event::HoldSigned`] tells the hold's id.
+    OfferHold {
+        /// The channel, whose change is its own script.
+        outpoint: OutPoint,
+        /// What the preimage has to hash to.
+        hash: PaymentHash,
+        /// How much.
+        amount: Sat,
+        /// Until which height.
+        expiry: Height,
+        /// Out of which session's budget at the signer.
+        session: SessionId,
+    },
+    /// Payer: holds the sum of many payments for one preimage; or, where one of equal hash and
+    /// expiry is open, merges them into that.
+    OfferBundle {
+        /// The channel.
+        outpoint: OutPoint,
+        /// Hash, expiry and sum.
+        bundle: Bundle,
+        /// The items, as [`BundleSum::builder`](crate::stream::bundle::BundleSum::builder) sealed
+        /// them; of a merged bundle all of them.
+        items: Vec<u8>,
+        /// Out of which session's budget at the signer.
+        session: SessionId,
+    },
+    /// Payer: raises an open hold to an amount.
+    GrowHold {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// To how much.
+        amount: Sat,
+        /// Out of which session's budget at the signer.
+        session: SessionId,
+    },
+    /// Payer: pays a hold whose preimage came from elsewhere; one that its payee reveals over the
+    /// connection is folded without this.
+    FoldHold {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// What its hash is of.
+        preimage: Preimage,
+        /// Out of which session's budget at the signer, where a bundle's total is above its hold.
+        session: SessionId,
+    },
+    /// Payee: delivers, and reveals the preimage of a hold. From then on
+    /// [`Payee::settle_by`](crate::stream::Payee::settle_by) is a duty, unless the payer folds:
+    /// [`Self::SettleHeld`].
+    FulfilHold {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// What its hash is of.
+        preimage: Preimage,
+    },
+    /// Payee: does not deliver, and promises not to claim a hold.
+    ReleaseHold {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
     },
     /// Ends a session.
     EndSession(SessionId),

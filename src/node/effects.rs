@@ -1,6 +1,7 @@
 //! What leaves the node: first to the store, then to the chain, to peers, and to the caller.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction, Txid};
@@ -9,9 +10,11 @@ use super::{LinkId, NodeError, ReceivedBatch};
 use crate::meter::tariff::TariffHash;
 use crate::meter::{MeterError, Statement, Window};
 use crate::store::{Batch, Durability, Key, Store, StoreError};
+use crate::stream::bundle::BundleSum;
 use crate::stream::{SpendKind, Terms};
 use crate::tx::JointSpend;
-use crate::units::{ChannelAlias, Height, Msat, Ppm, Sat, Seconds, SessionId, UtcSeconds};
+use crate::tx::hold::{Hold, Preimage};
+use crate::units::{ChannelAlias, Height, HoldId, Msat, Ppm, Sat, Seconds, SessionId, UtcSeconds};
 use crate::wire::{Message, OfferHash, Refusal};
 
 /// 4,096 records: the most that one input writes, a settlement of 92 channels with all sessions.
@@ -49,6 +52,22 @@ pub struct Outbox {
     pub events: Vec<Event>,
     /// Batches that were taken from payers, with their items.
     pub batches: Vec<ReceivedBatch>,
+    /// Bundles that payers hold for, with their items.
+    pub bundles: Vec<ReceivedBundle>,
+}
+
+/// The items of a bundle that a payee holds durably; they are paid with its preimage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReceivedBundle {
+    /// The channel.
+    pub outpoint: OutPoint,
+    /// The hold that it stands behind.
+    pub id: HoldId,
+    /// Root, number and sum, counted again.
+    pub sum: BundleSum,
+    /// The items, as `batch` reads them.
+    pub items: Arc<[u8]>,
 }
 
 /// What the node tells its caller. Everything stated is durable.
@@ -108,6 +127,74 @@ pub enum Event {
         outpoint: OutPoint,
         /// What it would have been paid up to.
         paid: Msat,
+    },
+    /// Payer: a hold is signed, anew or for more; with its record durable its voucher leaves.
+    HoldSigned {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// What the channel can cost now at most.
+        exposure: Msat,
+    },
+    /// Payer: a hold that waited for its budget was refused by it, and is not offered.
+    HoldUnsigned {
+        /// The channel.
+        outpoint: OutPoint,
+        /// Whose budget.
+        session: SessionId,
+    },
+    /// Payer: the payee holds the newest state durably.
+    HoldsAcknowledged {
+        /// The channel.
+        outpoint: OutPoint,
+        /// What the channel can cost now at most.
+        exposure: Msat,
+    },
+    /// Payer: the payee has revealed a preimage, the proof of payment; the hold is folded. Not so
+    /// where the budget refuses what a bundle's total is above its hold, less than a satoshi (after
+    /// a restart no session is known): [`super::Command::FoldHold`] then.
+    HoldRevealed {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// What its hash is of.
+        preimage: Preimage,
+    },
+    /// Payer: the payee has promised not to claim a hold, and it is dropped. Old vouchers stay
+    /// valid, so it stays at risk.
+    HoldReleased {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// Until which height the payee could break its promise.
+        at_risk_until: Height,
+    },
+    /// Payee: a payer holds an amount, or more than before, for a preimage. The caller decides:
+    /// [`super::Command::FulfilHold`] or [`super::Command::ReleaseHold`].
+    HoldOffered {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        hold: Hold,
+        /// Its items, if it is a bundle: they stand in [`Outbox::bundles`].
+        bundle: Option<BundleSum>,
+    },
+    /// Payee: the payer has paid a hold.
+    HoldFolded {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+    },
+    /// Payee: the payer has left out a hold that was released or is past.
+    HoldDropped {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
     },
     /// The peer refused something.
     Refused {
@@ -288,6 +375,7 @@ impl Effects {
             && self.out.look_ups.is_empty()
             && self.out.events.is_empty()
             && self.out.batches.is_empty()
+            && self.out.bundles.is_empty()
     }
 
     /// Refuses an input that might not fit the drain's one commit any more.
@@ -344,6 +432,10 @@ impl Effects {
         self.out.batches.push(batch);
     }
 
+    pub(super) fn hand_over_bundle(&mut self, bundle: ReceivedBundle) {
+        self.out.bundles.push(bundle);
+    }
+
     pub(super) const fn holds_window(&self) -> bool {
         !self.out.batches.is_empty()
     }
@@ -361,5 +453,6 @@ impl Outbox {
         self.look_ups.append(&mut later.look_ups);
         self.events.append(&mut later.events);
         self.batches.append(&mut later.batches);
+        self.bundles.append(&mut later.bundles);
     }
 }

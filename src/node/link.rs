@@ -21,10 +21,11 @@ impl<S: Signer> Node<S> {
         self.links.remove(&link);
         self.asked.retain(|(_, shown), _| *shown != link);
         self.assemblies.remove(&link);
+        self.pending_holds.remove(&link);
         self.offers.retain(|(from, _), _| *from != link);
         for slot in self.payees.values_mut() {
             if slot.at.is_some_and(|(at, _)| at == link) {
-                slot.at = None;
+                (slot.at, slot.told) = (None, None);
             }
             slot.proved = slot.proved.filter(|at| *at != link);
         }
@@ -82,7 +83,10 @@ impl<S: Signer> Node<S> {
             Message::TopUpRequest(m) => self.receive_top_up(now, &m, link),
             Message::TopUpSigned(m) => self.receive_top_up_signed(link, &m),
             Message::SessionOffer(m) => self.receive_offer(link, &m),
-            Message::SessionStart(m) => self.receive_start(now, link, &m),
+            Message::SessionStart(m) => {
+                self.check_start_beside_holds(link, &m)?;
+                self.receive_start(now, link, &m)
+            }
             Message::SessionEnd(m) => self.receive_end(now, link, &m),
             Message::Statement(m) => self.receive_statement(now, link, &m),
             Message::Ping(m) => {
@@ -96,6 +100,12 @@ impl<S: Signer> Node<S> {
                 self.effects.tell(Event::Refused { link, alias, code });
                 self.receive_refused(now, link, m)
             }
+            Message::HoldVoucher(m) => self.receive_hold_voucher(now, link, m),
+            Message::HoldItems(m) => self.receive_hold_items(now, link, &m),
+            Message::HoldAck(m) => self.receive_hold_ack(now, link, m),
+            Message::HoldFulfilled(m) => self.receive_fulfilled(now, link, m),
+            Message::HoldReleased(m) => self.receive_released(now, link, m),
+            Message::BestHeld(m) => self.receive_best_held(now, link, &m),
             // What only informs: the session's own readings say the same.
             Message::CloseSigned(_)
             | Message::SessionPause(_)
@@ -172,6 +182,8 @@ fn alias_of(message: &Message) -> Option<ChannelAlias> {
         Message::BatchVoucher(m) => Some(m.alias),
         Message::BatchPart(m) => Some(m.alias),
         Message::LanesQuery(m) => Some(m.alias),
+        Message::HoldVoucher(m) => Some(m.alias),
+        Message::HoldItems(m) => Some(m.alias),
         Message::Open(m) => Some(m.alias),
         Message::Resume(m) => Some(m.alias),
         Message::CloseRequest(m) => Some(m.alias),

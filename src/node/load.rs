@@ -54,6 +54,9 @@ impl<S: Signer> Node<S> {
         for (key, bytes) in records(store, &super::batch::PREFIX)? {
             node.load_lanes(&key, &bytes)?;
         }
+        for (key, bytes) in records(store, &super::hold::PREFIX)? {
+            node.load_items(&key, &bytes)?;
+        }
         for (key, bytes) in records(store, &super::rebroadcast::PREFIX)? {
             node.load_unconfirmed(&key, &bytes)?;
         }

@@ -24,6 +24,7 @@ mod chain;
 mod command;
 mod effects;
 mod error;
+mod hold;
 mod leave;
 mod lineage;
 mod link;
@@ -46,7 +47,7 @@ use bitcoin::{Network, OutPoint, Transaction, Txid};
 
 pub use batch::ReceivedBatch;
 pub use command::Command;
-pub use effects::{Effects, Event, Outbox, Wake, WakeReason};
+pub use effects::{Effects, Event, Outbox, ReceivedBundle, Wake, WakeReason};
 pub use error::NodeError;
 
 use crate::batch::lanes::Lanes;
@@ -59,6 +60,7 @@ use crate::stream::{Payee, Payer, Terms, View};
 use crate::tx::seen::{OutputStatus, Tip};
 use crate::units::{ChannelAlias, FeeRate, Height, Msat, Quantity, Seconds, SessionId, UtcSeconds};
 use crate::wire::{Message, OfferHash};
+use hold::Order;
 use session::{NewSession, Offer, SessionSlot, Successor};
 
 /// 4,096: what a payee on one connection may hold open by name; each costs about 100 bytes.
@@ -147,6 +149,10 @@ pub struct Node<S> {
     assemblies: BTreeMap<LinkId, Box<batch::Assembly>>,
     /// Payments that wait for a budget reservation to be durable.
     waiting: Vec<(Payment, Ahead)>,
+    /// The same of holds.
+    waiting_holds: Vec<hold::Waiting>,
+    /// Vouchers with bundles whose items have not arrived whole, one a link.
+    pending_holds: BTreeMap<LinkId, Box<hold::Pending>>,
 }
 
 /// A payee's channel and where its payer is.
@@ -166,6 +172,8 @@ struct PayeeSlot {
     gone: Option<Height>,
     /// What batches paid in its lanes; none before the first.
     lanes: Option<Box<Lanes>>,
+    /// When the payer is told again what became of its holds.
+    told: Option<Repeat>,
 }
 
 /// A payer's channel and where its payee is.
@@ -188,6 +196,8 @@ struct PayerSlot {
     conflict: Option<Txid>,
     /// Its lanes, and the batches that are not acknowledged; none before a lane was opened.
     batches: Option<Box<batch::Sending>>,
+    /// What it holds, beside its machine.
+    held: hold::Holding,
     /// A top-up that the payee has not signed yet, or that waits for the coins' witnesses.
     top_up: Option<leave::PendingTopUp>,
     /// As the payee's.
@@ -267,6 +277,8 @@ impl<S: Signer> Node<S> {
             effects: Effects::default(),
             assemblies: BTreeMap::new(),
             waiting: Vec::new(),
+            waiting_holds: Vec::new(),
+            pending_holds: BTreeMap::new(),
         }
     }
 
@@ -291,7 +303,8 @@ impl<S: Signer> Node<S> {
             Input::Tip(tip) => {
                 self.tip = Some(tip);
                 self.ask_for_starts(now);
-                self.broadcast_again()
+                self.broadcast_again()?;
+                self.drop_past(now)
             }
             Input::Output(outpoint, status) => self.output(now, outpoint, status.as_ref()),
             Input::Woken => {
@@ -319,11 +332,14 @@ impl<S: Signer> Node<S> {
         let mut outbox = Outbox::default();
         loop {
             let mut waiting = core::mem::take(&mut self.waiting);
+            let mut holds = core::mem::take(&mut self.waiting_holds);
             let ahead = waiting.first().map(|(_, ahead)| *ahead);
+            let ahead = ahead.or_else(|| holds.first().map(|waiting| waiting.ahead));
             let reserved = match self.signer.reserve(now.time, ahead) {
                 // The budgets wait for their clock; what was decided without them does not.
                 Err(SignerError::ClockBackwards { .. }) => {
                     self.waiting = core::mem::take(&mut waiting);
+                    self.waiting_holds = core::mem::take(&mut holds);
                     None
                 }
                 reserved => reserved?,
@@ -337,7 +353,7 @@ impl<S: Signer> Node<S> {
             if let Some(staged) = staged {
                 self.signer.apply(staged.after_barrier())?;
             }
-            if waiting.is_empty() || !reserved {
+            if (waiting.is_empty() && holds.is_empty()) || !reserved {
                 return Ok(outbox);
             }
             for (payment, _) in waiting {
@@ -346,6 +362,7 @@ impl<S: Signer> Node<S> {
                     self.drop_unsigned(&payment);
                 }
             }
+            self.order_again(now, holds);
         }
     }
 
@@ -356,7 +373,8 @@ impl<S: Signer> Node<S> {
         let resend = resend.map(|at| Wake { at, why: WakeReason::Resend });
         let asked = self.payers.values().filter_map(|slot| slot.asked);
         let repeat = asked.chain(self.sessions.values().filter_map(SessionSlot::repeat));
-        let repeat = repeat.map(|repeat| Wake { at: repeat.at, why: WakeReason::Repeat });
+        let repeat = repeat.map(|repeat| repeat.at).chain(self.next_told());
+        let repeat = repeat.map(|at| Wake { at, why: WakeReason::Repeat });
         resend.into_iter().chain(repeat).min_by_key(|wake| wake.at)
     }
 
@@ -459,6 +477,9 @@ impl<S: Signer> Node<S> {
             Command::SettleDrafted { settlement, witnesses } => {
                 self.settle_drafted(now, *settlement, witnesses)
             }
+            Command::SettleHeld { settlement, witnesses } => {
+                self.settle_held(now, *settlement, witnesses)
+            }
             Command::Close { outpoint, script, fee } => self.close(now, outpoint, script, fee),
             Command::TopUp { outpoint, inputs, capacity, carries } => {
                 self.top_up(now, outpoint, inputs, capacity, carries)
@@ -489,6 +510,22 @@ impl<S: Signer> Node<S> {
             Command::PayBatch { outpoint, batch, session } => {
                 self.pay_batch(now, outpoint, *batch, session)
             }
+            Command::OfferHold { outpoint, hash, amount, expiry, session } => {
+                self.order_hold(now, outpoint, session, Order::Offer { hash, amount, expiry })
+            }
+            Command::OfferBundle { outpoint, bundle, items, session } => {
+                self.offer_bundle(now, outpoint, bundle, &items, session)
+            }
+            Command::GrowHold { outpoint, id, amount, session } => {
+                self.order_hold(now, outpoint, session, Order::Grow { id, amount })
+            }
+            Command::FoldHold { outpoint, id, preimage, session } => {
+                self.order_hold(now, outpoint, session, Order::Fold { id, preimage })
+            }
+            Command::FulfilHold { outpoint, id, preimage } => {
+                self.fulfil_hold(now, outpoint, id, preimage)
+            }
+            Command::ReleaseHold { outpoint, id } => self.release_hold(now, outpoint, id),
             Command::EndSession(session) => self.end_session(now, session),
             Command::ForgetSession(session) => self.forget_session(now, session),
         }

@@ -12,6 +12,7 @@ use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayeeSlot};
 use crate::signer::{Request, Role, Signer};
 use crate::stream::payee::{PayeeRecord, SettlementPlan};
 use crate::stream::{CloseProposal, OpenRequest, Payee, StreamError, Terms, TopUpProposal, View};
+use crate::tx::hold::HoldSettlement;
 use crate::tx::seen::OutputStatus;
 use crate::tx::{Delay, FeeInput, Settlement, Voucher, payee_script};
 use crate::units::{ChannelAlias, FeeRate, Msat};
@@ -204,6 +205,9 @@ impl<S: Signer> Node<S> {
         alias: ChannelAlias,
         outpoint: OutPoint,
     ) -> Result<(), NodeError> {
+        if self.present_held(link, outpoint)? {
+            return Ok(());
+        }
         let slot = self.payees.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let Some(Voucher { paid, signature }) = slot.machine.best() else {
             return self.answer_standing(link, alias, outpoint);
@@ -336,6 +340,42 @@ impl<S: Signer> Node<S> {
         }
         for (from, machine) in successors {
             self.keep_payee(machine, Some(from))?;
+        }
+        self.send_to_chain(tx)
+    }
+
+    /// A settlement of a channel's best voucher with its holds, before the payee has signed: reads
+    /// only. `coins` raise its fee.
+    ///
+    /// # Errors
+    /// [`NodeError::NoChannel`]; [`NodeError::Stream`] for a channel without holds, or spent.
+    pub fn draft_hold_settlement(
+        &self,
+        outpoint: OutPoint,
+        coins: &[FeeInput],
+    ) -> Result<HoldSettlement, NodeError> {
+        let machine = self.payee(outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        Ok(machine.hold_settlement(&self.context, coins)?)
+    }
+
+    /// The same as [`Self::settle_drafted`], of one channel with its holds.
+    pub(super) fn settle_held(
+        &mut self,
+        now: &Now,
+        settlement: HoldSettlement,
+        witnesses: Vec<Witness>,
+    ) -> Result<(), NodeError> {
+        let outpoint = settlement.held().channel().outpoint();
+        let machine = self.payee(outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let (record, successor) = machine.promise_held(&settlement)?;
+        let request = Request::HoldSettlement { settlement: &settlement };
+        let signature = self.signer.sign(&request, now.time, &now.aux)?;
+        let tx = settlement.finish(&signature, witnesses)?;
+        let successor = successor.filter(|next| !self.is_payee_of(next.outpoint()));
+        let next = successor.and_then(|next| self.enlist_successor(outpoint, &next).ok());
+        self.promise(outpoint, &record)?;
+        if let Some(machine) = next {
+            self.keep_payee(machine, Some(outpoint))?;
         }
         self.send_to_chain(tx)
     }

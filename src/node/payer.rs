@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bitcoin::{OutPoint, Transaction};
 
 use super::effects::Event;
+use super::hold::Order;
 use super::lineage::Side;
 use super::link::{chain_hash, change_from_wire, change_to_wire};
 use super::{CHANNELS_MAX, LinkId, Node, NodeError, Now, PayerSlot, Payment, Repeat};
@@ -31,6 +32,7 @@ impl PayerSlot {
             next: None,
             conflict: None,
             batches: None,
+            held: super::hold::Holding::NONE,
             top_up: None,
             parent: None,
         }
@@ -244,22 +246,8 @@ impl<S: Signer> Node<S> {
         outpoint: OutPoint,
         best: Option<(Voucher, &crate::tx::ChangeScript)>,
     ) -> Result<(), NodeError> {
-        // After a restart the signer knows no outpoint of the line yet: it goes by the first one's
-        // name, whichever of them are resumed, and in whatever order.
-        let first = self.line_up(Side::Payer, outpoint).skip(1).last();
+        self.register_line(outpoint, best.is_some())?;
         let slot = self.payers.get_mut(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
-        if let Some(from) = first {
-            // The signer must know it as a descendant, or it would take it for a second outpoint.
-            let past = match best {
-                Some(_) => Past::Unknown { from: Some(from) },
-                None => Past::Follows { from },
-            };
-            match slot.machine.register(&mut self.signer, past) {
-                // With another change script, which the voucher is to prove.
-                Err(StreamError::Signer(SignerError::AlreadyRegistered { .. })) => {}
-                registered => registered?,
-            }
-        }
         let resumed = slot.machine.resume(&self.context, &mut self.signer, best)?;
         let record = resumed.record();
         self.effects.put_lazily(record.key()?, &record.encode()?)?;
@@ -270,7 +258,8 @@ impl<S: Signer> Node<S> {
         let signed = slot.machine.signed();
         self.effects.tell(Event::Ready { outpoint, signed, behind });
         // It also shows the payee who is here, before the sessions are taken up.
-        let shows = behind > Msat::ZERO || self.unstated_on(outpoint).is_some();
+        let holds = self.holds_stand(outpoint);
+        let shows = behind > Msat::ZERO || holds || self.unstated_on(outpoint).is_some();
         let sent = match self.windows_resumed(now, outpoint) {
             // What is behind are batches, which say what it is for.
             Ok(true) => Ok(()),
@@ -286,6 +275,26 @@ impl<S: Signer> Node<S> {
             sent => sent,
         };
         self.restart_sessions(now, outpoint).and(sent)
+    }
+
+    /// After a restart the signer knows no outpoint of the line yet: it goes by the first one's
+    /// name, whichever of them are resumed, and in whatever order.
+    pub(super) fn register_line(
+        &mut self,
+        outpoint: OutPoint,
+        is_paid: bool,
+    ) -> Result<(), NodeError> {
+        let first = self.line_up(Side::Payer, outpoint).skip(1).last();
+        let slot = self.payers.get(&outpoint).ok_or(NodeError::NoChannel { outpoint })?;
+        let Some(from) = first else { return Ok(()) };
+        // The signer must know it as a descendant, or it would take it for a second outpoint.
+        let past =
+            if is_paid { Past::Unknown { from: Some(from) } } else { Past::Follows { from } };
+        match slot.machine.register(&mut self.signer, past) {
+            // With another change script, which the voucher is to prove.
+            Err(StreamError::Signer(SignerError::AlreadyRegistered { .. })) => Ok(()),
+            registered => Ok(registered?),
+        }
     }
 
     /// The payee holds more than this side knows of: it shall present it.
@@ -348,7 +357,8 @@ impl<S: Signer> Node<S> {
             self.effects.tell(Event::Acknowledged { outpoint, paid });
         }
         let slot = self.slot_mut(outpoint)?;
-        if slot.acked == slot.machine.signed() && !slot.is_asking() {
+        let unheard = slot.is_asking() || slot.held.is_unheard();
+        if slot.acked == slot.machine.signed() && !unheard {
             slot.resend_at = None;
             return self.accept_next(now, outpoint);
         }
@@ -376,6 +386,10 @@ impl<S: Signer> Node<S> {
     /// Signs and sends; a budget that is not reserved yet is reserved by the next flush first.
     pub(super) fn pay_to(&mut self, now: &Now, payment: Payment) -> Result<(), NodeError> {
         self.check_flight(&payment)?;
+        if self.holds_stand(payment.outpoint) {
+            let Payment { outpoint, paid, session, .. } = payment;
+            return self.order_hold(now, outpoint, session, Order::Pay(paid));
+        }
         let view = self.view(now.time)?;
         let outpoint = payment.outpoint;
         let resend_at = self.first_repeat(now).at;
@@ -428,6 +442,9 @@ impl<S: Signer> Node<S> {
     pub(super) fn resend(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
         if self.resend_windows(now, outpoint)? {
             return Ok(());
+        }
+        if self.holds_stand(outpoint) {
+            return self.show_holds(now, outpoint);
         }
         let paid = self.slot(outpoint)?.machine.signed();
         // The same state again costs no budget, so that any session will do.
@@ -491,6 +508,7 @@ impl<S: Signer> Node<S> {
             }
         }
         self.ask_again(now);
+        self.tell_outcomes_again(now);
         first.and(self.repeat_sessions(now))
     }
 
@@ -511,7 +529,8 @@ impl<S: Signer> Node<S> {
     fn pay_again(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
         let slot = self.slot_mut(outpoint)?;
         slot.shown_again = false;
-        if slot.acked < slot.machine.signed() || slot.is_asking() {
+        let unheard = slot.is_asking() || slot.held.is_unheard();
+        if slot.acked < slot.machine.signed() || unheard {
             self.resend(now, outpoint)?;
         }
         match self.session_on(outpoint) {
@@ -541,7 +560,7 @@ impl<S: Signer> Node<S> {
 
     /// Only the peer that this node chose for a channel may speak of it: a third party that did
     /// could draw its vouchers to itself, or hush a payment that never arrived.
-    fn check_asked(&self, link: LinkId, outpoint: OutPoint) -> Result<(), NodeError> {
+    pub(super) fn check_asked(&self, link: LinkId, outpoint: OutPoint) -> Result<(), NodeError> {
         if self.slot(outpoint)?.link == Some(link) {
             Ok(())
         } else {

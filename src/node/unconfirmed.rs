@@ -33,7 +33,7 @@ impl PayeeSlot {
         at: Option<(LinkId, ChannelAlias)>,
         parent: Option<OutPoint>,
     ) -> Self {
-        Self { machine, at, proved: None, parent, leads: None, gone: None, lanes: None }
+        Self { machine, at, proved: None, parent, leads: None, gone: None, lanes: None, told: None }
     }
 
     /// Whether a payee signature on the output has left: whatever becomes of the output now, its

@@ -43,11 +43,17 @@
 
 use alloc::vec::Vec;
 
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::{XOnlyPublicKey, constants::GENERATOR_X};
+
 use super::bytes::{Reader, Writer};
 use super::error::StreamError;
+use crate::batch::item::LeafSize;
+use crate::batch::lanes::Lanes;
+use crate::batch::{Batch, BatchError, Builder, Channel, Claim, Sealed};
 use crate::tx::TxError;
 use crate::tx::hold::{Hold, PaymentHash};
-use crate::units::{Height, Msat, Sat};
+use crate::units::{Height, Lane, Msat, Sat};
 
 /// 2^20: what one batch has at most.
 const ITEMS_MAX: u32 = 1 << 20;
@@ -96,6 +102,37 @@ impl BundleSum {
         self.total.floor_to_sat()
     }
 
+    /// Starts the items of a bundle: a batch of lane 0 that starts at nothing, wherever the channel
+    /// stands, because they count only with the preimage.
+    ///
+    /// # Errors
+    /// None: a fresh lane can be opened.
+    pub fn builder(leaf_size: LeafSize) -> Result<Builder, StreamError> {
+        let (nowhere, lanes) = items_channel()?;
+        Ok(Builder::new(&nowhere, &lanes, leaf_size)?)
+    }
+
+    /// What the tree over those items says.
+    ///
+    /// # Errors
+    /// [`StreamError::BundleItems`].
+    pub const fn of(sealed: &Sealed) -> Result<Self, StreamError> {
+        let claim = &sealed.credited.claim;
+        Self::new(claim.root, claim.items, claim.paid)
+    }
+
+    /// Counts a bundle's received items again: their form, their number, their sum and their root.
+    ///
+    /// # Errors
+    /// [`StreamError::Batch`].
+    pub fn check_items(&self, bytes: &[u8]) -> Result<(), StreamError> {
+        let (nowhere, lanes) = items_channel()?;
+        let (start, paid) = (Msat::ZERO, self.total);
+        let claim = Claim { start, paid, items: self.items, root: self.root };
+        let _counted = Batch::parse(bytes)?.check(&nowhere, &lanes, &claim, |_, _| {})?;
+        Ok(())
+    }
+
     /// Whether `later` may follow it: more of the same, or itself.
     pub(super) fn may_grow_to(&self, later: &Self) -> bool {
         let more = later.items > self.items && later.total >= self.total;
@@ -113,6 +150,37 @@ impl BundleSum {
         let root = *r.array::<32>()?;
         Self::new(root, r.u32()?, r.msat()?).ok()
     }
+}
+
+/// Where the items of bundles are: in no channel, and paid with nothing yet.
+#[derive(Debug)]
+struct Nowhere(XOnlyPublicKey);
+
+impl Channel for Nowhere {
+    fn outpoint(&self) -> OutPoint {
+        OutPoint::null()
+    }
+
+    fn payee(&self) -> XOnlyPublicKey {
+        self.0
+    }
+
+    fn paid(&self) -> Msat {
+        Msat::ZERO
+    }
+
+    fn room(&self) -> Msat {
+        Msat::MAX
+    }
+}
+
+fn items_channel() -> Result<(Nowhere, Lanes), StreamError> {
+    // No receipt is made of it: any point will do, and the generator is one.
+    let broken = StreamError::BrokenRecord { at: 0 };
+    let key = XOnlyPublicKey::from_slice(&GENERATOR_X).map_err(|_| broken)?;
+    let mut lanes = Lanes::new(Msat::ZERO);
+    lanes.open(Lane::MIN, Msat::MAX).map_err(BatchError::from)?;
+    Ok((Nowhere(key), lanes))
 }
 
 /// Items that are collected under one hash and expiry, and are not offered yet.

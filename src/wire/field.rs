@@ -12,7 +12,9 @@ use bitcoin::secp256k1::schnorr::Signature;
 use bitcoin::{OutPoint, Txid, XOnlyPublicKey};
 
 use super::{Reader, WireError};
-use crate::units::{ChannelAlias, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds};
+use crate::units::{
+    ChannelAlias, Height, HoldId, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds,
+};
 
 /// A value with one encoding.
 pub(super) trait Field: Sized {
@@ -121,6 +123,8 @@ macro_rules! number_field {
 
 number_field! {
     ChannelAlias: u32, to_u32;
+    Height: u32, to_u32;
+    HoldId: u64, to_u64;
     Msat: u64, to_msat;
     Ppm: u32, to_ppm;
     Quantity: u64, to_u64;

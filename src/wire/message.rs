@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use super::field::{Field as _, Payload};
 use super::{
-    Accepted, Ack, BatchPart, BatchVoucher, Best, CloseRequest, CloseSigned, Init, LanesQuery,
-    LanesTold, Open, PeerError, PeerWarning, Ping, Pong, Reader, Reading, Refused, Resume,
-    SessionEnd, SessionOffer, SessionPause, SessionStart, Statement, Terms, TermsQuery,
-    TopUpRequest, TopUpSigned, Voucher, WireError,
+    Accepted, Ack, BatchPart, BatchVoucher, Best, BestHeld, CloseRequest, CloseSigned, HoldAck,
+    HoldFulfilled, HoldItems, HoldReleased, HoldVoucher, Init, LanesQuery, LanesTold, Open,
+    PeerError, PeerWarning, Ping, Pong, Reader, Reading, Refused, Resume, SessionEnd, SessionOffer,
+    SessionPause, SessionStart, Statement, Terms, TermsQuery, TopUpRequest, TopUpSigned, Voucher,
+    WireError,
 };
 
 /// Defines the enum and both directions from one list, so that no message can be left out of one.
@@ -104,6 +105,18 @@ messages! {
     LanesQuery,
     /// What is held of each lane.
     LanesTold,
+    /// A payment with conditional ones beside it.
+    HoldVoucher,
+    /// The items of a conditional bundle.
+    HoldItems,
+    /// Such a payment is durable.
+    HoldAck,
+    /// The preimage of a conditional payment.
+    HoldFulfilled,
+    /// A conditional payment that will not be claimed.
+    HoldReleased,
+    /// The payee's best voucher with its holds.
+    BestHeld,
     /// Asks for a cooperative close.
     CloseRequest,
     /// Agrees to it.

@@ -34,6 +34,12 @@
 //! | 0x911d | [`BatchPart`] | alias 4, paid 8, offset 4, length 2, part | |
 //! | 0x911f | [`LanesQuery`] | alias 4, paid 8, signature 64 | |
 //! | 0x9121 | [`LanesTold`] | alias 4, paid 8, length 2, lanes | |
+//! | 0x9123 | [`HoldVoucher`] | alias 4, paid 8, signature 64, count 1, holds 52 each | 0: bundles |
+//! | 0x9125 | [`HoldItems`] | alias 4, id 8, length 4, offset 4, length 2, part | |
+//! | 0x9127 | [`HoldAck`] | alias 4, paid 8, state 32 | |
+//! | 0x9129 | [`HoldFulfilled`] | alias 4, id 8, preimage 32 | |
+//! | 0x912b | [`HoldReleased`] | alias 4, id 8 | |
+//! | 0x912d | [`BestHeld`] | outpoint 36, paid 8, signature 64, count 1, holds 52 each | 0: bundles |
 //! | 0x9141 | [`SessionOffer`] | session 8, tariff hash 32, credit 8, prepay 8, skew 8, tolerance 4 | 1: tariff |
 //! | 0x9143 | [`SessionStart`] | session 8, alias 4, offer hash 32, time 8 | |
 //! | 0x9145 | [`Reading`] | session 8, time 8, quantity 8 | 1: idle 8 |
@@ -69,6 +75,7 @@ mod close;
 mod error;
 mod field;
 mod frame;
+mod hold;
 mod message;
 mod number;
 mod reader;
@@ -87,6 +94,10 @@ pub use close::{
 };
 pub use error::WireError;
 pub use frame::{FrameReader, MESSAGE_MAX, write_frame};
+pub use hold::{
+    BestHeld, HeldAmount, HeldAmounts, HeldBundle, HeldBundles, HoldAck, HoldFulfilled, HoldItems,
+    HoldReleased, HoldVoucher,
+};
 pub use message::Message;
 pub use number::{put_bigsize, put_signed, put_truncated};
 pub use reader::Reader;

@@ -183,6 +183,11 @@ impl Sending {
         self.asking || self.flight.batches() > 0
     }
 
+    /// Whether nothing is on its way, nor about to be.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.is_behind() && self.unsigned.is_none()
+    }
+
     /// The messages of every window in flight, oldest first, `most` windows at most.
     fn messages(&self, alias: ChannelAlias, most: usize) -> Result<Vec<Message>, NodeError> {
         let mut messages = Vec::new();

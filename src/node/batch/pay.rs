@@ -34,6 +34,7 @@ impl<S: Signer> Node<S> {
         batch: Sealed,
         session: SessionId,
     ) -> Result<(), NodeError> {
+        self.check_no_holds(outpoint)?;
         self.check_window(outpoint, &batch)?;
         if let Some(session) = self.session_on(outpoint) {
             return Err(NodeError::Busy { session });

@@ -194,6 +194,8 @@ impl<S: Signer> Node<S> {
         acceptance: Acceptance,
     ) -> Result<(), NodeError> {
         let session = acceptance.session;
+        // What a fold pays would count for it.
+        self.check_no_holds(outpoint)?;
         let payer = self.slot(outpoint)?;
         let signed = payer.machine.signed();
         match payer.machine.phase() {

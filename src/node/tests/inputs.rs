@@ -8,19 +8,25 @@ use alloc::string::String;
 
 use bitcoin::Witness;
 
-use super::scenes::{close, open_lane, pay_batch, settle, top_up};
+use super::scenes::{
+    close, fulfil_hold, hold, offer_hold, open_lane, pay_batch, preimage, release_hold, settle,
+    top_up,
+};
 use super::*;
 use crate::batch::Sealed;
 use crate::batch::flight::FlightLimits;
+use crate::batch::item::{Charge, Item, LeafSize};
 use crate::signer::{Attest, Request};
+use crate::stream::bundle::{BundleSum, Bundling};
 use crate::stream::payer::Ending;
 use crate::tx::Settlement;
+use crate::tx::hold::HoldSettlement;
 use crate::tx::seen::Spend;
-use crate::units::{FeeRate, Lane};
+use crate::units::{FeeRate, ItemId, Lane};
 use crate::wire::{self, Bytes, Padding, PeerText, Refusal};
 
 /// The names of all commands, by [`command_index`].
-pub(super) const COMMANDS: [&str; 23] = [
+pub(super) const COMMANDS: [&str; 30] = [
     "AskTerms",
     "Fund",
     "Adopt",
@@ -44,6 +50,13 @@ pub(super) const COMMANDS: [&str; 23] = [
     "CloseLane",
     "LimitFlight",
     "PayBatch",
+    "OfferHold",
+    "OfferBundle",
+    "GrowHold",
+    "FoldHold",
+    "FulfilHold",
+    "ReleaseHold",
+    "SettleHeld",
 ];
 
 /// A new command does not compile here: give it an index, a name above and a place in [`commands`].
@@ -72,6 +85,13 @@ const fn command_index(command: &Command) -> usize {
         Command::CloseLane { .. } => 20,
         Command::LimitFlight { .. } => 21,
         Command::PayBatch { .. } => 22,
+        Command::OfferHold { .. } => 23,
+        Command::OfferBundle { .. } => 24,
+        Command::GrowHold { .. } => 25,
+        Command::FoldHold { .. } => 26,
+        Command::FulfilHold { .. } => 27,
+        Command::ReleaseHold { .. } => 28,
+        Command::SettleHeld { .. } => 29,
     }
 }
 
@@ -108,6 +128,7 @@ pub(super) struct Words {
     messages: Vec<(&'static str, Message)>,
     draft: Settlement,
     batch: Sealed,
+    held: HoldSettlement,
     settlement: Transaction,
     refund: Transaction,
 }
@@ -128,9 +149,12 @@ impl Words {
         let mut messages = asked();
         messages.extend(said());
         messages.extend(flown());
+        messages.extend(held());
         messages.extend(plain());
         let batch = Scene::Flying.build().sealed(100);
-        Self { messages, draft, batch, settlement, refund }
+        let held =
+            Scene::Holding.build().nodes[SELLER].draft_hold_settlement(outpoint, &[]).unwrap();
+        Self { messages, draft, batch, held, settlement, refund }
     }
 }
 
@@ -183,6 +207,67 @@ fn commands(stage: &Stage, words: &Words) -> Vec<Command> {
         Command::CloseLane { outpoint, lane },
         Command::LimitFlight { outpoint, limits: FlightLimits::default() },
         pay_batch(outpoint, batch),
+        offer_hold(outpoint, 3_000),
+        bundle(outpoint, 1),
+        Command::GrowHold { outpoint, id: hold(1), amount: sat(6_000), session: id(3) },
+        Command::FoldHold { outpoint, id: hold(1), preimage: preimage(), session: id(3) },
+        fulfil_hold(outpoint),
+        release_hold(outpoint),
+        Command::SettleHeld { settlement: Box::new(words.held.clone()), witnesses: Vec::new() },
+    ])
+}
+
+/// A bundle of two items that cost 3,000,500 msat together, and `more`.
+fn bundle(outpoint: OutPoint, more: u64) -> Command {
+    let mut builder = BundleSum::builder(LeafSize::ONE).unwrap();
+    let mut bundling = Bundling::new(preimage().hash(), height(201));
+    for (number, amount) in [(1, 3_000_000), (2, 500 + more)] {
+        let charge = Charge::Amount(msat(amount));
+        let (lane, id) = (Lane::MIN, ItemId::new(number).unwrap());
+        builder.push(&Item { lane, id, charge, hash: None }).unwrap();
+        bundling.push(msat(amount)).unwrap();
+    }
+    let sealed = builder.seal().unwrap();
+    let bundle = bundling.seal(BundleSum::of(&sealed).unwrap()).unwrap();
+    Command::OfferBundle { outpoint, bundle, items: sealed.bytes, session: id(3) }
+}
+
+/// What is said of holds.
+fn held() -> Vec<(&'static str, Message)> {
+    let outpoint = Scene::Apart.build().outpoint;
+    let first = |scene: Scene, side, command| {
+        let mut stage = scene.build();
+        if scene == Scene::Open {
+            stage.open_budget();
+        }
+        stage.run(side, command);
+        let left = stage.flush(side);
+        left.sends.into_iter().map(|(_, message)| message).collect::<Vec<_>>()
+    };
+    let offered = first(Scene::Open, BUYER, offer_hold(outpoint, 5_000)).remove(0);
+    let Message::HoldVoucher(voucher) = &offered else { panic!("{offered:?}") };
+    let mut bundled = first(Scene::Open, BUYER, bundle(outpoint, 0));
+    let (items, with) = (bundled.remove(1), bundled.remove(0));
+    let ended = wire::HoldVoucher { holds: wire::HeldAmounts::default(), ..voucher.clone() };
+    let ack = answered(Scene::Open, offered.clone());
+    let told = first(Scene::Holding, SELLER, fulfil_hold(outpoint)).remove(0);
+    let released = first(Scene::Holding, SELLER, release_hold(outpoint)).remove(0);
+    let Message::HoldFulfilled(fulfilled) = told else { panic!("{told:?}") };
+    let alias = voucher.alias;
+    let resume = wire::Resume { alias, outpoint: Some(outpoint) };
+    Vec::from([
+        ("", offered.clone()),
+        ("forged", wire::HoldVoucher { paid: msat(9_000_000), ..voucher.clone() }.into()),
+        ("without its holds", ended.into()),
+        ("bundle", with),
+        ("", items),
+        ("", ack),
+        ("other state", wire::HoldAck { alias, paid: Msat::ZERO, state: [7; 32] }.into()),
+        ("too much", wire::HoldAck { alias, paid: msat(9_000_000), state: [7; 32] }.into()),
+        ("", fulfilled.into()),
+        ("wrong", wire::HoldFulfilled { preimage: [7; 32], ..fulfilled }.into()),
+        ("", released),
+        ("", answered(Scene::Holding, resume.into())),
     ])
 }
 

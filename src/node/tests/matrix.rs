@@ -43,7 +43,7 @@ fn first(shown: &str) -> String {
 /// Everything that a node knows: its machines, its names and its signer, secrets left out.
 fn views(node: &Node<MemorySigner>) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         node.payees,
         node.payers,
         node.asked,
@@ -54,6 +54,8 @@ fn views(node: &Node<MemorySigner>) -> String {
         node.unconfirmed,
         node.waiting,
         node.assemblies,
+        node.waiting_holds,
+        node.pending_holds,
         node.tip,
         node.signer.snapshot(),
     )
@@ -75,7 +77,9 @@ fn left_behind(before: &str, stage: &mut Stage, side: usize) -> Vec<&'static str
     let decided = views(&stage.nodes[side]);
     let stored = stage.stores[side].clone();
     let left = stage.flush(side);
-    let only_refused = left.sends.iter().all(|(_, m)| matches!(m, Message::Refused(_)));
+    // What is refused for good is released, too.
+    let says_so = |m: &Message| matches!(m, Message::Refused(_) | Message::HoldReleased(_));
+    let only_refused = left.sends.iter().all(|(_, m)| says_so(m));
     let only_misbehaved = left.events.iter().all(|e| matches!(e, Event::Misbehaved { .. }));
     let rules = [
         (before == decided, "the node has changed"),

@@ -3,6 +3,7 @@
 
 mod batches;
 mod full;
+mod holds;
 mod inputs;
 mod matrix;
 mod scenes;
@@ -23,6 +24,7 @@ use crate::meter::tariff::{Measure, Tariff};
 use crate::signer::MemorySigner;
 use crate::signer::budget::{BudgetRecord, Policy};
 use crate::store::MemoryStore;
+use crate::stream::HoldRules;
 use crate::stream::payer::Opening;
 use crate::tx::{ChangeScript, Delay};
 use crate::units::{Blocks, FeeRate, Height, KeyIndex, Ppm, Price, Sat};
@@ -82,6 +84,7 @@ fn terms() -> Terms {
     terms.confirmation_depth = Blocks::new(3).unwrap();
     terms.settle_margin = Blocks::new(10).unwrap();
     terms.tariff = tariff(0).hash().0;
+    terms.holds = HoldRules { k: 4, fee: sat(500), dust: sat(1_000), count: 8 };
     terms.credit = window().credit;
     terms.expiry = UtcSeconds::new(u64::MAX).unwrap();
     terms

@@ -4,9 +4,10 @@ use super::*;
 use crate::batch::Sealed;
 use crate::batch::item::{Charge, Item, LeafSize};
 use crate::signer::PeerId;
+use crate::tx::hold::Preimage;
 use crate::tx::seen::Spend;
 use crate::tx::{FeeInput, payee_script};
-use crate::units::{FeeRate, ItemId, Lane};
+use crate::units::{FeeRate, HoldId, ItemId, Lane};
 
 /// One state of both sides. What comes later contains what came before, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +54,18 @@ pub(super) enum Scene {
     Flying,
     /// The same, and the payer has lost its batches: it has asked for the payee's lanes.
     Asking,
+    /// Open; 5,000 sat are held.
+    Holding,
+    /// Holding; another 2,000 sat are offered, and their voucher is lost.
+    Offering,
+    /// Holding; the seller has revealed the preimage, and the buyer has not heard it.
+    Fulfilled,
+    /// Holding; the seller has released the hold, and the buyer has not heard it.
+    Released,
 }
 
 impl Scene {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::Apart,
         Self::Linked,
         Self::Shown,
@@ -78,6 +87,10 @@ impl Scene {
         Self::Undone,
         Self::Flying,
         Self::Asking,
+        Self::Holding,
+        Self::Offering,
+        Self::Fulfilled,
+        Self::Released,
     ];
 
     /// The scene that this one is made from, and nothing that leaves is left behind.
@@ -87,7 +100,8 @@ impl Scene {
             Self::Linked => Some(Self::Apart),
             Self::Shown => Some(Self::Linked),
             Self::Open => Some(Self::Shown),
-            Self::Offered | Self::Flying => Some(Self::Open),
+            Self::Offered | Self::Flying | Self::Holding => Some(Self::Open),
+            Self::Offering | Self::Fulfilled | Self::Released => Some(Self::Holding),
             Self::Asking => Some(Self::Flying),
             Self::Taken | Self::Running => Some(Self::Offered),
             Self::Owing
@@ -133,6 +147,7 @@ impl Scene {
             }
             Self::Flying => stage.fly(),
             Self::Asking => stage.lose_batches(),
+            Self::Holding | Self::Offering | Self::Fulfilled | Self::Released => self.hold(stage),
             Self::Taken => stage.run(BUYER, accept(7, outpoint)),
             Self::Running => {
                 stage.run(BUYER, accept(7, outpoint));
@@ -177,6 +192,22 @@ impl Scene {
     }
 }
 
+impl Scene {
+    fn hold(self, stage: &mut Stage) {
+        let outpoint = stage.outpoint;
+        match self {
+            Self::Offering => stage.run(BUYER, offer_hold(outpoint, 2_000)),
+            Self::Fulfilled => stage.run(SELLER, fulfil_hold(outpoint)),
+            Self::Released => stage.run(SELLER, release_hold(outpoint)),
+            _ => {
+                stage.open_budget();
+                stage.run(BUYER, offer_hold(outpoint, 5_000));
+                stage.settle_down();
+            }
+        }
+    }
+}
+
 impl Stage {
     fn connect(&mut self) {
         for side in [BUYER, SELLER] {
@@ -184,8 +215,8 @@ impl Stage {
         }
     }
 
-    /// Budget 3 pays for windows.
-    fn open_budget(&mut self) {
+    /// Budget 3 pays for windows and holds.
+    pub(super) fn open_budget(&mut self) {
         let signer = self.nodes[BUYER].signer_mut();
         signer.open_session(PeerId::new(base()), id(3), msat(500_000_000)).unwrap();
     }
@@ -231,7 +262,7 @@ impl Stage {
     }
 
     /// The chain shows a spend of the channel, and the first output of it if it is the channel's.
-    fn spend(&mut self, tx: &Transaction, confirmed: Option<u32>) {
+    pub(super) fn spend(&mut self, tx: &Transaction, confirmed: Option<u32>) {
         let confirmed = confirmed.map(height);
         let spent = Some(Spend { tx: tx.clone(), confirmed });
         let outpoint = self.outpoint;
@@ -252,6 +283,28 @@ impl Stage {
 
 pub(super) fn close(outpoint: OutPoint) -> Command {
     Command::Close { outpoint, script: wallet(8), fee: sat(300) }
+}
+
+pub(super) fn preimage() -> Preimage {
+    Preimage::new([0xab; 32])
+}
+
+pub(super) fn hold(number: u64) -> HoldId {
+    HoldId::new(number).unwrap()
+}
+
+/// Until a height at which the seller has time to settle, and 34 blocks before the last call.
+pub(super) fn offer_hold(outpoint: OutPoint, amount: u64) -> Command {
+    let (hash, amount, expiry) = (preimage().hash(), sat(amount), height(200));
+    Command::OfferHold { outpoint, hash, amount, expiry, session: id(3) }
+}
+
+pub(super) fn fulfil_hold(outpoint: OutPoint) -> Command {
+    Command::FulfilHold { outpoint, id: hold(1), preimage: preimage() }
+}
+
+pub(super) fn release_hold(outpoint: OutPoint) -> Command {
+    Command::ReleaseHold { outpoint, id: hold(1) }
 }
 
 pub(super) fn open_lane(outpoint: OutPoint) -> Command {

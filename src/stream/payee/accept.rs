@@ -95,7 +95,7 @@ impl Payee {
         if !self.record.holds.list.is_empty() {
             let (paid, signature) = (voucher.paid, voucher.signature);
             let ended = HoldVoucher { paid, holds: Vec::new(), bundles: Vec::new(), signature };
-            return self.accept_state(context, &ended, beside, view);
+            return self.accept_held_beside(context, &ended, beside, view);
         }
         if self.record.best == Some(voucher) {
             return Ok(self.repeated());

@@ -40,11 +40,14 @@ impl Payee {
         offered: &HoldVoucher,
         view: &View,
     ) -> Result<Accepted, StreamError> {
-        self.accept_state(context, offered, Msat::ZERO, view)
+        self.accept_held_beside(context, offered, Msat::ZERO, view)
     }
 
-    /// As [`Payee::accept_beside`], of any state.
-    pub(super) fn accept_state(
+    /// The same beside what was accepted elsewhere, as [`Payee::accept_beside`].
+    ///
+    /// # Errors
+    /// As [`Payee::accept_held`].
+    pub fn accept_held_beside(
         &self,
         context: &Context,
         offered: &HoldVoucher,

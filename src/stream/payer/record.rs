@@ -10,7 +10,7 @@ use crate::store::Key;
 use crate::stream::bytes::{Reader, Writer, outpoint_key};
 use crate::stream::channel::Rules;
 use crate::stream::error::StreamError;
-use crate::stream::payer::holds::PayerHolds;
+use crate::stream::payer::holds::{PayerHold, PayerHolds};
 use crate::stream::record;
 use crate::tx::{ChangeScript, Delay};
 use crate::units::{Height, KeyIndex, Msat, Sat};
@@ -169,6 +169,12 @@ impl PayerRecord {
     #[must_use]
     pub fn into_unsure(self) -> Self {
         Self { phase: PayerPhase::Unsure, ..self }
+    }
+
+    /// The holds that it keeps, in the order of their ids.
+    #[must_use]
+    pub fn holds(&self) -> &[PayerHold] {
+        &self.holds.kept
     }
 
     /// Where the channel stands.

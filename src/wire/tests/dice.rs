@@ -7,13 +7,16 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::schnorr::Signature;
 use bitcoin::{OutPoint, Txid, XOnlyPublicKey};
 
-use crate::units::{ChannelAlias, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds};
+use crate::units::{
+    ChannelAlias, Height, HoldId, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds,
+};
 use crate::wire::{
-    Accepted, Ack, BatchPart, BatchVoucher, Best, Bytes, Carried, Change, CloseRequest,
-    CloseSigned, Init, LanesQuery, LanesTold, Message, NETWORKS_MAX, Networks, Open, Padding,
-    PeerError, PeerText, PeerWarning, Ping, Pong, Reader, Reading, Refusal, Refused, Resume,
-    SessionEnd, SessionOffer, SessionPause, SessionStart, Standing, Statement, TEXT_MAX, Terms,
-    TermsQuery, TopUpRequest, TopUpSigned, Voucher,
+    Accepted, Ack, BatchPart, BatchVoucher, Best, BestHeld, Bytes, Carried, Change, CloseRequest,
+    CloseSigned, HeldAmount, HeldAmounts, HeldBundle, HeldBundles, HoldAck, HoldFulfilled,
+    HoldItems, HoldReleased, HoldVoucher, Init, LanesQuery, LanesTold, Message, NETWORKS_MAX,
+    Networks, Open, Padding, PeerError, PeerText, PeerWarning, Ping, Pong, Reader, Reading,
+    Refusal, Refused, Resume, SessionEnd, SessionOffer, SessionPause, SessionStart, Standing,
+    Statement, TEXT_MAX, Terms, TermsQuery, TopUpRequest, TopUpSigned, Voucher,
 };
 
 /// Values of every field, made from a supply of bytes; zeros when it is used up.
@@ -103,6 +106,8 @@ impl Dice<'_> {
             "TermsQuery" | "Terms" | "Open" | "Accepted" | "Resume" => self.opening(name),
             "Voucher" | "Ack" | "Refused" | "Best" => self.paying(name),
             "BatchVoucher" | "BatchPart" | "LanesQuery" | "LanesTold" => self.batch(name),
+            "HoldVoucher" | "BestHeld" | "HoldItems" | "HoldAck" | "HoldFulfilled"
+            | "HoldReleased" => self.hold(name),
             "CloseRequest" | "CloseSigned" | "TopUpRequest" | "TopUpSigned" => self.closing(name),
             "Init" | "PeerWarning" | "PeerError" | "Ping" | "Pong" => self.setup(name),
             _ => self.metering(name),
@@ -181,6 +186,55 @@ impl Dice<'_> {
             }
             "LanesQuery" => LanesQuery { alias, paid, signature: self.signature() }.into(),
             _ => LanesTold { alias, paid, lanes: self.blob() }.into(),
+        }
+    }
+
+    fn id(&mut self) -> HoldId {
+        HoldId::new(self.u64()).unwrap()
+    }
+
+    fn holds(&mut self) -> HeldAmounts {
+        let hold = |dice: &mut Self| HeldAmount {
+            id: dice.id(),
+            amount: dice.sat(),
+            hash: dice.array(),
+            expiry: Height::new(u32::from(dice.u16())).unwrap(),
+        };
+        let count = usize::from(self.u16()) % 256;
+        HeldAmounts::new((0..count).map(|_| hold(self)).collect()).unwrap()
+    }
+
+    fn bundles(&mut self) -> Option<HeldBundles> {
+        let bundle = |dice: &mut Self| HeldBundle {
+            id: dice.id(),
+            root: dice.array(),
+            items: u32::from_be_bytes(dice.array()),
+            total: dice.msat(),
+        };
+        let count = usize::from(self.u16()) % 256;
+        HeldBundles::new((0..count).map(|_| bundle(self)).collect()).unwrap()
+    }
+
+    fn hold(&mut self, name: &str) -> Message {
+        let (alias, id, paid) = (self.alias(), self.id(), self.msat());
+        match name {
+            "HoldItems" => {
+                let length = u32::from_be_bytes(self.array());
+                let offset = u32::from_be_bytes(self.array());
+                HoldItems { alias, id, length, offset, part: self.blob() }.into()
+            }
+            "HoldAck" => HoldAck { alias, paid, state: self.array() }.into(),
+            "HoldFulfilled" => HoldFulfilled { alias, id, preimage: self.array() }.into(),
+            "HoldReleased" => HoldReleased { alias, id }.into(),
+            _ => {
+                let (outpoint, signature) = (self.outpoint(), self.signature());
+                let (holds, bundles) = (self.holds(), self.bundles());
+                if name == "BestHeld" {
+                    BestHeld { outpoint, paid, signature, holds, bundles }.into()
+                } else {
+                    HoldVoucher { alias, paid, signature, holds, bundles }.into()
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bitcoin::hashes::Hash as _;
 
-use crate::wire::{Change, Message, PeerText, Standing};
+use crate::wire::{Change, HeldAmounts, HeldBundles, Message, PeerText, Standing};
 
 /// The golden file names its fields; round trips alone would not see two fields that changed
 /// places.
@@ -122,9 +122,53 @@ fn shown_field(message: &Message, name: &str) -> String {
     }
 }
 
-fn shown_spend_field(message: &Message, name: &str) -> String {
+fn shown_held(holds: &HeldAmounts) -> String {
+    let shown = holds.as_slice().iter().map(|hold| {
+        let (id, amount) = (hold.id, hold.amount.to_sat());
+        format!("{id} {amount} {} {}", hex(&hold.hash), hold.expiry)
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn shown_bundles(bundles: Option<&HeldBundles>) -> String {
+    let shown = bundles.map_or(&[][..], HeldBundles::as_slice).iter().map(|bundle| {
+        let (id, total) = (bundle.id, bundle.total.to_msat());
+        format!("{id} {} {} {total}", hex(&bundle.root), bundle.items)
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn shown_hold_field(message: &Message, name: &str) -> String {
     show! {
         message, name, shown_session_field(message, name);
+        HoldVoucher(m) {
+            alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
+            signature: hex(m.signature.as_ref()), holds: shown_held(&m.holds),
+            bundles: shown_bundles(m.bundles.as_ref()), state: hex(&m.state()),
+        }
+        BestHeld(m) {
+            txid_as_hashed: hex(&m.outpoint.txid.to_byte_array()),
+            vout: m.outpoint.vout.to_string(), paid: m.paid.to_msat().to_string(),
+            signature: hex(m.signature.as_ref()), holds: shown_held(&m.holds),
+            bundles: shown_bundles(m.bundles.as_ref()),
+        }
+        HoldItems(m) {
+            alias: m.alias.to_string(), id: m.id.to_string(), length: m.length.to_string(),
+            offset: m.offset.to_string(), part: hex(m.part.as_slice()),
+        }
+        HoldAck(m) {
+            alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(), state: hex(&m.state),
+        }
+        HoldFulfilled(m) {
+            alias: m.alias.to_string(), id: m.id.to_string(), preimage: hex(&m.preimage),
+        }
+        HoldReleased(m) { alias: m.alias.to_string(), id: m.id.to_string() }
+    }
+}
+
+fn shown_spend_field(message: &Message, name: &str) -> String {
+    show! {
+        message, name, shown_hold_field(message, name);
         CloseRequest(m) {
             alias: m.alias.to_string(), paid: m.paid.to_msat().to_string(),
             fee: m.fee.to_sat().to_string(), script: hex(m.script.as_slice()),

@@ -8,6 +8,7 @@ use bitcoin::constants::ChainHash;
 use proptest::prelude::*;
 
 use super::*;
+use crate::units::{ChannelAlias, Height, HoldId, Msat, Sat};
 use dice::Dice;
 
 mod dice;
@@ -162,6 +163,53 @@ fn unknown_message_types_are_ignored_if_odd_and_refused_if_even() {
     assert_eq!(Message::decode(&[0x91]), Err(WireError::Truncated { need: 2, have: 1 }));
 }
 
+/// As many holds as a count can say, each with its bundle.
+fn most_held() -> (HeldAmounts, Option<HeldBundles>) {
+    let id = |number| HoldId::new(number).unwrap();
+    let (amount, expiry) = (Sat::MAX, Height::new(1).unwrap());
+    let hold = |number| HeldAmount { id: id(number), amount, hash: [1; 32], expiry };
+    let (root, items, total) = ([2; 32], u32::MAX, Msat::MAX);
+    let bundle = |number| HeldBundle { id: id(number), root, items, total };
+    let holds = HeldAmounts::new((1..=255).map(hold).collect()).unwrap();
+    (holds, HeldBundles::new((1..=255).map(bundle).collect()).unwrap())
+}
+
+#[test]
+fn more_holds_than_a_count_says_are_refused_and_no_bundles_are_no_record() {
+    let (held, bundled) = most_held();
+    let mut holds = held.as_slice().to_vec();
+    holds.push(holds[0]);
+    let refused = |what| WireError::TooLong { what, got: 256, max: 255 };
+    assert_eq!(HeldAmounts::new(holds), Err(refused("holds")));
+    let mut bundles = bundled.unwrap().as_slice().to_vec();
+    bundles.push(bundles[0]);
+    assert_eq!(HeldBundles::new(bundles), Err(refused("bundles")));
+    assert_eq!(HeldBundles::new(Vec::new()), Ok(None));
+}
+
+#[test]
+fn state_of_a_voucher_with_holds_is_of_everything_but_the_signature() {
+    let Message::HoldVoucher(one) = Dice::new(&[1; 200]).message("HoldVoucher") else { panic!() };
+    let (holds, bundles) = most_held();
+    let one = HoldVoucher { holds, bundles, ..one };
+    let signed = HoldVoucher { signature: voucher().signature, ..one.clone() };
+    assert_ne!(signed, one);
+    assert_eq!(signed.state(), one.state());
+    let paid = HoldVoucher { paid: Msat::ZERO, ..one.clone() };
+    let empty = HoldVoucher { holds: HeldAmounts::default(), ..one.clone() };
+    let plain = HoldVoucher { bundles: None, ..one.clone() };
+    for other in [paid, empty, plain] {
+        assert_ne!(other.state(), one.state());
+    }
+}
+
+#[test]
+fn preimage_is_not_shown_by_debug() {
+    let (alias, id) = (ChannelAlias::MIN, HoldId::MIN);
+    let shown = format!("{:?}", HoldFulfilled { alias, id, preimage: [0xab; 32] });
+    assert!(shown.starts_with("HoldFulfilled") && !shown.contains("171"), "{shown}");
+}
+
 #[test]
 fn largest_message_of_each_kind_fits_a_frame() {
     let supply = vec![0xff; 70_000];
@@ -175,6 +223,9 @@ fn largest_message_of_each_kind_fits_a_frame() {
             }
             Message::BatchPart(m) => m.part = full(),
             Message::LanesTold(m) => m.lanes = full(),
+            Message::HoldItems(m) => m.part = full(),
+            Message::HoldVoucher(m) => (m.holds, m.bundles) = most_held(),
+            Message::BestHeld(m) => (m.holds, m.bundles) = most_held(),
             Message::CloseRequest(m) => m.script = full(),
             Message::TopUpRequest(m) => m.coins = full(),
             Message::SessionOffer(m) => m.tariff = Some(full()),
