@@ -231,3 +231,25 @@ fn holds_of_one_script_are_told_apart_by_their_order() {
         coins(&pair, &settled).iter().map(|(id, _, coin)| (*id, coin.value().to_sat())).collect();
     assert_eq!(found, [(1, 5_000), (2, 6_000)]);
 }
+
+#[test]
+fn output_of_a_later_hold_of_one_script_may_be_named_by_a_released_one() {
+    // The payer keeps the released hold, whose voucher stays valid; the newest voucher has another
+    // one of the same hash and expiry. Nothing in the script says whose its output is, so whoever
+    // waits for either must take it for both: a hub that did not lost the later one.
+    let mut pair = Pair::holding();
+    let hash = preimage(1).hash();
+    let first = pair.offer_at(hash, 5_000, EXPIRY, DEEP).unwrap();
+    let _accepted = pair.hear(&first).unwrap();
+    pair.release(1);
+    let dropped = pair.drop_holds(DEEP).unwrap();
+    let _accepted = pair.hear(&dropped).unwrap();
+    let later = pair.offer_at(hash, 6_000, EXPIRY, DEEP).unwrap();
+    let _accepted = pair.hear(&later).unwrap();
+    let settled = publish(&mut pair);
+    let found = pair.payer.published(&pair.context, &settled).unwrap();
+    let [(kept, coin)] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((kept.hold.id, coin.value()), (super::held::id(1), sat(6_000)));
+    let present = pair.payer.record().holds.open();
+    assert!(present.iter().all(|open| (open.hash, open.expiry) == (kept.hold.hash, at(EXPIRY))));
+}
