@@ -206,7 +206,8 @@ impl<S: Signer> Node<S> {
         let spend = status.and_then(|status| status.spent.as_ref());
         let kind = channel.and_then(|channel| SpendKind::of(channel, &spend?.tx));
         let day = Blocks::new(BLOCKS_A_DAY).unwrap_or(Blocks::MIN);
-        let held = matches!(kind, Some(SpendKind::HoldSettlement { .. }));
+        // P2: a source that forgets spent outputs must not take the keys away.
+        let held = matches!(kind, None | Some(SpendKind::HoldSettlement { .. }));
         let waits = last.is_some_and(|last| tip.height < last.saturating_after(day));
         if held && waits {
             return Ok(());

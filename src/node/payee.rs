@@ -368,9 +368,11 @@ impl<S: Signer> Node<S> {
         let outpoint = settlement.held().channel().outpoint();
         let machine = self.payee(outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let (record, successor) = machine.promise_held(&settlement)?;
+        settlement.check_fee_witnesses(&witnesses)?;
         let request = Request::HoldSettlement { settlement: &settlement };
         let signature = self.signer.sign(&request, now.time, &now.aux)?;
         let tx = settlement.finish(&signature, witnesses)?;
+        // As there: what finds no room here its payer shows again.
         let successor = successor.filter(|next| !self.is_payee_of(next.outpoint()));
         let next = successor.and_then(|next| self.enlist_successor(outpoint, &next).ok());
         self.promise(outpoint, &record)?;

@@ -287,6 +287,30 @@ fn bundle_is_taken_with_its_items_and_folded_to_the_millisatoshi() {
     stage.check_held(1_500_750, &[]);
 }
 
+/// After a restart nobody knows whose budget pays what is above the hold: the caller says so.
+#[test]
+fn bundle_that_is_revealed_after_a_restart_is_folded_out_of_the_named_session() {
+    let mut stage = open();
+    let outpoint = stage.outpoint;
+    // Without it the agreed fee would cover what is above the hold.
+    let ending = crate::stream::payer::Ending::KeepsChange;
+    stage.run(BUYER, Command::Pay { outpoint, more: msat(600_000), session: id(3), ending });
+    stage.settle_down();
+    stage.run(BUYER, offer_bundle(outpoint, &[1_000_250, 500_500]));
+    stage.settle_down();
+    stage.restart(&[BUYER]);
+    stage.check_held(600_000, &[1_500]);
+    stage.run(SELLER, fulfil_hold(outpoint));
+    for (link, message) in stage.flush(SELLER).sends {
+        stage.handle(BUYER, Input::Received(link, message)).unwrap_err();
+    }
+    let told = stage.flush(BUYER);
+    let [Event::HoldRevealed { id: one, preimage, .. }] = told.events[..] else { panic!() };
+    stage.run(BUYER, Command::FoldHold { outpoint, id: one, preimage, session: id(3) });
+    stage.settle_down();
+    stage.check_held(2_100_750, &[]);
+}
+
 #[test]
 fn bundle_with_other_items_is_refused_and_released() {
     let mut stage = open();
@@ -462,6 +486,12 @@ fn hold_that_is_not_folded_is_settled_and_claimed_on_the_chain() {
     let outpoint = stage.outpoint;
     let settlement = stage.nodes[SELLER].draft_hold_settlement(outpoint, &[]).unwrap();
     let settlement = Box::new(settlement);
+    let before = std::format!("{:?}", stage.nodes[SELLER].signer.snapshot());
+    let witnesses = Vec::from([bitcoin::Witness::new()]);
+    let wrong = Command::SettleHeld { settlement: settlement.clone(), witnesses };
+    let refused = stage.refused(SELLER, wrong);
+    assert!(matches!(refused, NodeError::Tx(TxError::WitnessCount { .. })), "{refused:?}");
+    assert_eq!(before, std::format!("{:?}", stage.nodes[SELLER].signer.snapshot()));
     stage.run(SELLER, Command::SettleHeld { settlement, witnesses: Vec::new() });
     let tx = stage.flush(SELLER).broadcasts.remove(0).remove(0);
     stage.spend(&tx, Some(DEEP));
@@ -472,6 +502,8 @@ fn hold_that_is_not_folded_is_settled_and_claimed_on_the_chain() {
         stage.handle(side, Input::Tip(tip(DEEP + 20))).unwrap();
         let status = stage.chain[&outpoint].clone();
         stage.handle(side, Input::Output(outpoint, Some(status))).unwrap();
+        // Nor does a source that has forgotten the outpoint take the keys away.
+        stage.handle(side, Input::Output(outpoint, None)).unwrap();
         stage.nodes[side].check_invariants().unwrap();
     }
     let view = stage.nodes[SELLER].view(stage.now.time).unwrap();

@@ -117,6 +117,15 @@ impl HoldSettlement {
         self.draft.digest(0, self.held().channel().output().settle_leaf_hash())
     }
 
+    /// Whether [`Self::finish`] takes these witnesses of the added inputs: asked before the payee
+    /// signs.
+    ///
+    /// # Errors
+    /// [`TxError::WitnessCount`], [`TxError::FeeWitnessSize`].
+    pub fn check_fee_witnesses(&self, witnesses: &[Witness]) -> Result<(), TxError> {
+        self.draft.check_fee_witnesses(1, witnesses)
+    }
+
     /// Puts in the payee's signature and the witnesses of the added inputs.
     ///
     /// # Errors
