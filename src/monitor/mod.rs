@@ -43,7 +43,7 @@
 //!   A settlement is raised by a child of the payee's own output; where there is none, by coins.
 //!   Neither costs more than what is at stake.
 //! * W5. A replacement pays more than what it replaces, in all and by size (BIP125); what is ours
-//!   and pays nearly the same is left alone.
+//!   and pays the rate is left alone; nearly is enough while a deadline has yet to press.
 //! * W6. What is in no block, or not buried, is not over.
 //!
 //! # Example

@@ -13,6 +13,8 @@ const STEPS_MAX: u32 = 12;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pressure {
     steps: u32,
+    /// A deadline will press later, if nothing presses yet.
+    grows: bool,
 }
 
 impl Pressure {
@@ -23,7 +25,7 @@ impl Pressure {
             let left = last.saturating_since(tip);
             policy.lead.to_u32().saturating_sub(left.to_u32())
         });
-        Self { steps: missing.min(STEPS_MAX) }
+        Self { steps: missing.min(STEPS_MAX), grows: last.is_some() }
     }
 
     /// Whether it has no time at all to wait for a cheaper one.
@@ -73,10 +75,11 @@ impl Rival {
         fee(rate, both).saturating_sub(self.fee)
     }
 
-    /// W5: whether it pays `rate` already, or nearly, so that replacing it would be for nothing:
-    /// where time is short there is no nearly.
+    /// W5: whether it pays `rate` already, or nearly, so that replacing it would be for nothing.
+    /// Where time is short there is no nearly, and where no deadline will ever press there is none
+    /// either: a rate that stays would keep it out of every block.
     pub(super) fn pays(&self, rate: FeeRate, pressure: Pressure) -> bool {
-        let parts: u128 = if pressure.is_high() { 4 } else { 5 };
+        let parts: u128 = if pressure.is_high() || !pressure.grows { 4 } else { 5 };
         let fee = u128::from(self.fee.to_sat()).saturating_mul(4_000).saturating_mul(parts);
         let want =
             u128::from(rate.to_sat_per_kvb()).saturating_mul(u128::from(self.weight.to_wu()));

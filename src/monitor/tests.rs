@@ -146,12 +146,15 @@ fn replacement_pays_more_in_all_and_more_by_size() {
     // Half the size: all that the other paid, and the floor.
     let half = Weight::from_wu(weight.to_wu() / 2);
     assert_eq!(rival.least(half, &policy), sat(1_000).add(fee(policy.relay_floor, half)).unwrap());
-    // What pays four fifths is left alone, and nothing less; under pressure only all of it.
-    let (calm, pressed) =
-        (Pressure::of(at(1), None, &policy), Pressure::of(at(100), Some(at(100)), &policy));
+    // What pays four fifths is left alone, and nothing less, if a deadline will press; under
+    // pressure, and where nothing ever presses, only all of it.
+    let pressure = |last: Option<u32>| Pressure::of(at(100), last.map(at), &policy);
+    let (calm, pressed, never) = (pressure(Some(200)), pressure(Some(100)), pressure(None));
     let exact = 1_000 * 4_000 / weight.to_wu();
     let rate = |rate| FeeRate::new(rate).unwrap();
-    assert!(rival.pays(rate(exact), pressed) && !rival.pays(rate(exact + 1), pressed));
+    for all in [pressed, never] {
+        assert!(rival.pays(rate(exact), all) && !rival.pays(rate(exact + 1), all));
+    }
     let most = 1_000 * 5_000 / weight.to_wu();
     assert!(rival.pays(rate(most), calm) && !rival.pays(rate(most + 1), calm));
 }

@@ -333,13 +333,17 @@ fn rate_of_the_chain_that_rises_is_followed_without_a_deadline_too() {
     until(&mut pair, EXPIRY + 20);
     assert_eq!(pair.of_payer.sent, 1, "nothing presses");
     assert_eq!(timed_out(&pair), None);
+    pair.world.rate = 500;
+    pair.look();
+    assert_eq!(pair.of_payer.sent, 1, "what pays more than the chain asks is left alone");
+    // Nearly is not enough: a rate that stays would keep it out for good.
     pair.world.rate = 1_200;
     pair.look();
-    assert_eq!(pair.of_payer.sent, 1, "nearly the same is left alone");
+    assert_eq!(pair.of_payer.sent, 2);
     pair.world.rate = 2_000;
     pair.look();
     pair.pass(1);
-    assert_eq!((timed_out(&pair), pair.of_payer.sent), (Some(EXPIRY + 21), 2));
+    assert_eq!((timed_out(&pair), pair.of_payer.sent), (Some(EXPIRY + 21), 3));
 }
 
 /// The last `depth` blocks give way to empty ones, and one more.
