@@ -42,6 +42,16 @@ fn fixed_seeds_of_hubs_lose_nothing_and_meet_every_fault() {
     }
 }
 
+/// Seeds that once failed: a hold that the hub had settled without its preimage, and that the sender
+/// never fetched because it had folded it, kept its forward for good.
+const FOUND: [u64; 4] = [15_498, 18_687, 21_007, 24_947];
+
+#[test]
+fn seeds_that_once_failed_lose_nothing() {
+    let (_, failed) = campaign(FOUND.into_iter());
+    assert_eq!(failed, [0; 0]);
+}
+
 #[test]
 fn fresh_seeds_of_hubs_lose_nothing() {
     let (_, failed) = campaign(seed_support::fresh(FRESH));

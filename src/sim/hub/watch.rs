@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::transaction::Version;
-use bitcoin::{OutPoint, Transaction, Txid};
+use bitcoin::{Transaction, Txid};
 
 use super::Flaw;
 use super::cast::{AUX, funded, tip, view};
@@ -28,7 +27,7 @@ pub(super) fn rate() -> FeeRate {
 }
 
 /// A settlement, and the holds that were looked for in it.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {
     txid: Txid,
     ids: Vec<HoldId>,
@@ -39,7 +38,7 @@ struct Seen {
 #[derive(Default)]
 pub(super) struct Coins {
     published: BTreeMap<Seen, Vec<(PayerHold, HoldCoin)>>,
-    claimable: BTreeMap<Seen, Vec<(HoldCoin, Preimage)>>,
+    settled: BTreeMap<Seen, Vec<(PayeeHold, HoldCoin)>>,
 }
 
 impl Coins {
@@ -59,21 +58,23 @@ impl Coins {
         Ok(found)
     }
 
-    fn claimable(
+    fn settled(
         &mut self,
         context: &Context,
         payee: &Payee,
         tx: &Transaction,
-    ) -> Result<Vec<(HoldCoin, Preimage)>, Flaw> {
-        let known = |held: &&PayeeHold| matches!(held.state, PayeeHoldState::Fulfilled(_));
-        let ids = payee.holds().iter().filter(known).map(|held| held.hold.id).collect();
+    ) -> Result<Vec<(PayeeHold, HoldCoin)>, Flaw> {
+        let ids = payee.holds().iter().map(|held| held.hold.id).collect();
         let key = Seen { txid: tx.compute_txid(), ids };
-        if let Some(found) = self.claimable.get(&key) {
-            return Ok(found.clone());
+        if !self.settled.contains_key(&key) {
+            self.settled.insert(key.clone(), payee.published(context, tx)?);
         }
-        let found = payee.claimable(context, tx)?;
-        self.claimable.insert(key, found.clone());
-        Ok(found)
+        // Whether it was fulfilled or released since is as new as the payee's record.
+        let now = |(held, coin): &(PayeeHold, HoldCoin)| {
+            let held = payee.holds().iter().find(|now| now.hold.id == held.hold.id)?;
+            Some((*held, coin.clone()))
+        };
+        Ok(self.settled.get(&key).into_iter().flatten().filter_map(now).collect())
     }
 }
 
@@ -213,14 +214,19 @@ impl World<'_> {
             self.house.keep_payee(number, &record, &[])?;
         }
         let spend = status.spent.filter(|spend| spend.confirmed.is_some());
+        let payee = self.house.payee(number)?;
+        let settled = match &spend {
+            Some(spend) => self.coins.settled(&self.cast.context, payee, &spend.tx)?,
+            None => Vec::new(),
+        };
         if let Some(spend) = &spend {
-            self.collect(number, spend)?;
+            self.collect(number, spend, &settled)?;
         }
         let held = self.house.hub.forwards().filter(|forward| {
             forward.incoming().channel == channel && forward.upstream() == Upstream::Held
         });
         for incoming in held.map(Forward::incoming).collect::<Vec<_>>() {
-            if let Some(input) = self.end_of(number, incoming, spend.as_ref())? {
+            if let Some(input) = self.end_of(number, incoming, spend.as_ref(), &settled)? {
                 self.house.tell(input)?;
             }
         }
@@ -228,12 +234,17 @@ impl World<'_> {
     }
 
     /// Claims what the settlement brought, once it can be.
-    fn collect(&mut self, number: usize, spend: &Spend) -> Result<(), Stop> {
-        let payee = self.house.payee(number)?;
-        let script = payee.channel().output().script().clone();
+    fn collect(
+        &mut self,
+        number: usize,
+        spend: &Spend,
+        published: &[(PayeeHold, HoldCoin)],
+    ) -> Result<(), Stop> {
+        let script = self.house.payee(number)?.channel().output().script().clone();
         let Some(settled) = spend.confirmed else { return Ok(()) };
-        for (coin, preimage) in self.coins.claimable(&self.cast.context, payee, &spend.tx)? {
-            let claim = HoldSpend::claim(coin, preimage, script.clone(), rate())?;
+        for (held, coin) in published {
+            let PayeeHoldState::Fulfilled(preimage) = held.state else { continue };
+            let claim = HoldSpend::claim(coin.clone(), preimage, script.clone(), rate())?;
             let next = self.sky.tip().saturating_after(Blocks::new(1).unwrap_or(Blocks::MIN));
             if next >= claim.earliest(settled) {
                 self.sky.broadcast(claim.transaction().clone(), Some(SETTLE_WAITS));
@@ -248,6 +259,7 @@ impl World<'_> {
         number: usize,
         incoming: HoldRef,
         spend: Option<&Spend>,
+        published: &[(PayeeHold, HoldCoin)],
     ) -> Result<Option<Input>, Flaw> {
         let payee = self.house.payee(number)?;
         let past = Some(Input::Past { incoming });
@@ -256,19 +268,22 @@ impl World<'_> {
             return Ok(past);
         };
         let depth = Blocks::new(DEPTH).unwrap_or(Blocks::MAX);
-        let Some(spend) = spend else {
-            let is_past = self.sky.tip() >= held.hold.expiry.saturating_after(depth);
-            return Ok(past.filter(|_| is_past));
+        let is_past = self.sky.tip() >= held.hold.expiry.saturating_after(depth);
+        let Some(spend) = spend else { return Ok(past.filter(|_| is_past)) };
+        // By its script, not by its place: a reorg can bring an older settlement back.
+        let coin = published.iter().find(|(other, _)| other.hold.id == held.hold.id);
+        let Some((_, coin)) = coin else {
+            return Ok(past.filter(|_| self.is_deep(spend.confirmed)));
         };
-        let number = payee.holds().iter().position(|other| other.hold.id == held.hold.id);
-        let first = spend.tx.output.len().saturating_sub(payee.holds().len());
-        let vout = u32::try_from(first.saturating_add(number.unwrap_or(0)));
-        let Ok(vout) = vout else { return Ok(None) };
-        let taken = self.sky.spend_of(OutPoint { txid: spend.tx.compute_txid(), vout });
-        let Some(taken) = taken.filter(|taken| self.is_deep(taken.confirmed)) else {
+        let Some(taken) = self.sky.spend_of(coin.outpoint()) else {
+            // The sender may never fetch it; without a preimage it is nothing to the hub.
+            let is_ours = matches!(held.state, PayeeHoldState::Fulfilled(_));
+            return Ok(past.filter(|_| is_past && !is_ours));
+        };
+        if !self.is_deep(taken.confirmed) {
             return Ok(None);
-        };
-        let claimed = taken.tx.version == Version::TWO;
+        }
+        let claimed = coin.preimage_in(&taken.tx).is_some();
         Ok(if claimed { Some(Input::Paid { incoming }) } else { past })
     }
 

@@ -322,6 +322,23 @@ impl Payee {
         Ok((self.promised(got), successor))
     }
 
+    /// The outputs of `settlement` that are holds of this payee's best voucher. After a reorg an
+    /// older settlement may stand, which has not all of them.
+    ///
+    /// # Errors
+    /// [`StreamError::Tx`] for scripts that cannot be made, which nobody can provoke.
+    pub fn published(
+        &self,
+        context: &Context,
+        settlement: &Transaction,
+    ) -> Result<Vec<(PayeeHold, HoldCoin)>, StreamError> {
+        let holds = self.record.holds.list.iter().map(|held| &held.hold);
+        let found = coins(context, &self.channel, holds, settlement)?;
+        let with_held =
+            |(hold, coin): (Hold, HoldCoin)| Some((*self.record.holds.get(hold.id)?, coin));
+        Ok(found.into_iter().filter_map(with_held).collect())
+    }
+
     /// The holds that `settlement` put on the chain and whose preimage is known.
     ///
     /// # Errors
@@ -331,13 +348,12 @@ impl Payee {
         context: &Context,
         settlement: &Transaction,
     ) -> Result<Vec<(HoldCoin, Preimage)>, StreamError> {
-        let holds = self.record.holds.list.iter().map(|held| &held.hold);
-        let found = coins(context, &self.channel, holds, settlement)?;
-        let known = |hold: &Hold| match self.record.holds.get(hold.id)?.state {
-            PayeeHoldState::Fulfilled(preimage) => Some(preimage),
+        let found = self.published(context, settlement)?;
+        let known = |(held, coin): (PayeeHold, HoldCoin)| match held.state {
+            PayeeHoldState::Fulfilled(preimage) => Some((coin, preimage)),
             PayeeHoldState::Open | PayeeHoldState::Released => None,
         };
-        Ok(found.into_iter().filter_map(|(hold, coin)| Some((coin, known(&hold)?))).collect())
+        Ok(found.into_iter().filter_map(known).collect())
     }
 
     /// Claims a hold's output to `script`, k blocks after its settlement confirmed at `settled`.
