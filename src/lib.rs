@@ -39,6 +39,7 @@
 //! | 0 | [`sha256`] | the hash, on as many lanes as the processor has |
 //! | 1 | [`merkle`] | one root for a million payments, and a proof of each |
 //! | 4 | [`hub`] | conditional payments forwarded from channel to channel |
+//! | 4 | [`swap`] | money of one chain for money of another, both or neither |
 //! | 4 | [`monitor`] | what one side does on the chain about its holds |
 //! | 5 | [`node`] | many peers, channels and sessions behind one input and one drain |
 //! | 6 | `chain` | where chain events come from, and the coins that fund and pay fees |
@@ -176,6 +177,8 @@ pub mod hub;
 pub mod monitor;
 #[cfg(feature = "alloc")]
 pub mod stream;
+#[cfg(feature = "alloc")]
+pub mod swap;
 
 #[cfg(feature = "alloc")]
 pub mod node;

@@ -273,4 +273,39 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
             "power_cut_at_any_commit_of_the_hub_loses_nothing",
         ]),
     ),
+    // The swap.
+    (
+        "swap: first hold ends too early for the second, on chains of different pace",
+        By(&[
+            "first_leg_that_ends_a_block_early_is_refused_by_the_responder",
+            "first_expiry_counts_every_block_that_the_responder_needs",
+            "any_run_of_blocks_within_both_paces_leaves_the_responder_its_blocks",
+        ]),
+    ),
+    (
+        "swap: wrong hash, less than agreed, earlier expiry, later claim",
+        By(&["hold_that_is_less_than_agreed_is_refused"]),
+    ),
+    (
+        "swap: secret asked for when the second hold cannot be enforced any more",
+        By(&[
+            "secret_is_shown_until_the_last_block_in_which_the_second_leg_can_be_enforced",
+            "secret_of_a_swap_that_was_stopped_is_never_shown",
+        ]),
+    ),
+    (
+        "swap: initiator releases the second hold, and claims it on the chain",
+        By(&["initiators_word_never_releases_the_first_hold"]),
+    ),
+    (
+        "swap: one of the chains stands still or is hidden",
+        By(&["nobody_offers_or_tells_while_a_chain_stands_still"]),
+    ),
+    (
+        "swap: own hold locked for too long, or claimed before its timeout",
+        By(&[
+            "own_hold_does_not_lock_longer_than_the_policy_allows",
+            "claims_delay_of_the_own_hold_is_above_reaction_and_depth",
+        ]),
+    ),
 ];

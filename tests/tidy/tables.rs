@@ -27,6 +27,7 @@ pub(crate) const RANKS: &[(&str, u8)] = &[
     ("duplex", 4),
     ("monitor", 4),
     ("hub", 4),
+    ("swap", 4),
     ("node", 5),
     ("chain", 6),
     ("db", 6),
@@ -152,6 +153,11 @@ pub(crate) const PUBLIC_EXCEPTIONS: &[Exception] = &[
         folder: "src/hub",
         limit: 15,
         reason: "the two sides of an order, the one input, and each answer of the table",
+    },
+    Exception {
+        folder: "src/swap",
+        limit: 15,
+        reason: "the deal and what is counted on of two chains, the one input, and each answer",
     },
     Exception {
         folder: "src/meter",

@@ -1,0 +1,140 @@
+//! Every input in every stage: what it leads to, or why it is refused; and what is due in each.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::*;
+
+const EXPECTED: &str = include_str!("matrix.txt");
+
+fn inputs() -> [(&'static str, Input); 20] {
+    let over = Input::Over;
+    let other = Hold { hash: secret(8).hash(), ..first_hold() };
+    [
+        ("first hold", held(first_hold())),
+        ("second hold", held(second_hold())),
+        ("hold of another hash", held(other)),
+        ("second hold too late", Input::Held { hold: second_hold(), tips: tips(FIRST, REVEAL_BY) }),
+        ("offered", Input::Offered { id: id(3) }),
+        ("call off", Input::CallOff),
+        ("preimage", Input::Preimage(secret(7))),
+        ("another preimage", Input::Preimage(secret(8))),
+        ("unspent before its end", Input::Unspent { tip: at(FIRST) }),
+        ("unspent after both ends", Input::Unspent { tip: at(T2 + 4) }),
+        ("folded", over(End::Folded)),
+        ("claimed", over(End::Claimed)),
+        ("timed out", over(End::TimedOut)),
+        ("absent", over(End::Absent)),
+        ("covered", over(End::Covered)),
+        ("released", Input::Released),
+        ("paid", Input::Paid),
+        ("past", Input::Past),
+        ("tips in time", Input::Tips(tips(FIRST + 1, REVEAL_BY - 1))),
+        ("tips too late", Input::Tips(tips(FIRST + 1, REVEAL_BY))),
+    ]
+}
+
+fn show(swap: &Swap) -> String {
+    let incoming = match swap.stage.upstream() {
+        None => "",
+        Some(Incoming::Held { .. }) => ", held",
+        Some(Incoming::Paid) => ", paid",
+        Some(Incoming::Past) => ", past",
+    };
+    let own = if swap.stage.outgoing().is_some() { ", own" } else { "" };
+    let over = if swap.is_over() { ", over" } else { "" };
+    format!("{}{incoming}{own}{over}", swap.stage.name())
+}
+
+fn names(duties: &[Duty]) -> String {
+    let names: alloc::vec::Vec<_> = duties
+        .iter()
+        .map(|duty| match duty {
+            Duty::Offer { .. } => "offer",
+            Duty::Fulfil { .. } => "fulfil",
+            Duty::Settle { .. } => "settle",
+            Duty::Fold { .. } => "fold",
+            Duty::Release { .. } => "release",
+        })
+        .collect();
+    if names.is_empty() { "-".into() } else { names.join(" ") }
+}
+
+#[test]
+fn swap_does_or_refuses_every_input_in_every_stage_by_the_table() {
+    let mut lines = alloc::vec::Vec::new();
+    for (name, swap) in states() {
+        lines.push(format!("[{name}: {}]", show(&swap)));
+        let late = tips(T1 - 26, REVEAL_BY);
+        let (now, later) = (names(&swap.due(start())), names(&swap.due(late)));
+        lines.push(format!("due: {now}; where time is up: {later}"));
+        for (input_name, input) in inputs() {
+            let mut after = swap;
+            let cell = match after.take(input) {
+                Ok(()) if after == swap => "nothing".into(),
+                Ok(()) => show(&after),
+                Err(error) => {
+                    assert_eq!(after, swap);
+                    let error = format!("{error:?}");
+                    error.split([' ', '(']).next().map(String::from).unwrap()
+                }
+            };
+            lines.push(format!("{input_name}: {cell}"));
+        }
+    }
+    let table = lines.join("\n") + "\n";
+    std::println!("{table}{} cells", states().len() * inputs().len());
+    assert_eq!(table, EXPECTED);
+}
+
+#[test]
+fn secret_of_a_swap_that_was_stopped_is_never_shown() {
+    let waiting = initiator().after(&[Input::Offered { id: id(5) }]);
+    let late = Input::Tips(tips(FIRST, REVEAL_BY));
+    for stop in [Input::CallOff, late] {
+        let mut stopped = waiting.after(&[stop]);
+        assert!(stopped.take(held(second_hold())).is_err());
+        for (_, input) in inputs() {
+            let mut after = stopped;
+            // Refused or not, nothing leads back.
+            let _ = after.take(input);
+            assert!(matches!(after.stage(), Stage::Stopped { .. }), "{input:?}");
+            let shows = |duty: &Duty| matches!(duty, Duty::Fulfil { .. } | Duty::Fold { .. });
+            assert!(!after.due(start()).iter().any(shows), "{input:?}");
+        }
+    }
+}
+
+#[test]
+fn initiator_pays_only_after_it_was_paid() {
+    let (mut won, fold) = (states()[2].1, Duty::Fold { outgoing: id(5), preimage: secret(7) });
+    assert!(!won.due(start()).contains(&fold));
+    // The other side's own fulfilment of the first leg brings no money.
+    won.take(Input::Preimage(secret(7))).unwrap();
+    assert!(!won.due(start()).contains(&fold));
+    won.take(Input::Paid).unwrap();
+    assert_eq!(won.due(start()), [fold]);
+}
+
+#[test]
+fn initiators_word_never_releases_the_first_hold() {
+    let mut open = states()[9].1;
+    assert_eq!(open.name_and_role(), ("open", Role::Responder));
+    assert!(open.due(tips(T1, T2)).is_empty());
+    let before = open;
+    for refused in [Input::Released, Input::CallOff, Input::Over(End::Claimed)] {
+        assert!(open.take(refused).is_err());
+        assert_eq!(open, before);
+    }
+    // One block before the output is dead for sure, and then.
+    open.take(Input::Unspent { tip: at(T2 + 3) }).unwrap();
+    assert_eq!(open, before);
+    open.take(Input::Unspent { tip: at(T2 + 4) }).unwrap();
+    assert_eq!(open.due(start()), [Duty::Release { incoming: id(5) }]);
+}
+
+impl Swap {
+    fn name_and_role(&self) -> (&'static str, Role) {
+        (self.stage.name(), self.role)
+    }
+}
