@@ -185,6 +185,11 @@ impl Pair {
         replacing.any(|(_, at)| *at == outpoint)
     }
 
+    /// Whether another funding replaced a channel's first, with all that had come out of that.
+    pub(super) fn is_funded_again(&self, script: &Script) -> bool {
+        self.lines.iter().any(|line| *line.script == *script && line.fundings.len() > 1)
+    }
+
     /// Whether the channel's first transaction is of version 2.
     pub(super) fn is_version2(&self, outpoint: OutPoint) -> bool {
         let mut fundings = self.lines.iter().flat_map(|line| &line.fundings);

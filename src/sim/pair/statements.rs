@@ -60,8 +60,10 @@ impl Pair {
         let [Some(buyer), Some(seller)] = sides else { return false };
         let ended = |meter: &Session| meter.record().state() == State::Ended;
         let Some(sold) = self.metered.sold.get(&session) else { return false };
-        // What began on a funding that was replaced is written off with it.
-        let void = self.world.chain().with(|chain| chain.output(sold.outpoint).is_none());
+        // What began on a funding that was replaced is written off with it. A settlement or top-up
+        // that is replaced, or undone, takes no session with it (P3).
+        let gone = self.world.chain().with(|chain| chain.output(sold.outpoint).is_none());
+        let void = gone && self.is_funded_again(&sold.script);
         // A reading that was lost, and is paid by hand as far as the seller knows, is not sent
         // again: the statement says more than the buyer counted.
         let disputed = sold.beside && self.metered.disputed.contains(&session);
