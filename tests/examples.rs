@@ -7,6 +7,8 @@ mod common;
 mod ev_charger;
 #[path = "../examples/fleet/app/mod.rs"]
 mod fleet;
+#[path = "../examples/vending/app/mod.rs"]
+mod vending;
 
 use common::output::{Report, Screen};
 use common::{Options, Sabotage};
@@ -75,6 +77,58 @@ fn fleet_keeps_every_invariant_whatever_the_chaos() {
 fn fleet_sees_money_that_goes_missing() {
     let report = fleet(&sabotaged(Sabotage::Conservation));
     assert!(!report.broken().is_empty());
+}
+
+fn vending(options: &Options) -> Report {
+    vending::run(options, &mut Screen::new(true)).unwrap()
+}
+
+#[test]
+fn vending_with_the_same_seed_leaves_the_same_bytes_and_with_another_seed_others() {
+    let (one, again) = (vending(&Options::new(7, 3)), vending(&Options::new(7, 3)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 4);
+    assert_ne!(one.files(), vending(&Options::new(8, 3)).files());
+}
+
+#[test]
+fn vending_keeps_every_invariant_whatever_the_chaos() {
+    for chaos in 0..=3 {
+        for seed in 1..=3 {
+            let report = vending(&Options::new(seed, chaos));
+            assert!(report.broken().is_empty(), "{seed}, {chaos}: {:?}", report.broken());
+        }
+    }
+}
+
+/// Every way in which a hold can end is in the run, and the summary names what a release is worth.
+#[test]
+fn vending_shows_every_end_of_a_hold_and_what_is_at_risk() {
+    let report = vending(&Options::new(1, 1));
+    let log = report.files().get("log.jsonl").unwrap();
+    for end in [
+        "paid: the buyer has the preimage",
+        "stay at risk until block",
+        "the machine has claimed the hold in block",
+        "against its word",
+        "the buyer has taken the hold back in block",
+        "sold out meanwhile",
+        "does not stand any more",
+    ] {
+        assert!(log.contains(end), "no hold ended so: {end}");
+    }
+    for at in ["AT RISK until", "CLAIMED all the same"] {
+        assert!(report.summary().contains(at), "{at} is not in the summary");
+    }
+}
+
+#[test]
+fn vending_sees_every_kind_of_broken_invariant() {
+    for what in [Sabotage::Conservation, Sabotage::Window, Sabotage::Statement] {
+        let report = vending(&sabotaged(what));
+        assert!(!report.broken().is_empty(), "{what:?} went unseen");
+        assert!(report.summary().contains("BROKEN"), "{what:?} is not in the summary");
+    }
 }
 
 #[test]

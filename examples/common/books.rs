@@ -16,6 +16,9 @@ pub(crate) enum Owner {
     /// The buyer's own wallet.
     #[allow(dead_code, reason = "the fleet's cars keep their channels")]
     Payer,
+    /// A hold's: whoever is in time takes it.
+    #[allow(dead_code, reason = "one example holds")]
+    Hold,
 }
 
 /// How a channel was spent.
@@ -30,6 +33,10 @@ pub(crate) enum Kind {
     Close,
     /// The payer's, after the deadline.
     Refund,
+    /// The payee's, of a hold with its preimage.
+    Claim,
+    /// The payer's, of a hold after its expiry.
+    Timeout,
 }
 
 impl Kind {
@@ -39,7 +46,7 @@ impl Kind {
     pub(crate) const fn signatures(self) -> u64 {
         match self {
             Self::Funding => 0,
-            Self::Settlement | Self::Refund => 1,
+            Self::Settlement | Self::Refund | Self::Claim | Self::Timeout => 1,
             Self::Close => 2,
         }
     }
@@ -83,17 +90,18 @@ impl Books {
         owners: &BTreeMap<ScriptBuf, Owner>,
     ) -> Self {
         let mut books = Self::default();
-        let mut queue: VecDeque<OutPoint> = fundings.iter().copied().collect();
+        let channel = |outpoint: &OutPoint| (*outpoint, Owner::Channel);
+        let mut queue: VecDeque<(OutPoint, Owner)> = fundings.iter().map(channel).collect();
         let mut seen: BTreeSet<Txid> = BTreeSet::new();
         books.read_fundings(chain, fundings);
-        while let Some(outpoint) = queue.pop_front() {
+        while let Some((outpoint, of)) = queue.pop_front() {
             let Some(status) = chain.with(|chain| chain.output(outpoint)) else { continue };
             let value = status.value.to_sat();
             let Some(spend) = status.spent else {
                 books.open += value;
                 continue;
             };
-            let (kind, txid) = (kind_of(&spend.tx, outpoint), spend.tx.compute_txid());
+            let (kind, txid) = (kind_of(&spend.tx, outpoint, of), spend.tx.compute_txid());
             books.kinds.entry(kind).or_default().channels += 1;
             if !seen.insert(txid) {
                 continue;
@@ -102,7 +110,9 @@ impl Books {
             for (vout, output) in (0..).zip(&spend.tx.output) {
                 let value = output.value.to_sat();
                 match owners.get(&output.script_pubkey) {
-                    Some(Owner::Channel) => queue.push_back(OutPoint { txid, vout }),
+                    Some(of @ (Owner::Channel | Owner::Hold)) => {
+                        queue.push_back((OutPoint { txid, vout }, *of));
+                    }
                     Some(Owner::Payee) => books.to_payee += value,
                     Some(Owner::Payer) => books.to_payer += value,
                     None => books.foreign += value,
@@ -114,12 +124,13 @@ impl Books {
 
     /// What sellers paid to miners: settlements are theirs, closes and refunds the buyers'.
     pub(crate) fn payee_fees(&self) -> u64 {
-        self.kept(Kind::Settlement).fees_sat
+        self.kept(Kind::Settlement).fees_sat + self.kept(Kind::Claim).fees_sat
     }
 
     /// What buyers paid to miners, fundings aside.
     pub(crate) fn payer_fees(&self) -> u64 {
-        self.kept(Kind::Close).fees_sat + self.kept(Kind::Refund).fees_sat
+        let kinds = [Kind::Close, Kind::Refund, Kind::Timeout];
+        kinds.into_iter().map(|kind| self.kept(kind).fees_sat).sum()
     }
 
     /// The transactions of one kind.
@@ -154,13 +165,16 @@ impl Books {
     }
 }
 
-/// A refund shows one signature, a settlement the payer's with its sighash byte, a close without.
-fn kind_of(tx: &Transaction, outpoint: OutPoint) -> Kind {
+/// A refund shows one signature, a settlement the payer's with its sighash byte, a close without; a
+/// claim shows a preimage.
+fn kind_of(tx: &Transaction, outpoint: OutPoint, of: Owner) -> Kind {
     let input = tx.input.iter().find(|input| input.previous_output == outpoint);
     let witness = input.map(|input| input.witness.clone()).unwrap_or_default();
-    match (witness.len(), witness.nth(1).map_or(0, <[u8]>::len)) {
-        (4, 65) => Kind::Settlement,
-        (4, _) => Kind::Close,
+    match (of, witness.len(), witness.nth(1).map_or(0, <[u8]>::len)) {
+        (Owner::Hold, 4, _) => Kind::Claim,
+        (Owner::Hold, ..) => Kind::Timeout,
+        (_, 4, 65) => Kind::Settlement,
+        (_, 4, _) => Kind::Close,
         _ => Kind::Refund,
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod books;
 pub(crate) mod dice;
 pub(crate) mod output;
 pub(crate) mod plot;
+#[allow(dead_code, reason = "not every example sells energy")]
 pub(crate) mod prices;
 
 use std::path::PathBuf;

@@ -44,6 +44,7 @@ pub(crate) const ORANGE: RGBColor = RGBColor(213, 94, 0);
 /// See [`BLUE`].
 pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
 /// See [`BLUE`].
+#[allow(dead_code, reason = "not every example draws four lines")]
 pub(crate) const PURPLE: RGBColor = RGBColor(160, 80, 140);
 const GREY: RGBColor = RGBColor(120, 120, 120);
 

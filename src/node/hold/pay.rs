@@ -57,8 +57,9 @@ impl Order {
 }
 
 impl<S: Signer> Node<S> {
-    /// What the channel can cost its payer at most: paid, and every hold in any voucher that it
-    /// ever signed whose expiry has not passed, released ones too.
+    /// What the channel can cost its payer at most while its output is not spent: paid, and every
+    /// hold in any voucher that it ever signed whose expiry has not passed, released ones too. What
+    /// a spend has put on the chain a monitor says.
     pub fn exposure(&self, outpoint: OutPoint) -> Option<Msat> {
         let machine = &self.payers.get(&outpoint)?.machine;
         Some(self.tip.map_or_else(|| machine.exposure(), |tip| machine.exposure_at(tip.height)))
