@@ -153,7 +153,7 @@ impl Engine {
             Inner::Portable => lanes.one_by_one(),
             #[cfg(target_arch = "x86_64")]
             Inner::ShaNi(found) => {
-                let lanes = lanes.in_groups::<4>(|states, rows| found.absorb(states, rows));
+                let lanes = lanes.in_groups::<4>(|states, rows| found.absorb_four(states, rows));
                 let lanes = lanes.in_groups::<2>(|states, rows| found.absorb(states, rows));
                 let _ = lanes.in_groups::<1>(|states, rows| found.absorb(states, rows));
             }
