@@ -56,9 +56,9 @@ impl Statement {
         Self { outpoint: channel.outpoint(), paid, root, tariff }
     }
 
-    /// What is signed.
+    /// What the payee attests: 108 bytes.
     #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
+    pub fn encode(&self) -> Vec<u8> {
         let OutPoint { txid, vout } = self.outpoint;
         let parts: [&[u8]; 5] = [
             txid.as_byte_array(),
@@ -67,7 +67,13 @@ impl Statement {
             &self.root,
             &self.tariff,
         ];
-        tagged_hash(TAG, &parts)
+        parts.concat()
+    }
+
+    /// What is signed.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        tagged_hash(TAG, &[&self.encode()])
     }
 
     /// Checks that `signature` is by `payee`. Costs one BIP340 verification.

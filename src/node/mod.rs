@@ -45,7 +45,7 @@ use alloc::vec::Vec;
 
 use bitcoin::{Network, OutPoint, Transaction, Txid};
 
-pub use batch::ReceivedBatch;
+pub use batch::{Receipts, ReceivedBatch};
 pub use command::Command;
 pub use effects::{Effects, Event, Outbox, ReceivedBundle, Wake, WakeReason};
 pub use error::NodeError;

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::link::{Greeted, Peer};
 use super::owner::{Arrival, Ask, Ending, Owner};
 use super::{Options, Parts, RtError, Told};
-use crate::node::{Command, LinkId, Node, ReceivedBatch};
+use crate::node::{Command, LinkId, Node, ReceivedBatch, ReceivedBundle};
 use crate::signer::Signer;
 
 /// Messages of all links that wait for the owner, beside one in the hand of each link.
@@ -25,7 +25,7 @@ const ARRIVALS_MAX: usize = 256;
 const ASKS_MAX: usize = 64;
 /// 4,096 pieces of news that a slow listener may be behind.
 const NEWS_MAX: usize = 4_096;
-/// 64 batches, of at most 1 MiB, that a slow listener may be behind.
+/// 64 batches or bundles, of at most 1 MiB, that a slow listener may be behind.
 const BATCHES_MAX: usize = 64;
 /// An eighth of the links is kept for the connections that this side makes: strangers must not keep
 /// it from connecting.
@@ -53,10 +53,25 @@ pub struct Driver<S> {
 struct Shared<S> {
     asks: mpsc::Sender<Ask<S>>,
     told: broadcast::Sender<Told>,
-    batches: broadcast::Sender<ReceivedBatch>,
+    shown: Shows,
     gate: Gate,
     address: Option<SocketAddr>,
     listener: Option<AbortHandle>,
+}
+
+/// To whom the items are shown that payers send.
+#[derive(Clone)]
+pub(super) struct Shows {
+    pub(super) batches: broadcast::Sender<ReceivedBatch>,
+    pub(super) bundles: broadcast::Sender<ReceivedBundle>,
+}
+
+impl Shows {
+    fn new() -> Self {
+        let (batches, _) = broadcast::channel(BATCHES_MAX);
+        let (bundles, _) = broadcast::channel(BATCHES_MAX);
+        Self { batches, bundles }
+    }
 }
 
 /// What makes links of connections.
@@ -114,8 +129,8 @@ impl<S: Signer + Send + 'static> Driver<S> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let (arrivals, arrived) = mpsc::channel(ARRIVALS_MAX);
         let (told, _) = broadcast::channel(NEWS_MAX);
-        let (batches, _) = broadcast::channel(BATCHES_MAX);
-        let owner = Owner::new(parts, Arc::clone(&options), told.clone(), batches.clone());
+        let shown = Shows::new();
+        let owner = Owner::new(parts, Arc::clone(&options), told.clone(), shown.clone());
         let runtime = Handle::current();
         std::thread::Builder::new()
             .name("millstream-node".into())
@@ -135,7 +150,7 @@ impl<S: Signer + Send + 'static> Driver<S> {
             let taking = gate.clone().take_connections(listener, told.clone());
             tokio::spawn(taking).abort_handle()
         });
-        Ok(Self { shared: Arc::new(Shared { asks, told, batches, gate, address, listener }) })
+        Ok(Self { shared: Arc::new(Shared { asks, told, shown, gate, address, listener }) })
     }
 
     /// Where it takes connections.
@@ -150,8 +165,14 @@ impl<S: Signer + Send + 'static> Driver<S> {
 
     /// The batches that payers send from now on, each with its items. Without a listener they are
     /// counted all the same.
-    pub fn batches(&self) -> Batches {
-        Batches { received: self.shared.batches.subscribe() }
+    pub fn batches(&self) -> Shown<ReceivedBatch> {
+        Shown { received: self.shared.shown.batches.subscribe() }
+    }
+
+    /// The bundles that payers hold for from now on, each with its items; a merged one comes whole
+    /// again. Without a listener they are held all the same.
+    pub fn bundles(&self) -> Shown<ReceivedBundle> {
+        Shown { received: self.shared.shown.bundles.subscribe() }
     }
 
     /// Connects to a peer, and greets it.
@@ -311,20 +332,20 @@ impl News {
     }
 }
 
-/// The batches that a driver's node takes, in order. Everything in them is durable.
+/// The batches or bundles that a driver's node takes, in order. Everything in them is durable.
 #[derive(Debug)]
-pub struct Batches {
-    received: broadcast::Receiver<ReceivedBatch>,
+pub struct Shown<T> {
+    received: broadcast::Receiver<T>,
 }
 
-impl Batches {
-    /// The next batch. May be given up while it waits: nothing is lost by that.
+impl<T: Clone> Shown<T> {
+    /// The next one. May be given up while it waits: nothing is lost by that.
     ///
     /// # Errors
-    /// [`RtError::MissedBatches`] if this listener was too slow, [`RtError::Ended`].
-    pub async fn next(&mut self) -> Result<ReceivedBatch, RtError> {
+    /// [`RtError::NotShown`] if this listener was too slow, [`RtError::Ended`].
+    pub async fn next(&mut self) -> Result<T, RtError> {
         self.received.recv().await.map_err(|error| match error {
-            RecvError::Lagged(count) => RtError::MissedBatches { count },
+            RecvError::Lagged(count) => RtError::NotShown { count },
             RecvError::Closed => RtError::Ended,
         })
     }

@@ -50,7 +50,7 @@ use std::time::Duration;
 
 use bitcoin::Network;
 
-pub use driver::{Batches, Driver, News};
+pub use driver::{Driver, News, Shown};
 
 use crate::chain::{ChainError, ChainSource};
 use crate::node::{Event, LinkId, Node, NodeError};
@@ -291,10 +291,10 @@ pub enum RtError {
     /// The operating system refused a thread.
     #[error("no thread for the node: {0}")]
     NoThread(io::Error),
-    /// This listener was too slow, and so many batches were not shown to it. They are paid and
-    /// counted.
-    #[error("{count} batches were missed")]
-    MissedBatches {
+    /// This listener was too slow, and so many batches or bundles were not shown to it. They count
+    /// all the same.
+    #[error("{count} batches or bundles were missed")]
+    NotShown {
         /// How many.
         count: u64,
     },
@@ -315,7 +315,7 @@ impl RtError {
             | Self::TooManyLinks { .. }
             | Self::NoEntropy
             | Self::NoThread(_)
-            | Self::MissedBatches { .. }
+            | Self::NotShown { .. }
             | Self::Ended => Blame::Us,
             Self::Connect { .. } => Blame::World,
             Self::Greeting { why, .. } => why.blame(),

@@ -8,9 +8,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::clock::Clock;
+use super::driver::Shows;
 use super::link::{Frames, Out, Peer};
 use super::{LinkEnd, Options, Parts, RtError, Told};
-use crate::node::{Command, Event, Input, LinkId, Node, NodeError, Now, Outbox, ReceivedBatch};
+use crate::node::{Command, Event, Input, LinkId, Node, NodeError, Now, Outbox};
 use crate::signer::Signer;
 use crate::store::{Batch, Durability};
 use crate::tx::seen::ChainEvent;
@@ -60,7 +61,7 @@ pub(super) struct Owner<S> {
     clock: Clock,
     links: BTreeMap<LinkId, Linked>,
     told: broadcast::Sender<Told>,
-    batches: broadcast::Sender<ReceivedBatch>,
+    shown: Shows,
     /// Everything must be looked up again: at the start, and after the chain was cut off.
     stale: bool,
     /// Look-ups that the chain could not answer yet.
@@ -89,7 +90,7 @@ impl<S: Signer> Owner<S> {
         parts: Parts<S>,
         options: Arc<Options>,
         told: broadcast::Sender<Told>,
-        batches: broadcast::Sender<ReceivedBatch>,
+        shown: Shows,
     ) -> Self {
         Self {
             parts,
@@ -97,7 +98,7 @@ impl<S: Signer> Owner<S> {
             clock: Clock::new(),
             links: BTreeMap::new(),
             told,
-            batches,
+            shown,
             stale: true,
             unanswered: BTreeSet::new(),
             replies: Vec::new(),
@@ -328,7 +329,7 @@ impl<S: Signer> Owner<S> {
         for _ in 0..ROUNDS_MAX {
             let now = self.clock.now()?;
             let Some(outbox) = self.commit(&now)? else { break };
-            let Outbox { broadcasts, sends, look_ups, events, batches, .. } = outbox;
+            let Outbox { broadcasts, sends, look_ups, events, batches, bundles } = outbox;
             // P4: committed, so it may leave. To the chain first: a payee that is shown a channel
             // looks for its funding at once.
             for package in broadcasts {
@@ -343,9 +344,12 @@ impl<S: Signer> Owner<S> {
                     self.tell(Told::Node(event));
                 }
             }
+            // Nobody may be listening.
             for batch in batches {
-                // Nobody may be listening.
-                let _nobody = self.batches.send(batch);
+                let _nobody = self.shown.batches.send(batch);
+            }
+            for bundle in bundles {
+                let _nobody = self.shown.bundles.send(bundle);
             }
             if look_ups.is_empty() {
                 break;

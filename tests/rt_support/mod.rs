@@ -12,8 +12,8 @@ use millstream::rt::{Driver, LinkEnd, News, Options, Parts, Told};
 use millstream::signer::budget::{BudgetRecord, Policy};
 use millstream::signer::{KeyName, MemorySigner, PeerId, Signer};
 use millstream::store::{MemoryStore, Store};
-use millstream::stream::Terms;
 use millstream::stream::payer::{Ending, Opening};
+use millstream::stream::{HoldRules, Terms};
 use millstream::tx::{ChangeScript, Delay};
 use millstream::units::{Blocks, FeeRate, KeyIndex, Msat, Sat, Seconds, SessionId, UtcSeconds};
 
@@ -86,6 +86,7 @@ pub(crate) fn terms(seed: u8) -> Terms {
     terms.delay = (Delay::new(100).unwrap(), Delay::new(1_000).unwrap());
     terms.confirmation_depth = Blocks::new(3).unwrap();
     terms.settle_margin = Blocks::new(20).unwrap();
+    terms.holds = HoldRules { k: 6, fee: sat(500), dust: sat(1_000), count: 4 };
     terms
 }
 

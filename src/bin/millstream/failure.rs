@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bitcoin::{Network, OutPoint};
+use millstream::batch::BatchError;
+use millstream::batch::item::ItemError;
 use millstream::batch::receipt::ReceiptError;
 use millstream::chain::remote::RemoteError;
 use millstream::chain::{ChainError, CoinsError};
@@ -67,6 +69,8 @@ pub(crate) enum Failure {
     TooEarly { outpoint: OutPoint, deadline: Height, tip: Height },
     #[error("the payee's terms are not the ones of --terms")]
     OtherTerms,
+    #[error("the payee takes no holds")]
+    NoHolds,
     #[error("the address is not one of network {network}")]
     WrongAddress { network: Network },
     #[error("the payee's terms are for network {got}, not {want}")]
@@ -111,6 +115,10 @@ pub(crate) enum Failure {
     Monitor(#[from] MonitorError),
     #[error(transparent)]
     Backup(#[from] BackupError),
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error(transparent)]
+    Item(#[from] ItemError),
     #[error("the receipt is refused: {0}")]
     Receipt(#[from] ReceiptError),
     #[error(transparent)]

@@ -3,9 +3,12 @@
 //! ```text
 //!   connect -> terms -> an open channel with this payee? -- yes --> attach
 //!                                       '-- no --> fund, wait until it is buried
-//!   -> pay an amount, or take the offered session -> close, or leave it open for the next time
+//!   -> pay an amount (each alone, or as items of a lane), hold one until its delivery, or take the
+//!      offered session -> close, or leave it open for the next time
 //! ```
 
+mod hold;
+mod lane;
 mod talk;
 
 use std::collections::BTreeMap;
@@ -24,7 +27,7 @@ use millstream::rt::{Driver, Options, RtError};
 use millstream::signer::{KeyName, MemorySigner, PeerId, Signer};
 use millstream::store::Store;
 use millstream::stream::payer::{Ending, Opening, PayerPhase};
-use millstream::stream::{Backup, Payer, Terms};
+use millstream::stream::{Backup, HoldRules, Payer, Terms};
 use millstream::tx::{ChangeScript, Delay};
 use millstream::units::{Blocks, FeeRate, KeyIndex, Msat, Quantity, Sat, SessionId};
 use tokio::time::{Instant, interval, sleep};
@@ -32,6 +35,8 @@ use tokio::time::{Instant, interval, sleep};
 use crate::backup::sealed_backups;
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
+use hold::HoldArgs;
+use lane::LaneArgs;
 use talk::Talk;
 
 /// How often the demo's own meter is read.
@@ -61,12 +66,16 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 144)]
     delay: u16,
     /// One payment, in msat: thousandths of a satoshi
-    #[arg(long, required_unless_present = "session_seconds")]
+    #[arg(long, required_unless_present_any = ["session_seconds", "hold"])]
     amount: Option<u64>,
     /// How many of them
     #[arg(long, default_value_t = 1, requires = "amount")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
+    #[command(flatten)]
+    lanes: LaneArgs,
+    #[command(flatten)]
+    holding: HoldArgs,
     /// Take the offered metered session for so many seconds, instead
     #[arg(long, conflicts_with = "amount")]
     session_seconds: Option<u64>,
@@ -157,6 +166,9 @@ impl Paying<'_> {
         if terms.network != self.network {
             return Err(Failure::WrongNetwork { want: self.network, got: terms.network });
         }
+        if self.args.holding.hold.is_some() && terms.holds == HoldRules::NONE {
+            return Err(Failure::NoHolds);
+        }
         let outpoint = match self.standing(&terms).await? {
             Some(outpoint) => {
                 println!("channel {outpoint} taken up");
@@ -167,9 +179,10 @@ impl Paying<'_> {
         };
         self.ready(outpoint).await?;
         self.buried(outpoint, &terms).await?;
-        match self.args.session_seconds {
-            Some(seconds) => self.session(outpoint, &terms, seconds).await?,
-            None => self.payments(outpoint, &terms).await?,
+        match (self.args.session_seconds, self.args.holding.hold) {
+            (Some(seconds), _) => self.session(outpoint, &terms, seconds).await?,
+            (None, Some(hash)) => self.hold(outpoint, &terms, hash).await?,
+            (None, None) => self.payments(outpoint, &terms).await?,
         }
         if self.args.close {
             let fee = rate.ceil_fee(CLOSE_WEIGHT).unwrap_or(Sat::MAX);
@@ -313,11 +326,15 @@ impl Paying<'_> {
         let target = before.saturating_add(sum);
         let bar = bar(times, "payments");
         let start = Instant::now();
-        for _ in 0..times {
-            let ending = Ending::KeepsChange;
-            let pay = Command::Pay { outpoint, more: amount, session, ending };
-            self.driver.command(pay).await?;
-            bar.inc(1);
+        if self.args.lanes.lane.is_some() {
+            self.items(outpoint, amount, session).await?;
+        } else {
+            for _ in 0..times {
+                let ending = Ending::KeepsChange;
+                let pay = Command::Pay { outpoint, more: amount, session, ending };
+                self.driver.command(pay).await?;
+                bar.inc(1);
+            }
         }
         let acked = |talk: &Talk| (talk.acked >= target).then_some(());
         self.talk.until("the acknowledgement", acked).await?;

@@ -1,7 +1,10 @@
 //! `serve`: a payee that sells a metered demo service, and hosts the simulated chain.
 //!
-//! Its first lines on the standard output are what a payer needs: `terms`, `listening`, `chain`.
+//! Its first lines on the standard output are what a payer needs: `terms`, `listening`, `chain`;
+//! and `hash`, of one thing that it delivers against a hold.
 
+mod goods;
+mod receipts;
 mod settling;
 mod vanished;
 
@@ -20,13 +23,15 @@ use millstream::meter::{Role, State, Window};
 use millstream::node::{Command, Event, LinkId, Node, NodeError};
 use millstream::rt::{Driver, Options, RtError, Told};
 use millstream::signer::MemorySigner;
-use millstream::stream::Terms;
+use millstream::stream::{HoldRules, Terms};
 use millstream::tx::Delay;
-use millstream::units::{Blocks, Msat, Ppm, Price, Quantity, Seconds, SessionId};
+use millstream::units::{Blocks, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
+use goods::Goods;
+use receipts::Counter;
 use settling::{LEAD, Rates, Settling, Till};
 use vanished::{Act, Patience, Vanished};
 
@@ -34,6 +39,11 @@ use vanished::{Act, Patience, Vanished};
 const READING: Duration = Duration::from_millis(200);
 /// How often it looks whether a channel must settle.
 const SETTLING: Duration = Duration::from_secs(1);
+/// The claim's lock of a hold, in blocks; what its settlement pays, which is agreed ahead; and the
+/// smallest.
+const HOLD_K: u16 = 6;
+const HOLD_FEE: u64 = 500;
+const HOLD_DUST: u64 = 1_000;
 /// Watt-seconds of a kilowatt-hour.
 const WS_PER_KWH: u64 = 3_600_000;
 
@@ -64,6 +74,13 @@ pub(crate) struct Args {
     /// Unpaid service that is given before it pauses, in msat
     #[arg(long, default_value_t = 100_000)]
     credit_msat: u64,
+    /// How many holds a channel may have at once; 0: it takes none
+    #[arg(long, default_value_t = 8)]
+    holds: u8,
+    /// Writes a receipt of each item that comes in on a lane into this folder: of the first hundred
+    /// of a window
+    #[arg(long, value_name = "DIR")]
+    receipts: Option<PathBuf>,
     #[command(flatten)]
     patience: Patience,
     #[command(flatten)]
@@ -103,6 +120,10 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         println!("listening {address}");
     }
     println!("chain {}", chain.address());
+    let mut goods = Goods::load(&args.dir)?;
+    if args.holds > 0 {
+        println!("hash {}", goods.offer()?);
+    }
     if let Some(address) = driver.address() {
         eprintln!(
             "pay it from another terminal: millstream pay --dir car --to {address} --chain {} \
@@ -120,6 +141,8 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         settling: Settling::default(),
         rates: Rates::default(),
         till,
+        goods,
+        counter: Counter { folder: args.receipts.clone(), tariff: terms.tariff },
     };
     let served = shop.open(stop).await;
     driver.stop().await?;
@@ -141,6 +164,10 @@ impl Args {
         terms.settle_margin = Blocks::new(20)?;
         terms.tariff = tariff.hash().0;
         terms.credit = Msat::new(self.credit_msat)?;
+        if self.holds > 0 {
+            let (fee, dust) = (Sat::new(HOLD_FEE)?, Sat::new(HOLD_DUST)?);
+            terms.holds = HoldRules { k: HOLD_K, fee, dust, count: self.holds };
+        }
         terms.check()?;
         Ok(terms)
     }
@@ -181,6 +208,8 @@ struct Shop<'a> {
     settling: Settling,
     rates: Rates,
     till: Till,
+    goods: Goods,
+    counter: Counter,
 }
 
 /// What a session looks like to the meter.
@@ -192,6 +221,7 @@ struct Running {
 impl Shop<'_> {
     async fn open(mut self, mut stop: Stop) -> Result<(), Failure> {
         let mut news = self.driver.news();
+        let mut batches = self.driver.batches();
         let mut meter = interval(READING);
         meter.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut settle = interval(SETTLING);
@@ -203,7 +233,15 @@ impl Shop<'_> {
                     Some(told) => self.told(&told).await?,
                     None => return Ok(()),
                 },
-                _ = meter.tick() => self.read_meters().await?,
+                batch = batches.next() => match batch {
+                    Ok(batch) => self.counter.take(batch, &self.driver).await?,
+                    Err(RtError::NotShown { count }) => println!("{count} windows not shown"),
+                    Err(_) => return Ok(()),
+                },
+                _ = meter.tick() => {
+                    self.read_meters().await?;
+                    self.deliver().await?;
+                }
                 _ = settle.tick() => {
                     self.settle().await?;
                     self.end_vanished().await?;
@@ -265,6 +303,24 @@ impl Shop<'_> {
             let meter = Command::Meter { session, total };
             if let Err(error) = self.driver.command(meter).await {
                 println!("reading refused: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers what is held for, or releases it; and has the next thing for sale.
+    async fn deliver(&mut self) -> Result<(), Failure> {
+        for (outpoint, hold) in self.driver.look(goods::waiting).await? {
+            let answer = self.goods.answer(outpoint, &hold);
+            let delivers = matches!(answer, Command::FulfilHold { .. });
+            // Past, or folded meanwhile.
+            if let Err(error) = self.driver.command(answer).await {
+                println!("hold {} of {outpoint} stays: {error}", hold.id);
+            } else if delivers {
+                println!("delivered for {} held in {outpoint}", hold.amount);
+                println!("hash {}", self.goods.offer()?);
+            } else {
+                println!("released {}: nothing is sold for {}", hold.amount, hold.hash);
             }
         }
         Ok(())
@@ -354,6 +410,8 @@ fn show(event: &Event) {
             Some(height) => println!("spent {outpoint} by {by}, at height {height}"),
             None => println!("spent {outpoint} by {by}, not confirmed yet"),
         },
+        Event::HoldFolded { outpoint, id } => println!("hold {id} of {outpoint} is paid"),
+        Event::HoldDropped { outpoint, id } => println!("hold {id} of {outpoint} is gone"),
         Event::Closed { outpoint } => println!("closed {outpoint}"),
         _ => {}
     }

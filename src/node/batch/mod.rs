@@ -47,11 +47,14 @@
 mod bill;
 mod lanes;
 mod pay;
+mod receipts;
 mod take;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+pub use receipts::Receipts;
 
 use bitcoin::OutPoint;
 use bitcoin::hashes::Hash;

@@ -12,6 +12,7 @@ use millstream::units::{Msat, SessionId};
 use millstream::wire::{OfferHash, Refusal};
 use tokio::time::timeout;
 
+use super::hold::Ended;
 use crate::failure::Failure;
 
 /// The state of one conversation with one payee.
@@ -29,6 +30,7 @@ pub(super) struct Talk {
     pub(super) service: Option<()>,
     pub(super) agreed: Option<Statement>,
     pub(super) spent: Option<()>,
+    pub(super) hold_ended: Option<Ended>,
     /// Whether the payee said of a session that it does not know it.
     pub(super) unknown: bool,
     /// Whether it was said that the payee does not see the funding yet.
@@ -51,6 +53,7 @@ impl Talk {
             service: None,
             agreed: None,
             spent: None,
+            hold_ended: None,
             unknown: false,
             said: false,
             ended: None,
@@ -78,13 +81,18 @@ impl Talk {
             if let Some(found) = found(self) {
                 return Ok(found);
             }
-            self.up()?;
-            let seconds = self.patience.as_secs();
-            let told = timeout(self.patience, self.news.next()).await;
-            match told.map_err(|_| Failure::TooSlow { what, seconds })? {
-                Some(told) => self.note(told)?,
-                None => return Err(millstream::rt::RtError::Ended.into()),
-            }
+            self.next(what).await?;
+        }
+    }
+
+    /// Waits for the next piece of news, whatever it is.
+    pub(super) async fn next(&mut self, what: &'static str) -> Result<(), Failure> {
+        self.up()?;
+        let seconds = self.patience.as_secs();
+        let told = timeout(self.patience, self.news.next()).await;
+        match told.map_err(|_| Failure::TooSlow { what, seconds })? {
+            Some(told) => self.note(told),
+            None => Err(millstream::rt::RtError::Ended.into()),
         }
     }
 
@@ -139,6 +147,10 @@ impl Talk {
             Event::ServiceOff { debt, .. } => eprintln!("service is off, {debt} is owed"),
             Event::StatementAgreed { statement } => self.agreed = Some(statement),
             Event::Spent { .. } => self.spent = Some(()),
+            Event::HoldRevealed { .. } => self.hold_ended = Some(Ended::Paid),
+            Event::HoldReleased { at_risk_until, .. } => {
+                self.hold_ended = Some(Ended::Released { at_risk_until });
+            }
             _ => {}
         }
     }
