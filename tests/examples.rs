@@ -7,6 +7,8 @@ mod common;
 mod ev_charger;
 #[path = "../examples/fleet/app/mod.rs"]
 mod fleet;
+#[path = "../examples/swap/app/mod.rs"]
+mod swap;
 #[path = "../examples/vending/app/mod.rs"]
 mod vending;
 
@@ -22,6 +24,10 @@ fn ev_charger(options: &Options) -> Report {
 
 fn fleet(options: &Options) -> Report {
     fleet::run_with(options, &mut Screen::new(true), CARS).unwrap()
+}
+
+fn swap(options: &Options) -> Report {
+    swap::run(options, &mut Screen::new(true)).unwrap()
 }
 
 fn sabotaged(what: Sabotage) -> Options {
@@ -129,6 +135,30 @@ fn vending_sees_every_kind_of_broken_invariant() {
         assert!(!report.broken().is_empty(), "{what:?} went unseen");
         assert!(report.summary().contains("BROKEN"), "{what:?} is not in the summary");
     }
+}
+
+#[test]
+fn swap_with_the_same_seed_leaves_the_same_bytes_and_with_another_seed_others() {
+    let (one, again) = (swap(&Options::new(7, 1)), swap(&Options::new(7, 1)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 4);
+    assert_ne!(one.files(), swap(&Options::new(8, 1)).files());
+}
+
+#[test]
+fn swap_pays_both_legs_or_neither_whatever_the_chaos() {
+    for (chaos, swaps) in [(0, 1), (1, 19), (2, 23), (3, 47)] {
+        let report = swap(&Options::new(2, chaos));
+        assert!(report.broken().is_empty(), "{chaos}: {:?}", report.broken());
+        assert!(report.summary().contains(&format!("{swaps} swaps: ")), "{}", report.summary());
+    }
+}
+
+#[test]
+fn swap_sees_money_that_goes_missing() {
+    let report = swap(&sabotaged(Sabotage::Conservation));
+    assert!(report.summary().contains("BROKEN"), "{}", report.summary());
+    assert!(!report.broken().is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::tx::hold::{PaymentHash, Preimage};
 use crate::units::{Height, HoldId};
 
 /// A swap before and after. Nothing of it is done before it stands in a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a step that is not staged and applied changes nothing"]
 pub struct SwapStep {
     pub(super) before: Option<Swap>,
@@ -16,7 +16,7 @@ pub struct SwapStep {
 /// A step whose record stands in a batch: what [`Swap::apply`] takes.
 ///
 /// What a duty leads to leaves only after the barrier of that batch, or of a later one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "what is staged is applied, or the swap is older than the store"]
 pub struct SwapStaged {
     pub(super) before: Option<Swap>,

@@ -298,6 +298,23 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
         By(&["initiators_word_never_releases_the_first_hold"]),
     ),
     (
+        "swap: either party vanishes at any step, for a block, until its last moment, for ever",
+        By(&[
+            "power_cut_at_any_commit_of_a_swap_off_the_chain_leaves_both_legs_or_neither",
+            "power_cut_at_any_commit_of_a_swap_on_the_chains_leaves_both_legs_or_neither",
+            "power_cut_at_any_commit_in_the_worst_weather_leaves_both_legs_or_neither",
+            "responder_that_never_comes_back_is_the_only_one_who_can_lose",
+        ]),
+    ),
+    (
+        "swap: secret told at the last moment, chains at the edge of their paces",
+        By(&["secret_that_is_told_at_the_last_moment_leaves_the_responder_its_claim"]),
+    ),
+    (
+        "swap: holds published and not claimed",
+        By(&["power_cut_at_any_commit_around_published_holds_takes_both_back"]),
+    ),
+    (
         "swap: one of the chains stands still or is hidden",
         By(&["nobody_offers_or_tells_while_a_chain_stands_still"]),
     ),
