@@ -173,7 +173,9 @@ pub enum Event {
         at_risk_until: Height,
     },
     /// Payee: a payer holds an amount, or more than before, for a preimage. The caller decides:
-    /// [`super::Command::FulfilHold`] or [`super::Command::ReleaseHold`].
+    /// [`super::Command::FulfilHold`] or [`super::Command::ReleaseHold`]. After a restart it is not
+    /// told again: what nobody has decided on stands open in
+    /// [`Payee::holds`](crate::stream::Payee::holds).
     HoldOffered {
         /// The channel.
         outpoint: OutPoint,

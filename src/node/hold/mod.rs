@@ -34,11 +34,12 @@
 //!
 //! The machines' records say what is held; they are in the commit before the voucher, the
 //! acknowledgement or the preimage leaves. Beside them a payer keeps the items of a bundle until
-//! the payee has acknowledged it, so that a restart can show them again:
+//! the payee has acknowledged it, so that a restart can show them again; in parts, because a record
+//! is smaller than a bundle may be:
 //!
-//! | bytes | field of the record under 0x01, 0x07, outpoint, id |
+//! | bytes | field of the record under 0x01, 0x07, outpoint, id, number of the part (2) |
 //! | --- | --- |
-//! | all | the items, as `batch` writes them |
+//! | all | a part of the items, as `batch` writes them; all but the last have 60,000 bytes |
 
 mod pay;
 mod take;
@@ -69,6 +70,8 @@ use crate::wire::{
 pub(super) const PREFIX: [u8; 2] = [0x01, 0x07];
 /// The format that this release writes and reads.
 const VERSION: u8 = 1;
+/// 60,000 bytes of items in one record: below the store's limit of 65,535 with its envelope.
+const PART_BYTES: usize = 60_000;
 
 /// What a payer keeps of the holds of one channel beside its machine.
 #[derive(Debug)]
@@ -153,26 +156,40 @@ fn bundles_from_wire(bundles: Option<&HeldBundles>) -> Result<Vec<(HoldId, Bundl
     bundles.map(bundle).collect()
 }
 
-/// The store key of a bundle's items.
-fn key(outpoint: OutPoint, id: HoldId) -> Result<Key, NodeError> {
+/// The store key of a part of a bundle's items.
+fn key(outpoint: OutPoint, id: HoldId, part: u16) -> Result<Key, NodeError> {
     let (vout, id) = (outpoint.vout.to_be_bytes(), id.to_u64().to_be_bytes());
-    Ok(Key::from_parts(&[&PREFIX, outpoint.txid.as_byte_array(), &vout, &id])?)
+    let part = part.to_be_bytes();
+    Ok(Key::from_parts(&[&PREFIX, outpoint.txid.as_byte_array(), &vout, &id, &part])?)
 }
 
-fn encode(key: &Key, items: &[u8]) -> Vec<u8> {
-    envelope::seal(key, VERSION, items)
+fn encode(key: &Key, part: &[u8]) -> Vec<u8> {
+    envelope::seal(key, VERSION, part)
 }
 
-/// Which bundle's items these are, and the items.
-fn decode(key: &Key, bytes: &[u8]) -> Result<(OutPoint, HoldId, Arc<[u8]>), NodeError> {
+/// The numbers of the parts that so many bytes are kept in.
+fn parts(bytes: usize) -> core::ops::Range<u16> {
+    0..u16::try_from(bytes.div_ceil(PART_BYTES)).unwrap_or(u16::MAX)
+}
+
+/// A part of a bundle's items, as it is stored.
+struct StoredPart<'a> {
+    outpoint: OutPoint,
+    id: HoldId,
+    number: u16,
+    bytes: &'a [u8],
+}
+
+fn decode<'a>(key: &Key, bytes: &'a [u8]) -> Result<StoredPart<'a>, NodeError> {
     let mut of = Reader::new(key.as_bytes());
     let _prefix = of.take(PREFIX.len())?;
     let txid = bitcoin::Txid::from_byte_array(of.array::<32>()?);
     let outpoint = OutPoint { txid, vout: of.u32()? };
     let broken = |what| NodeError::BrokenRecord { key: *key, what };
     let id = HoldId::new(of.u64()?).map_err(|_| broken("id"))?;
+    let number = of.u16()?;
     if !of.rest().is_empty() {
         return Err(broken("key"));
     }
-    Ok((outpoint, id, envelope::open(key, VERSION, bytes)?.into()))
+    Ok(StoredPart { outpoint, id, number, bytes: envelope::open(key, VERSION, bytes)? })
 }

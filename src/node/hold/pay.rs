@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use bitcoin::OutPoint;
 
-use super::{Holding, bundles_from_wire, bundles_to_wire, holds_from_wire, holds_to_wire};
+use super::{
+    Holding, PART_BYTES, bundles_from_wire, bundles_to_wire, holds_from_wire, holds_to_wire,
+};
 use crate::node::batch::WINDOW_BYTES_MAX;
 use crate::node::effects::Event;
 use crate::node::lineage::Side;
@@ -76,6 +78,8 @@ impl<S: Signer> Node<S> {
     ) -> Result<(), NodeError> {
         if order.is_new() {
             self.check_holdable(outpoint)?;
+            // Before it is signed: what waited for a reservation comes in the middle of a drain.
+            self.effects.check_room()?;
         }
         let step = match self.decide_hold(now, outpoint, session, &order) {
             Err(NodeError::Stream(StreamError::Signer(SignerError::NeedsReservation {
@@ -208,9 +212,25 @@ impl<S: Signer> Node<S> {
         let kept =
             kept.find(|kept| kept.state.is_present() && kept.bundle.as_ref().is_some_and(of));
         let Some(id) = kept.map(|kept| kept.hold.id) else { return Ok(()) };
-        let key = super::key(outpoint, id)?;
-        self.effects.put(key, &super::encode(&key, items))?;
-        self.slot_mut(outpoint)?.held.items.insert(id, Arc::clone(items));
+        let before = self.slot_mut(outpoint)?.held.items.insert(id, Arc::clone(items));
+        for (number, part) in super::parts(items.len()).zip(items.chunks(PART_BYTES)) {
+            let key = super::key(outpoint, id, number)?;
+            self.effects.put(key, &super::encode(&key, part))?;
+        }
+        // More items can be fewer bytes.
+        let before = super::parts(before.map_or(0, |before| before.len())).end;
+        self.delete_parts(outpoint, id, super::parts(items.len()).end..before)
+    }
+
+    fn delete_parts(
+        &mut self,
+        outpoint: OutPoint,
+        id: HoldId,
+        parts: core::ops::Range<u16>,
+    ) -> Result<(), NodeError> {
+        for number in parts {
+            self.effects.delete(super::key(outpoint, id, number)?)?;
+        }
         Ok(())
     }
 
@@ -309,8 +329,8 @@ impl<S: Signer> Node<S> {
         if message.paid <= slot.machine.signed() && slot.held.sent == Some(message.state) {
             slot.held.sent = None;
             let items = core::mem::take(&mut slot.held.items);
-            for id in items.into_keys() {
-                self.effects.delete(super::key(outpoint, id)?)?;
+            for (id, items) in items {
+                self.delete_parts(outpoint, id, super::parts(items.len()))?;
             }
             if let Some(exposure) = self.exposure(outpoint) {
                 self.effects.tell(Event::HoldsAcknowledged { outpoint, exposure });
@@ -381,11 +401,13 @@ impl<S: Signer> Node<S> {
         });
         let session = slot.held.session;
         match ended.then(|| self.order_hold(now, outpoint, session, Order::Drop)) {
-            // Without the payee's word, or where the channel ends, the chain decides.
+            // Without the payee's word, or where the channel ends, the chain decides. What cannot
+            // be signed now is left out at a later tip.
             Some(Err(NodeError::Stream(
                 StreamError::MustResume { .. }
                 | StreamError::WrongPhase { .. }
-                | StreamError::TooLate { .. },
+                | StreamError::TooLate { .. }
+                | StreamError::Signer(_),
             )))
             | None => Ok(()),
             Some(dropped) => dropped,
@@ -406,12 +428,17 @@ impl<S: Signer> Node<S> {
         first
     }
 
-    /// A bundle's items; those of a channel that is gone are passed over.
+    /// A part of a bundle's items, in the order of the keys; those of a channel that is gone are
+    /// passed over.
     pub(in crate::node) fn load_items(&mut self, key: &Key, bytes: &[u8]) -> Result<(), NodeError> {
-        let (outpoint, id, items) = super::decode(key, bytes)?;
-        if let Some(slot) = self.payers.get_mut(&outpoint) {
-            slot.held.items.insert(id, items);
+        let part = super::decode(key, bytes)?;
+        let Some(slot) = self.payers.get_mut(&part.outpoint) else { return Ok(()) };
+        let before = slot.held.items.get(&part.id).map_or(&[][..], |items| items);
+        if before.len() != usize::from(part.number).saturating_mul(PART_BYTES) {
+            return Err(NodeError::BrokenRecord { key: *key, what: "part" });
         }
+        let items = [before, part.bytes].concat();
+        slot.held.items.insert(part.id, items.into());
         Ok(())
     }
 
@@ -424,9 +451,10 @@ impl<S: Signer> Node<S> {
         let Some(slot) = self.payers.get(&outpoint).filter(|_| side == Side::Payer) else {
             return Ok(());
         };
-        let ids: Vec<HoldId> = slot.held.items.keys().copied().collect();
-        for id in ids {
-            self.effects.delete(super::key(outpoint, id)?)?;
+        let kept = slot.held.items.iter().map(|(id, items)| (*id, super::parts(items.len())));
+        let kept: Vec<_> = kept.collect();
+        for (id, parts) in kept {
+            self.delete_parts(outpoint, id, parts)?;
         }
         self.waiting_holds.retain(|waiting| waiting.outpoint != outpoint);
         Ok(())

@@ -1,5 +1,7 @@
 //! Holds over the wire: offered, fulfilled, released, expired; every message lost, every restart.
 
+mod bundles;
+
 use super::scenes::{fulfil_hold, hold, offer_hold, preimage, release_hold};
 use super::*;
 use crate::batch::item::{Charge, Item, LeafSize};
@@ -264,82 +266,8 @@ impl Stage {
     }
 }
 
-#[test]
-fn bundle_is_taken_with_its_items_and_folded_to_the_millisatoshi() {
-    let mut stage = open();
-    let outpoint = stage.outpoint;
-    stage.run(BUYER, offer_bundle(outpoint, &[1_000_250, 500_500]));
-    let left = stage.flush(BUYER);
-    let [(_, voucher), (_, items)] = &left.sends[..] else { panic!("{:?}", left.sends) };
-    stage.handle(SELLER, Input::Received(LINK, voucher.clone())).unwrap();
-    // Not before its items are counted.
-    assert!(stage.flush(SELLER).sends.is_empty());
-    assert!(stage.nodes[SELLER].payee(outpoint).unwrap().holds().is_empty());
-    stage.handle(SELLER, Input::Received(LINK, items.clone())).unwrap();
-    let taken = stage.flush(SELLER);
-    assert_eq!(taken.bundles[0].sum.total(), msat(1_500_750));
-    for (link, message) in taken.sends {
-        stage.handle(BUYER, Input::Received(link, message)).unwrap();
-    }
-    stage.check_held(0, &[1_500]);
-    stage.run(SELLER, fulfil_hold(outpoint));
-    stage.settle_down();
-    stage.check_held(1_500_750, &[]);
-}
-
 /// After a restart nobody knows whose budget pays what is above the hold: the caller says so.
-#[test]
-fn bundle_that_is_revealed_after_a_restart_is_folded_out_of_the_named_session() {
-    let mut stage = open();
-    let outpoint = stage.outpoint;
-    // Without it the agreed fee would cover what is above the hold.
-    let ending = crate::stream::payer::Ending::KeepsChange;
-    stage.run(BUYER, Command::Pay { outpoint, more: msat(600_000), session: id(3), ending });
-    stage.settle_down();
-    stage.run(BUYER, offer_bundle(outpoint, &[1_000_250, 500_500]));
-    stage.settle_down();
-    stage.restart(&[BUYER]);
-    stage.check_held(600_000, &[1_500]);
-    stage.run(SELLER, fulfil_hold(outpoint));
-    for (link, message) in stage.flush(SELLER).sends {
-        stage.handle(BUYER, Input::Received(link, message)).unwrap_err();
-    }
-    let told = stage.flush(BUYER);
-    let [Event::HoldRevealed { id: one, preimage, .. }] = told.events[..] else { panic!() };
-    stage.run(BUYER, Command::FoldHold { outpoint, id: one, preimage, session: id(3) });
-    stage.settle_down();
-    stage.check_held(2_100_750, &[]);
-}
-
-#[test]
-fn bundle_with_other_items_is_refused_and_released() {
-    let mut stage = open();
-    let outpoint = stage.outpoint;
-    let other = bundle_of(&[1_000_250, 500_501], 200).1;
-    let (bundle, items) = bundle_of(&[1_000_250, 500_500], 200);
-    let session = id(3);
-    let wrong = Command::OfferBundle { outpoint, bundle, items: other.clone(), session };
-    assert!(matches!(
-        stage.refused(BUYER, wrong),
-        NodeError::Stream(StreamError::Batch(_)) | NodeError::Batch(_)
-    ));
-    stage.run(BUYER, Command::OfferBundle { outpoint, bundle, items, session });
-    let mut sends = stage.flush(BUYER).sends;
-    let Some((_, Message::HoldItems(items))) = sends.pop() else { panic!() };
-    let (_, voucher) = sends.remove(0);
-    stage.handle(SELLER, Input::Received(LINK, voucher)).unwrap();
-    let length = u32::try_from(other.len()).unwrap();
-    let forged = wire::HoldItems { length, part: Bytes::new(other).unwrap(), ..items };
-    stage.handle(SELLER, Input::Received(LINK, forged.into())).unwrap_err();
-    let left = stage.flush(SELLER);
-    assert!(matches!(left.sends[0].1, Message::HoldReleased(_)), "{:?}", left.sends);
-    for (link, message) in left.sends {
-        stage.handle(BUYER, Input::Received(link, message)).unwrap();
-    }
-    stage.settle_down();
-    stage.check_held(0, &[]);
-}
-
+/// A record is smaller than a bundle may be: the items are kept in parts, and are whole again.
 /// What a payer signs for `command`, before it is heard.
 fn voucher_of(stage: &mut Stage, command: Command) -> wire::HoldVoucher {
     stage.run(BUYER, command);
@@ -440,6 +368,25 @@ fn wrong_preimage_folds_nothing_and_is_told() {
     assert!(left.sends.is_empty());
     assert!(matches!(left.events[..], [Event::Misbehaved { .. }]));
     stage.check_held(0, &[5_000]);
+}
+
+/// A release is heard while the clock is wrong: what is heard is kept, and the voucher without the
+/// hold follows when it can be signed.
+#[test]
+fn hold_that_cannot_be_dropped_yet_is_dropped_at_a_later_tip() {
+    let mut stage = Scene::Released.build();
+    let good = stage.now.time;
+    stage.now.time = UtcSeconds::new(good.to_u64() - 5_000).unwrap();
+    let released = wire::HoldReleased { alias: ChannelAlias::MIN, id: hold(1) };
+    stage.handle(BUYER, Input::Received(LINK, released.into())).unwrap();
+    let told = stage.events(BUYER);
+    assert!(matches!(told[..], [Event::HoldReleased { .. }]), "{told:?}");
+    assert_eq!(stage.held()[BUYER].1, [5_000]);
+    stage.handle(BUYER, Input::Tip(tip(DEEP + 1))).unwrap();
+    stage.now.time = good;
+    stage.handle(BUYER, Input::Tip(tip(DEEP + 2))).unwrap();
+    stage.settle_down();
+    stage.check_held(0, &[]);
 }
 
 #[test]
