@@ -5,9 +5,9 @@
 //! Extensions", 2013): ABEF and CDGH.
 //!
 //! One and two lanes fit the sixteen registers and are written in intrinsics. Four lanes take 26
-//! where the compiler has its way, and it schedules intrinsics by a model of its own, whatever their
-//! order in the source; so four are written in assembly (see [`quad_of`]). On a Zen 3 a compression
-//! then takes 18 to 19 ns, else 21 by two lanes, 24 by four and 27 by one.
+//! where the compiler has its way, and it schedules intrinsics by a model of its own, whatever
+//! their order in the source; so four are written in assembly (see [`quad_of`]). On a Zen 3 a
+//! compression then takes 18 to 19 ns, else 21 by two lanes, 24 by four and 27 by one.
 #![allow(unsafe_code)] // Reason: vector registers are read and written as arrays of words.
 
 use core::arch::asm;
@@ -195,6 +195,7 @@ fn four(states: &mut [State; 4], messages: &[&[[u8; 64]]; 4]) {
 /// All rounds of four lanes, whose blocks are the words of `schedules`; these are used up.
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1,avx")]
+#[expect(clippy::many_single_char_names, reason = "four lanes, and the words of each")]
 fn compress_four(lanes: &mut [Lane; 4], schedules: &mut [[__m128i; 4]; 4]) {
     let table = core::ptr::from_ref(&K).cast::<u8>();
     let [w, x, y, z] = schedules.each_mut().map(core::ptr::from_mut);
