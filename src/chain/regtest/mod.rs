@@ -262,6 +262,17 @@ impl Regtest {
         })
     }
 
+    /// Moves `cursor` behind the last event: whether there were any, and the tip if it changed.
+    fn pass_events(&self, cursor: &mut Cursor) -> (bool, Option<Tip>) {
+        let passed = self.log.get(cursor.0..).unwrap_or_default();
+        cursor.0 = self.log.len();
+        let tip = passed.iter().rev().find_map(|logged| match logged {
+            Logged::Connected(tip, _) | Logged::Disconnected { tip, .. } => Some(*tip),
+            Logged::Seen(_) => None,
+        });
+        (!passed.is_empty(), tip)
+    }
+
     /// Hands the chain to several endpoints.
     pub fn share(self) -> Shared {
         Shared::new(self)

@@ -62,6 +62,15 @@ impl Source {
         self.cut_off = cut_off;
     }
 
+    /// Passes over every event without a copy of its transactions: whether there were any, and the
+    /// tip if it changed. For a world of thousands of endpoints, which look at outpoints instead.
+    pub(crate) fn pass_events(&mut self) -> Result<(bool, Option<Tip>), ChainError> {
+        let mut cursor = self.cursor;
+        let passed = self.ask(|chain| chain.pass_events(&mut cursor))?;
+        self.cursor = cursor;
+        Ok(passed)
+    }
+
     fn ask<T>(&self, question: impl FnOnce(&Regtest) -> T) -> Result<T, ChainError> {
         if self.cut_off {
             return Err(ChainError::Unavailable);

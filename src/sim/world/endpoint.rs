@@ -13,7 +13,6 @@ use crate::signer::MemorySigner;
 use crate::signer::budget::{BudgetRecord, Policy};
 use crate::store::MemoryStore;
 use crate::store::fault::FaultStore;
-use crate::tx::seen::{ChainEvent, Tip};
 use crate::units::Seconds;
 use crate::wire::Message;
 
@@ -140,16 +139,8 @@ impl Endpoint {
 
     /// Takes the chain's events, and the status of everything watched if there were any.
     pub(super) fn hear_chain(&mut self, now: &Now) -> Result<bool, WorldError> {
-        let mut tip: Option<Tip> = None;
-        let mut any = false;
-        while let Ok(Some(event)) = self.source.next_event() {
-            any = true;
-            match event {
-                ChainEvent::BlockConnected { tip: new, .. }
-                | ChainEvent::BlockDisconnected { tip: new, .. } => tip = Some(new),
-                ChainEvent::TxSeen { .. } => {}
-            }
-        }
+        // A source that is cut off tells nothing.
+        let (any, tip) = self.source.pass_events().unwrap_or_default();
         if let Some(tip) = tip {
             self.node.handle(now, Input::Tip(tip))?;
         }

@@ -171,12 +171,17 @@ impl World {
     /// [`WorldError::NoSuchEnd`], [`WorldError::Node`].
     pub fn disconnect(&mut self, id: LinkId) -> Result<(), WorldError> {
         let now = self.now();
-        let Some(at) = self.links.iter().position(|link| link.id() == id) else { return Ok(()) };
+        let Ok(at) = self.link_at(id) else { return Ok(()) };
         let link = self.links.remove(at);
         for end in link.ends() {
             self.end_mut(end)?.handle(&now, Input::Disconnected(id))?;
         }
         Ok(())
+    }
+
+    /// Where a link is: their names rise.
+    fn link_at(&self, id: LinkId) -> Result<usize, usize> {
+        self.links.binary_search_by_key(&id, Link::id)
     }
 
     /// Gives a machine a command. Call [`Self::settle_down`] to let it act.
@@ -195,22 +200,26 @@ impl World {
     /// [`WorldError::NeverQuiet`]; [`WorldError::Stopped`] if a commit fails.
     pub fn settle_down(&mut self) -> Result<u64, WorldError> {
         let before = self.delivered;
+        // Who has something to look at: everybody at first, then who acted or was sent something.
+        let mut due = vec![true; self.ends.len()];
         for _ in 0..ROUNDS_MAX {
             let now = self.now();
-            let mut quiet = true;
-            for end in 0..self.ends.len() {
-                quiet &= !self.act(EndId(end), &now)?;
+            for end in 0..due.len() {
+                if due.get_mut(end).is_some_and(core::mem::take) {
+                    self.act(EndId(end), &now, &mut due)?;
+                }
             }
-            quiet &= !self.deliver(&now)?;
-            if quiet {
+            self.deliver(&now, &mut due)?;
+            if !due.contains(&true) {
                 return Ok(self.delivered.saturating_sub(before));
             }
         }
         Err(WorldError::NeverQuiet { rounds: ROUNDS_MAX })
     }
 
-    /// Chain news, a flush, and what it lets out. Whether anything left.
-    fn act(&mut self, id: EndId, now: &Now) -> Result<bool, WorldError> {
+    /// Chain news, a flush, and what it lets out. Who did any of that is due again, and with a
+    /// broadcast everybody is.
+    fn act(&mut self, id: EndId, now: &Now, due: &mut [bool]) -> Result<(), WorldError> {
         let end = self.end_mut(id)?;
         let news = end.hear_chain(now)?;
         let (outbox, broadcast) = end.flush(now).map_err(|error| match error {
@@ -220,26 +229,35 @@ impl World {
         let sends = outbox.sends;
         for (link, message) in &sends {
             self.weather.sees(id, message);
-            if let Some(link) = self.links.iter_mut().find(|l| l.id() == *link) {
+            if let Ok(at) = self.link_at(*link)
+                && let Some(link) = self.links.get_mut(at)
+            {
                 let bytes = link.push(id, message, self.weather.as_mut());
                 self.sent.entry(message.name()).or_default().count(bytes);
             }
         }
-        Ok(news || broadcast || !sends.is_empty())
+        if broadcast {
+            due.fill(true);
+        }
+        if let Some(due) = due.get_mut(id.0) {
+            *due |= news || !sends.is_empty();
+        }
+        Ok(())
     }
 
-    fn deliver(&mut self, now: &Now) -> Result<bool, WorldError> {
-        let mut any = false;
+    fn deliver(&mut self, now: &Now, due: &mut [bool]) -> Result<(), WorldError> {
         for at in 0..self.links.len() {
             while let Some((to, id, message)) = self.links.get_mut(at).and_then(Link::pop) {
-                any = true;
+                if let Some(due) = due.get_mut(to.0) {
+                    *due = true;
+                }
                 self.delivered = self.delivered.saturating_add(1);
                 // A refusal is the node's answer to its peer, not the world's end.
                 let end = self.end_mut(to)?;
                 end.receive(now, id, message);
             }
         }
-        Ok(any)
+        Ok(())
     }
 
     /// Mines blocks with what the mempool holds; the time goes on with the headers.
