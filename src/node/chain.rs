@@ -346,7 +346,10 @@ impl<S: Signer> Node<S> {
         self.delete_items(side, outpoint)?;
         let key = match side {
             Side::Payee => {
-                self.payees.remove(&outpoint);
+                let at = self.payees.remove(&outpoint).and_then(|slot| slot.at);
+                if let Some(placed) = at.and_then(|(link, _)| self.placed.get_mut(&link)) {
+                    placed.remove(&outpoint);
+                }
                 for names in self.links.values_mut() {
                     names.retain(|_, named| *named != outpoint);
                 }

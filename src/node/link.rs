@@ -7,7 +7,7 @@ use bitcoin::constants::ChainHash;
 use bitcoin::{OutPoint, ScriptBuf, TxOut};
 
 use super::effects::Event;
-use super::{ALIASES_MAX, LinkId, Node, NodeError, Now};
+use super::{ALIASES_MAX, LinkId, Node, NodeError, Now, PayeeSlot};
 use crate::batch::BatchError;
 use crate::meter::MeterError;
 use crate::signer::Signer;
@@ -23,11 +23,12 @@ impl<S: Signer> Node<S> {
         self.assemblies.remove(&link);
         self.pending_holds.remove(&link);
         self.offers.retain(|(from, _), _| *from != link);
-        for slot in self.payees.values_mut() {
-            if slot.at.is_some_and(|(at, _)| at == link) {
-                (slot.at, slot.told) = (None, None);
+        for outpoint in self.placed.remove(&link).unwrap_or_default() {
+            let slot = self.payees.get_mut(&outpoint);
+            // Its payer may have come by another line since.
+            if let Some(slot) = slot.filter(|slot| slot.at.is_some_and(|(at, _)| at == link)) {
+                (slot.at, slot.proved, slot.told) = (None, None, None);
             }
-            slot.proved = slot.proved.filter(|at| *at != link);
         }
         for slot in self.payers.values_mut() {
             if slot.link == Some(link) {
@@ -135,13 +136,29 @@ impl<S: Signer> Node<S> {
         }
         names.insert(alias, outpoint);
         // A name proves nothing: who was here first stays, until a new voucher says otherwise.
-        let links = &self.links;
-        if let Some(slot) = self.payees.get_mut(&outpoint)
-            && slot.at.is_none_or(|(at, _)| at == link || !links.contains_key(&at))
-        {
-            slot.at = Some((link, alias));
+        let slot = self.payees.get(&outpoint);
+        let free = |at: LinkId| at == link || !self.links.contains_key(&at);
+        if slot.is_some_and(|slot| slot.at.is_none_or(|(at, _)| free(at))) {
+            self.place(outpoint, link, alias);
         }
         Ok(())
+    }
+
+    /// The payer of a payee's channel is at this connection now, and at no other.
+    pub(super) fn place(
+        &mut self,
+        outpoint: OutPoint,
+        link: LinkId,
+        alias: ChannelAlias,
+    ) -> Option<&mut PayeeSlot> {
+        let slot = self.payees.get_mut(&outpoint)?;
+        if let Some((before, _)) = slot.at.replace((link, alias))
+            && let Some(placed) = self.placed.get_mut(&before)
+        {
+            placed.remove(&outpoint);
+        }
+        self.placed.entry(link).or_default().insert(outpoint);
+        Some(slot)
     }
 
     /// A name that this node uses for one of its payer's channels, on whatever link.

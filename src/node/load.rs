@@ -102,7 +102,7 @@ impl<S: Signer> Node<S> {
         };
         let stated = machine.phase().stated();
         self.signer.register(machine.channel(), Role::Payee { stated })?;
-        self.payees.insert(machine.outpoint(), PayeeSlot::new(machine, None, None));
+        self.payees.insert(machine.outpoint(), PayeeSlot::new(machine, None));
         Ok(())
     }
 

@@ -132,6 +132,8 @@ pub struct Node<S> {
     payers: BTreeMap<OutPoint, PayerSlot>,
     /// Each payee's channel behind the one whose spend makes it, until that is buried.
     heirs: BTreeSet<(OutPoint, OutPoint)>,
+    /// The payee's channels whose payer is at a connection, so that its end looks at no others.
+    placed: BTreeMap<LinkId, BTreeSet<OutPoint>>,
     /// Channels that payers show and the chain was asked about, by the link that shows them.
     asked: BTreeMap<(OutPoint, LinkId), payee::Asked>,
     /// Sessions that sellers offer and the caller has not taken.
@@ -267,6 +269,7 @@ impl<S: Signer> Node<S> {
             payees: BTreeMap::new(),
             payers: BTreeMap::new(),
             heirs: BTreeSet::new(),
+            placed: BTreeMap::new(),
             asked: BTreeMap::new(),
             offers: BTreeMap::new(),
             aliases: BTreeMap::new(),

@@ -161,7 +161,10 @@ impl<S: Signer> Node<S> {
         self.effects.put(record.key()?, &record.encode()?)?;
         self.put_parent(Side::Payee, outpoint, parent)?;
         let at = parent.and_then(|outpoint| self.payees.get(&outpoint)).and_then(|slot| slot.at);
-        self.payees.insert(outpoint, PayeeSlot::new(machine, at, parent));
+        self.payees.insert(outpoint, PayeeSlot::new(machine, parent));
+        if let Some((link, alias)) = at {
+            self.place(outpoint, link, alias);
+        }
         Ok(())
     }
 
@@ -254,8 +257,7 @@ impl<S: Signer> Node<S> {
     }
 
     pub(super) fn payer_is_at(&mut self, link: LinkId, alias: ChannelAlias, outpoint: OutPoint) {
-        if let Some(slot) = self.payees.get_mut(&outpoint) {
-            slot.at = Some((link, alias));
+        if let Some(slot) = self.place(outpoint, link, alias) {
             slot.proved = Some(link);
         }
         self.sessions_are_at(link, outpoint);

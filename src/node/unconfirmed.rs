@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 
 use super::lineage::Side;
-use super::{LinkId, Node, NodeError, Now, PayeeSlot};
+use super::{Node, NodeError, Now, PayeeSlot};
 use crate::signer::Signer;
 use crate::stream::Payee;
-use crate::units::{Blocks, ChannelAlias, Msat};
+use crate::units::{Blocks, Msat};
 
 /// 8,192, half of the channels: what payers may open and top up. The other half is for what this
 /// payee's own settlements of them make.
@@ -28,12 +28,9 @@ const GONE_BLOCKS: u32 = 6;
 const GONE_PAID_BLOCKS: u32 = 2_016;
 
 impl PayeeSlot {
-    pub(super) const fn new(
-        machine: Payee,
-        at: Option<(LinkId, ChannelAlias)>,
-        parent: Option<OutPoint>,
-    ) -> Self {
-        Self { machine, at, proved: None, parent, leads: None, gone: None, lanes: None, told: None }
+    pub(super) const fn new(machine: Payee, parent: Option<OutPoint>) -> Self {
+        let (at, proved, leads) = (None, None, None);
+        Self { machine, at, proved, parent, leads, gone: None, lanes: None, told: None }
     }
 
     /// Whether a payee signature on the output has left: whatever becomes of the output now, its

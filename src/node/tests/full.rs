@@ -1,4 +1,5 @@
-//! A buyer that holds as many channels as a node may, and whose payee settles one of them.
+//! A buyer that holds as many channels as a node may, and whose payee settles one of them; and where
+//! a payee believes its payers to be.
 
 use super::payer::SUCCEEDING_MAX;
 use super::*;
@@ -58,4 +59,30 @@ fn successor_that_found_no_room_is_taken_when_there_is_some() {
     assert!(stage.nodes[BUYER].payer(next).is_some());
     let stated = stage.nodes[BUYER].session_on(next);
     assert_eq!(stated, Some(id(7)));
+}
+
+#[test]
+fn line_that_ends_takes_the_places_of_its_payers_and_of_no_others() {
+    let mut stage = Scene::Running.build();
+    let outpoint = stage.outpoint;
+    let place = |stage: &Stage| {
+        let seller = &stage.nodes[SELLER];
+        let slot = &seller.payees[&outpoint];
+        let placed = |(link, at): (&LinkId, &BTreeSet<OutPoint>)| (*link, at.len());
+        let placed: Vec<(LinkId, usize)> = seller.placed.iter().map(placed).collect();
+        (slot.at.map(|(link, _)| link), slot.proved, placed)
+    };
+    assert_eq!(place(&stage), (Some(LINK), Some(LINK), [(LINK, 1)].into()));
+    let (other, alias) = (LinkId(2), ChannelAlias::new(9).unwrap());
+    stage.handle(SELLER, Input::Connected(other)).unwrap();
+    // A name proves nothing.
+    stage.nodes[SELLER].name(other, alias, outpoint).unwrap();
+    assert_eq!(place(&stage), (Some(LINK), Some(LINK), [(LINK, 1)].into()));
+    stage.nodes[SELLER].payer_is_at(other, alias, outpoint);
+    let moved = (Some(other), Some(other), [(LINK, 0), (other, 1)].into());
+    assert_eq!(place(&stage), moved);
+    stage.handle(SELLER, Input::Disconnected(LINK)).unwrap();
+    assert_eq!(place(&stage), (Some(other), Some(other), [(other, 1)].into()));
+    stage.handle(SELLER, Input::Disconnected(other)).unwrap();
+    assert_eq!(place(&stage), (None, None, Vec::new()));
 }
