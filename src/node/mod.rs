@@ -67,7 +67,7 @@ use session::{NewSession, Offer, SessionSlot, Successor};
 const ALIASES_MAX: usize = 4_096;
 /// An hour: the longest wait before something that nobody answered is said again.
 const REPEAT_SECONDS_MAX: u64 = 3_600;
-/// 16,384 channels at a node, on both sides together: its signer holds no more, and a channel that
+/// 20,480 channels at a node, on both sides together: its signer holds no more, and a channel that
 /// cannot be signed for is worth nothing.
 const CHANNELS_MAX: usize = MemorySigner::CHANNELS_MAX;
 

@@ -15,9 +15,9 @@ use crate::signer::Signer;
 use crate::stream::Payee;
 use crate::units::{Blocks, Msat};
 
-/// 8,192, half of the channels: what payers may open and top up. The other half is for what this
+/// 10,240, half of the channels: what payers may open and top up. The other half is for what this
 /// payee's own settlements of them make.
-const OPENINGS_MAX: usize = 8_192;
+const OPENINGS_MAX: usize = 10_240;
 /// 1,024 channels whose outputs are in no block, beside what settlements and top-ups make.
 const UNCONFIRMED_MAX: usize = 1_024;
 /// 6 blocks without the output: it was replaced, or mempools have dropped it. If it comes back, its

@@ -45,8 +45,9 @@ pub struct Snapshot {
 }
 
 impl MemorySigner {
-    /// 16,384: an entry takes less than 1 KiB with its scripts, so all of them 16 MiB.
-    pub const CHANNELS_MAX: usize = 16_384;
+    /// 20,480: ten thousand payers, and what their channels roll over into. An entry takes less
+    /// than 1 KiB with its scripts, so all of them 20 MiB.
+    pub const CHANNELS_MAX: usize = 20_480;
     /// 1,024: catches a caller that registers a channel again which it just forgot. Beyond that
     /// nothing is at risk, since the spend of a forgotten outpoint is buried.
     const FORGOTTEN_MAX: usize = 1_024;
