@@ -3,12 +3,16 @@
 
 #[path = "../examples/common/mod.rs"]
 mod common;
+#[path = "../examples/content_stream/app/mod.rs"]
+mod content_stream;
 #[path = "../examples/ev_charger/app/mod.rs"]
 mod ev_charger;
 #[path = "../examples/fleet/app/mod.rs"]
 mod fleet;
 #[path = "../examples/swap/app/mod.rs"]
 mod swap;
+#[path = "../examples/toll_road/app/mod.rs"]
+mod toll_road;
 #[path = "../examples/vending/app/mod.rs"]
 mod vending;
 
@@ -28,6 +32,14 @@ fn fleet(options: &Options) -> Report {
 
 fn swap(options: &Options) -> Report {
     swap::run(options, &mut Screen::new(true)).unwrap()
+}
+
+fn content_stream(options: &Options) -> Report {
+    content_stream::run(options, &mut Screen::new(true)).unwrap()
+}
+
+fn toll_road(options: &Options) -> Report {
+    toll_road::run_with(options, &mut Screen::new(true), CARS).unwrap()
 }
 
 fn sabotaged(what: Sabotage) -> Options {
@@ -159,6 +171,54 @@ fn swap_sees_money_that_goes_missing() {
     let report = swap(&sabotaged(Sabotage::Conservation));
     assert!(report.summary().contains("BROKEN"), "{}", report.summary());
     assert!(!report.broken().is_empty());
+}
+
+#[test]
+fn toll_road_with_the_same_seed_leaves_the_same_bytes() {
+    let (one, again) = (toll_road(&Options::new(7, 3)), toll_road(&Options::new(7, 3)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 4);
+}
+
+#[test]
+fn toll_road_pays_every_toll_to_the_millisatoshi_whatever_the_chaos() {
+    for (chaos, seed) in [(0, 2), (1, 2), (2, 2), (3, 2), (3, 3)] {
+        let report = toll_road(&Options::new(seed, chaos));
+        assert!(report.broken().is_empty(), "{seed}, {chaos}: {:?}", report.broken());
+        assert!(report.summary().contains("each of them checked"), "{}", report.summary());
+    }
+}
+
+#[test]
+fn toll_road_sees_every_kind_of_broken_invariant() {
+    for what in [Sabotage::Conservation, Sabotage::Window, Sabotage::Statement] {
+        let report = toll_road(&sabotaged(what));
+        assert!(!report.broken().is_empty(), "{what:?} went unseen");
+    }
+}
+
+#[test]
+fn content_stream_with_the_same_seed_leaves_the_same_bytes() {
+    let (one, again) = (content_stream(&Options::new(7, 2)), content_stream(&Options::new(7, 2)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 4);
+}
+
+#[test]
+fn content_stream_keeps_every_invariant_whatever_the_chaos() {
+    for (chaos, seed) in [(0, 2), (1, 2), (2, 2), (3, 2), (3, 3)] {
+        let report = content_stream(&Options::new(seed, chaos));
+        assert!(report.broken().is_empty(), "{seed}, {chaos}: {:?}", report.broken());
+        assert!(report.summary().contains("1 settlement"), "{}", report.summary());
+    }
+}
+
+#[test]
+fn content_stream_sees_every_kind_of_broken_invariant() {
+    for what in [Sabotage::Conservation, Sabotage::Window, Sabotage::Statement] {
+        let report = content_stream(&sabotaged(what));
+        assert!(!report.broken().is_empty(), "{what:?} went unseen");
+    }
 }
 
 #[test]

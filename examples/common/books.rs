@@ -93,7 +93,7 @@ impl Books {
         let channel = |outpoint: &OutPoint| (*outpoint, Owner::Channel);
         let mut queue: VecDeque<(OutPoint, Owner)> = fundings.iter().map(channel).collect();
         let mut seen: BTreeSet<Txid> = BTreeSet::new();
-        books.read_fundings(chain, fundings);
+        let mut values = books.read_fundings(chain, fundings);
         while let Some((outpoint, of)) = queue.pop_front() {
             let Some(status) = chain.with(|chain| chain.output(outpoint)) else { continue };
             let value = status.value.to_sat();
@@ -106,9 +106,10 @@ impl Books {
             if !seen.insert(txid) {
                 continue;
             }
-            books.enter(kind, &spend.tx, fee(chain, &spend.tx));
+            books.enter(kind, &spend.tx, fee(chain, &values, &spend.tx));
             for (vout, output) in (0..).zip(&spend.tx.output) {
                 let value = output.value.to_sat();
+                values.insert(OutPoint { txid, vout }, value);
                 match owners.get(&output.script_pubkey) {
                     Some(of @ (Owner::Channel | Owner::Hold)) => {
                         queue.push_back((OutPoint { txid, vout }, *of));
@@ -144,17 +145,21 @@ impl Books {
         self.foreign == 0 && found + self.payer_fees() == self.funded
     }
 
-    fn read_fundings(&mut self, chain: &Shared, fundings: &[OutPoint]) {
+    /// Gives what each output of a funding is worth, sat.
+    fn read_fundings(&mut self, chain: &Shared, fundings: &[OutPoint]) -> BTreeMap<OutPoint, u64> {
         let txids: BTreeSet<Txid> = fundings.iter().map(|outpoint| outpoint.txid).collect();
+        let mut values = BTreeMap::new();
+        for tx in transactions(chain, &txids) {
+            let (fee, txid) = (fee(chain, &values, &tx), tx.compute_txid());
+            self.enter(Kind::Funding, &tx, fee);
+            let outputs = (0..).zip(&tx.output);
+            values.extend(outputs.map(|(vout, o)| (OutPoint { txid, vout }, o.value.to_sat())));
+        }
         for outpoint in fundings {
-            let status = chain.with(|chain| chain.output(*outpoint));
-            self.funded += status.map_or(0, |status| status.value.to_sat());
+            self.funded += worth(chain, &values, outpoint);
             self.kinds.entry(Kind::Funding).or_default().channels += 1;
         }
-        for tx in transactions(chain, &txids) {
-            let fee = fee(chain, &tx);
-            self.enter(Kind::Funding, &tx, fee);
-        }
+        values
     }
 
     fn enter(&mut self, kind: Kind, tx: &Transaction, fee: u64) {
@@ -179,11 +184,16 @@ fn kind_of(tx: &Transaction, outpoint: OutPoint, of: Owner) -> Kind {
     }
 }
 
-fn fee(chain: &Shared, tx: &Transaction) -> u64 {
-    let spent = tx.input.iter().filter_map(|input| {
-        let status = chain.with(|chain| chain.output(input.previous_output))?;
-        Some(status.value.to_sat())
-    });
+/// What an output is worth, sat. The chain shows one only with a copy of all that spends it, so what
+/// is known is not asked for.
+fn worth(chain: &Shared, values: &BTreeMap<OutPoint, u64>, outpoint: &OutPoint) -> u64 {
+    let known = values.get(outpoint).copied();
+    let shown = || chain.with(|chain| chain.output(*outpoint));
+    known.or_else(|| Some(shown()?.value.to_sat())).unwrap_or(0)
+}
+
+fn fee(chain: &Shared, values: &BTreeMap<OutPoint, u64>, tx: &Transaction) -> u64 {
+    let spent = tx.input.iter().map(|input| worth(chain, values, &input.previous_output));
     let (spent, paid) = (spent.sum::<u64>(), tx.output.iter().map(|o| o.value.to_sat()).sum());
     spent.saturating_sub(paid)
 }

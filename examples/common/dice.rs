@@ -31,4 +31,9 @@ impl Dice {
     pub(crate) fn chance(&mut self, ppm: u64) -> bool {
         self.next() % 1_000_000 < ppm
     }
+
+    /// A seed for a simulation: worth nothing.
+    pub(crate) fn secret(&mut self) -> [u8; 32] {
+        core::array::from_fn(|_| u8::try_from(self.between(0, 256)).unwrap_or(0))
+    }
 }

@@ -1,7 +1,9 @@
-//! What the examples share: options, output that is the same for the same seed, dice, the books of
-//! the chain, and plots.
+//! What the examples share: options, output that is the same for the same seed, dice, payers with
+//! their channels, the books of the chain, and plots.
 
 pub(crate) mod books;
+#[allow(dead_code, reason = "not every example has many payers")]
+pub(crate) mod crowd;
 pub(crate) mod dice;
 pub(crate) mod output;
 pub(crate) mod plot;

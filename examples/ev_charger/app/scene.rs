@@ -93,7 +93,8 @@ impl Scene {
         world.chain().with(|chain| chain.mine_at(early))?;
         world.pass(early.saturating_since(world.now().time))?;
         let context = Context::new();
-        let (car_seed, station_seed) = (secret(seed, "car"), secret(seed, "station"));
+        let (car_seed, station_seed) =
+            (Dice::new(seed, "car").secret(), Dice::new(seed, "station").secret());
         let base = Seed::new(station_seed).base_key(&context, NETWORK)?.public();
         let terms = terms(base, Prices::USUAL)?;
         let car = world.add(car_machine(car_seed)?)?;
@@ -376,10 +377,4 @@ fn terms(base: bitcoin::XOnlyPublicKey, prices: Prices) -> Result<Terms, Error> 
     terms.credit = Msat::new(CREDIT)?;
     terms.prepay = Msat::ZERO;
     Ok(terms)
-}
-
-/// A seed for a simulation: worth nothing.
-fn secret(seed: u64, who: &str) -> [u8; 32] {
-    let mut dice = Dice::new(seed, who);
-    core::array::from_fn(|_| u8::try_from(dice.between(0, 256)).unwrap_or(0))
 }

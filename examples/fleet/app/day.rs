@@ -7,8 +7,9 @@ use millstream::node::Event;
 use millstream::units::{Blocks, Quantity, Seconds};
 use serde::Serialize;
 
-use super::depot::{CAPACITY, CREDIT, DEPTH, Depot};
+use super::depot::{CAPACITY, CREDIT, Depot};
 use crate::common::books::Books;
+use crate::common::crowd::DEPTH;
 use crate::common::dice::Dice;
 use crate::common::output::{Lines, Screen, clock, sat};
 use crate::common::prices::{KWH, Prices, Sum};
@@ -150,10 +151,10 @@ impl<'a> Day<'a> {
 
     fn step(&mut self) -> Result<(), Error> {
         self.t += STEP;
-        self.depot.world.pass(Seconds::new(STEP)?)?;
+        self.depot.crowd.world.pass(Seconds::new(STEP)?)?;
         if self.t.is_multiple_of(600) {
-            let time = self.depot.world.now().time;
-            self.depot.world.chain().with(|chain| chain.mine_at(time))?;
+            let time = self.depot.crowd.world.now().time;
+            self.depot.crowd.world.chain().with(|chain| chain.mine_at(time))?;
         }
         self.go_wrong()?;
         self.arrive()?;
@@ -161,11 +162,11 @@ impl<'a> Day<'a> {
         self.leave()?;
         if self.t.is_multiple_of(CHECK_EVERY * STEP) {
             self.checks += 1;
-            if let Err(error) = self.depot.world.check_invariants() {
+            if let Err(error) = self.depot.crowd.world.check_invariants() {
                 self.fail(format!("at {}: {error}", clock(self.t)));
             }
         }
-        let _told = self.depot.world.take_events(self.depot.station)?;
+        let _told = self.depot.crowd.world.take_events(self.depot.crowd.payee)?;
         self.sample(cars, power)
     }
 
@@ -175,24 +176,24 @@ impl<'a> Day<'a> {
             [(0, 0), (2_000, 0), (10_000, 2_000), (40_000, 10_000)][usize::from(self.chaos.min(3))];
         let here = self.here();
         for car in here {
-            if self.depot.cars.get(car).is_none_or(|car| car.link.is_none()) {
+            if self.depot.crowd.members.get(car).is_none_or(|car| car.link.is_none()) {
                 // It was down for one step: the car is back, and tells its own meter first.
                 self.read(car, false)?;
-                self.depot.connect(car)?;
+                self.depot.crowd.connect(car)?;
             } else if self.dice.chance(lines) {
                 self.faults += 1;
-                self.depot.disconnect(car)?;
+                self.depot.crowd.disconnect(car)?;
             } else if self.dice.chance(reboots) {
                 self.faults += 1;
-                self.depot.reboot(Some(car))?;
+                self.depot.crowd.reboot(Some(car))?;
             }
         }
         if self.chaos >= 2 && self.t == 12 * 3_600 {
             self.faults += 1;
             self.screen.line("12:00:00 the operator's machine loses power");
-            self.depot.reboot(None)?;
+            self.depot.crowd.reboot(None)?;
         }
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.settle_down()?;
         Ok(())
     }
 
@@ -205,27 +206,27 @@ impl<'a> Day<'a> {
             return Ok(());
         }
         for car in &arriving {
-            self.depot.connect(*car)?;
+            self.depot.crowd.connect(*car)?;
         }
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.settle_down()?;
         for car in &arriving {
             self.depot.offer(*car, Prices::USUAL)?;
         }
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.settle_down()?;
         for car in arriving {
             self.depot.accept(car)?;
             if let Some(visit) = self.visits.get_mut(car) {
                 visit.stage = Stage::Here;
             }
         }
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.settle_down()?;
         Ok(())
     }
 
     /// Every car that is there takes power, as far as its credit goes, and pays.
     fn charge(&mut self) -> Result<(u64, u64), Error> {
         let (mut cars, mut power) = (0, 0);
-        let now = self.depot.world.now().time;
+        let now = self.depot.crowd.world.now().time;
         let price = Prices::USUAL.at(now.to_u64());
         let mut largest = 0;
         for car in self.here() {
@@ -246,7 +247,7 @@ impl<'a> Day<'a> {
             self.read(car, serves)?;
         }
         self.peak = largest;
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.settle_down()?;
         for car in self.here() {
             self.check(car);
         }
@@ -262,7 +263,7 @@ impl<'a> Day<'a> {
         let full = |visit: &Visit| visit.stage == Stage::Here && visit.got == visit.wants;
         let leaving: Vec<usize> = (0..self.visits.len())
             .filter(|car| self.visits.get(*car).is_some_and(full))
-            .filter(|car| self.depot.cars.get(*car).is_some_and(|car| car.link.is_some()))
+            .filter(|car| self.depot.crowd.members.get(*car).is_some_and(|car| car.link.is_some()))
             .collect();
         for car in &leaving {
             let over = |s: &millstream::meter::Session| s.record().state() == State::Ended;
@@ -270,10 +271,10 @@ impl<'a> Day<'a> {
                 self.depot.end_session(*car)?;
             }
         }
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.settle_down()?;
         for car in leaving {
-            let end = self.depot.cars.get(car).ok_or("no car")?.end;
-            for event in self.depot.world.take_events(end)? {
+            let end = self.depot.crowd.members.get(car).ok_or("no car")?.end;
+            for event in self.depot.crowd.world.take_events(end)? {
                 let Event::StatementAgreed { statement } = event else { continue };
                 self.checks += 1;
                 let off = u64::from(self.sabotage == Some(Sabotage::Statement));
@@ -285,7 +286,7 @@ impl<'a> Day<'a> {
                 self.stated.insert(car);
             }
             if self.stated.contains(&car) {
-                self.depot.disconnect(car)?;
+                self.depot.crowd.disconnect(car)?;
                 if let Some(visit) = self.visits.get_mut(car) {
                     visit.stage = Stage::Left;
                 }
@@ -316,19 +317,19 @@ impl<'a> Day<'a> {
         if settled != count {
             self.fail(format!("the night settles {settled} of {count} channels: {plan:?}"));
         }
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.settle_down()?;
         self.screen.line(&format!("24:00:00 {count} channels settle in {batches} transactions"));
-        self.depot.world.mine(Blocks::new(1)?);
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.mine(Blocks::new(1)?);
+        self.depot.crowd.world.settle_down()?;
         if self.chaos >= 3 {
             self.faults += 1;
             self.screen.line("24:10:00 a reorg undoes them");
             let depth = Blocks::new(1)?;
-            self.depot.world.chain().with(|chain| chain.reorg(depth, &[vec![], vec![]]))?;
-            self.depot.world.settle_down()?;
+            self.depot.crowd.world.chain().with(|chain| chain.reorg(depth, &[vec![], vec![]]))?;
+            self.depot.crowd.world.settle_down()?;
         }
-        self.depot.world.mine(Blocks::new(DEPTH + 1)?);
-        self.depot.world.settle_down()?;
+        self.depot.crowd.world.mine(Blocks::new(DEPTH + 1)?);
+        self.depot.crowd.world.settle_down()?;
         self.check_rollovers()
     }
 
@@ -338,8 +339,8 @@ impl<'a> Day<'a> {
             self.checks += 1;
             let paid = self.visits.get(car).map_or(0, |visit| visit.cost.msat());
             let rest = CAPACITY - paid / 1_000;
-            let end = self.depot.cars.get(car).ok_or("no car")?.end;
-            let node = self.depot.world.end(end).ok_or("no car")?.node();
+            let end = self.depot.crowd.members.get(car).ok_or("no car")?.end;
+            let node = self.depot.crowd.world.end(end).ok_or("no car")?.node();
             let payers: Vec<_> = node.payers().map(|payer| payer.channel().capacity()).collect();
             if payers.iter().map(|capacity| capacity.to_sat()).ne([rest]) {
                 self.fail(format!("car {car}: its channels hold {payers:?}, not {rest} sat"));
@@ -350,7 +351,7 @@ impl<'a> Day<'a> {
 
     fn outcome(mut self) -> Result<Outcome, Error> {
         self.checks += 1;
-        let books = self.depot.books();
+        let books = self.depot.crowd.books();
         let paid = |visit: &Visit| visit.cost.msat();
         let due: u64 = self.visits.iter().map(|visit| paid(visit) / 1_000).sum();
         let stolen = u64::from(self.sabotage == Some(Sabotage::Conservation));
@@ -358,14 +359,12 @@ impl<'a> Day<'a> {
         if kept != due || !books.balance() {
             self.fail(format!("the chain paid {kept} sat, the vouchers say {due}: {books:?}"));
         }
-        if let Err(error) = self.depot.world.check_invariants() {
+        if let Err(error) = self.depot.crowd.world.check_invariants() {
             self.fail(format!("in the end: {error}"));
         }
-        let sent = self.depot.world.sent();
-        let ends = self.depot.cars.iter().map(|car| car.end).chain([self.depot.station]);
-        let commits = ends.filter_map(|end| self.depot.world.end(end)).fold((0, 0), |sum, end| {
-            (sum.0 + end.store().commits(), sum.1 + end.store().barriers())
-        });
+        let (messages, bytes) = self.depot.crowd.wire();
+        let sent = self.depot.crowd.world.sent();
+        let vouchers = sent.get("Voucher").map_or(0, |sent| sent.messages);
         Ok(Outcome {
             cars: u64::try_from(self.visits.len())?,
             energy: self.visits.iter().map(|visit| visit.got).sum(),
@@ -374,10 +373,10 @@ impl<'a> Day<'a> {
             ticks: self.ticks,
             statements: u64::try_from(self.stated.len())?,
             faults: self.faults,
-            vouchers: sent.get("Voucher").map_or(0, |sent| sent.messages),
-            messages: sent.values().map(|sent| sent.messages).sum(),
-            bytes: sent.values().map(|sent| sent.bytes + 2 * sent.messages).sum(),
-            commits,
+            vouchers,
+            messages,
+            bytes,
+            commits: self.depot.crowd.commits(),
             books,
             checks: self.checks,
             broken: self.broken,
@@ -386,7 +385,7 @@ impl<'a> Day<'a> {
     }
 
     fn sample(&mut self, cars: u64, power_w: u64) -> Result<(), Error> {
-        let utc = self.depot.utc();
+        let utc = self.depot.crowd.utc();
         let owed = self.visits.iter().map(|visit| visit.cost.msat()).sum();
         let price = Prices::USUAL.at(utc);
         let sample = Sample { t: self.t, cars, power_w, price, owed, peak: self.peak };

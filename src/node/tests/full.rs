@@ -1,5 +1,5 @@
-//! A buyer that holds as many channels as a node may, and whose payee settles one of them; and where
-//! a payee believes its payers to be.
+//! A buyer that holds as many channels as a node may, and whose payee settles one of them; and
+//! where a payee believes its payers to be.
 
 use super::payer::SUCCEEDING_MAX;
 use super::*;
