@@ -43,7 +43,7 @@ pub(crate) const NAMES: &[&str] = &[
 /// Items of a window.
 const WINDOW: u32 = 100_000;
 /// Compressions of an item at one item a leaf: its leaf and one node, on both ends.
-const COMPRESSIONS: u32 = 6;
+pub(super) const COMPRESSIONS: u32 = 6;
 /// Lanes of the bare compressions: many for every kernel, and within the first cache.
 const LANES: usize = 256;
 
@@ -142,7 +142,8 @@ fn bytes(windows: &mut Windows) -> Result<Vec<Row>, Box<dyn Error>> {
     ] {
         let bytes = f64::from(u32::try_from(of(mix)?)?);
         let row = Row::new(name, bytes / f64::from(WINDOW), "B").goal(Goal::AtMost(goal));
-        rows.push(row.note("batch, voucher and framing"));
+        let row = row.note("batch, voucher and framing");
+        rows.push(row.against("Starlight, a payment, published, B", 2.58));
     }
     Ok(rows)
 }
@@ -179,18 +180,18 @@ fn receipt(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
 }
 
 /// Compressions on many lanes, and nothing else.
-struct Hash {
-    engine: Engine,
+pub(super) struct Hash {
+    pub(super) engine: Engine,
     states: Vec<State>,
     blocks: Vec<[u8; 64]>,
 }
 
 impl Hash {
-    fn new(engine: Engine) -> Self {
+    pub(super) fn new(engine: Engine) -> Self {
         Self { engine, states: vec![State::INITIAL; LANES], blocks: vec![[0x5a; 64]; LANES] }
     }
 
-    fn compress(&mut self, count: u32) -> Result<(), Box<dyn Error>> {
+    pub(super) fn compress(&mut self, count: u32) -> Result<(), Box<dyn Error>> {
         let mut left = usize::try_from(count)?;
         while left > 0 {
             let now = left.min(LANES);
@@ -204,6 +205,7 @@ impl Hash {
     }
 }
 
-fn check_count(what: &str, got: u64, want: u64) -> Result<(), Box<dyn Error>> {
+/// That as many were counted as were meant.
+pub(super) fn check_count(what: &str, got: u64, want: u64) -> Result<(), Box<dyn Error>> {
     if got == want { Ok(()) } else { Err(format!("{got} {what}, {want} were meant").into()) }
 }

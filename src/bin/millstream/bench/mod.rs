@@ -4,20 +4,25 @@
 //!   Args --> groups of rows --> Stage: a payer and a payee, channels open and deep
 //!              |  pay, meter: CPU time of this thread, ours and bare operations in turns
 //!              |  batch:      windows of items on both ends, and their bytes
-//!              |  tcp:        windows of items between two processes, wall time
+//!              |  grid:       the same for every window, leaf and mix of amounts; long
+//!              |  tcp:        windows of items between two processes, wall time; some long
 //!              |  durable:    wall time, a store and a bare file in turns
 //!              |  planner:    what settles now, of many channels
 //!              |  sizes:      bytes and virtual bytes of what was really signed
+//!              |  holds:      virtual bytes of holds, as the simulated chain takes them
 //!              '- memory:     resident bytes of many idle channels
 //!            Vec<Row> --> a table, or JSON
 //! ```
 //!
 //! A figure with a peer is a ratio within its own run. Each group asserts that what it counts
-//! happened (accepted = submitted, paid = owed) before it gives its rows.
+//! happened (accepted = submitted, paid = owed) before it gives its rows. What is long is measured
+//! with `--full`, or when it is named.
 
 mod batch;
 mod clock;
 mod durable;
+mod grid;
+mod holds;
 mod memory;
 mod messages;
 mod meter;
@@ -41,7 +46,10 @@ pub(crate) struct Args {
     /// Print the rows as JSON
     #[arg(long)]
     json: bool,
-    /// Measure only the rows whose name starts so; may be repeated
+    /// Measure the long rows too: minutes, which the others do not take
+    #[arg(long)]
+    full: bool,
+    /// Measure only the rows whose name starts so, long or not; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Where the stores that are measured lie; must be on the medium that is meant
@@ -67,21 +75,26 @@ impl Args {
 struct Group {
     /// The first names that it gives, so that `--only` need not run it to know.
     names: &'static [&'static str],
+    /// Measured only if it is named, or if all are.
+    long: bool,
     #[expect(clippy::type_complexity, reason = "the house has no type aliases")]
     run: fn(&Args) -> Result<Vec<Row>, Box<dyn Error>>,
 }
 
 /// In the order of the report. Memory first: later the allocator has pages to give back.
 const GROUPS: &[Group] = &[
-    Group { names: memory::NAMES, run: memory::rows },
-    Group { names: pay::NAMES, run: pay::rows },
-    Group { names: meter::NAMES, run: meter::rows },
-    Group { names: batch::NAMES, run: batch::rows },
-    Group { names: tcp::NAMES, run: tcp::rows },
-    Group { names: durable::NAMES, run: durable::rows },
-    Group { names: sizes::NAMES, run: sizes::rows },
-    Group { names: messages::NAMES, run: messages::rows },
-    Group { names: planner::NAMES, run: planner::rows },
+    Group { names: memory::NAMES, long: false, run: memory::rows },
+    Group { names: pay::NAMES, long: false, run: pay::rows },
+    Group { names: meter::NAMES, long: false, run: meter::rows },
+    Group { names: batch::NAMES, long: false, run: batch::rows },
+    Group { names: grid::NAMES, long: true, run: grid::rows },
+    Group { names: tcp::NAMES, long: false, run: tcp::rows },
+    Group { names: tcp::LONG_NAMES, long: true, run: tcp::long_rows },
+    Group { names: durable::NAMES, long: false, run: durable::rows },
+    Group { names: sizes::NAMES, long: false, run: sizes::rows },
+    Group { names: holds::NAMES, long: false, run: holds::rows },
+    Group { names: messages::NAMES, long: false, run: messages::rows },
+    Group { names: planner::NAMES, long: false, run: planner::rows },
 ];
 
 /// Measures and prints.
@@ -92,6 +105,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let wanted = |name: &str| args.wants(name);
     let mut rows = Vec::new();
     for group in GROUPS.iter().filter(|group| group.names.iter().any(|name| wanted(name))) {
+        if group.long && !args.full && args.only.is_empty() {
+            continue;
+        }
         let given = (group.run)(args)?;
         for name in group.names {
             assert!(given.iter().any(|row| row.name == *name), "no row {name}");

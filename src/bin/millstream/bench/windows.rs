@@ -33,6 +33,17 @@ pub(crate) enum Mix {
 }
 
 impl Mix {
+    /// For notes.
+    #[allow(dead_code, reason = "`benches/batch.rs` includes this file and prints no notes")]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "10 msat",
+            Self::To1000 => "0-1,000 msat",
+            Self::To1000000 => "0-1,000,000 msat",
+            Self::Skewed => "99 % to 100, 1 % to 1,000,000 msat",
+        }
+    }
+
     /// The charges of a window, from a seeded xorshift64*.
     pub(crate) fn charges(self, count: u32) -> Vec<Charge> {
         let mut state = 88_172_645_463_325_252_u64;

@@ -1,4 +1,4 @@
-//! Windows of items between two processes: over loopback, and over a line of 215 ms.
+//! Windows of items between two processes: over loopback, and over lines of 20 and 215 ms.
 //!
 //! ```text
 //!  this process                                            a child of it
@@ -23,7 +23,7 @@ use millstream::sha256::{Engine, Kernel};
 
 use super::Args;
 use super::row::{Goal, Row};
-use super::windows::Windows;
+use super::windows::{Mix, Windows};
 pub(crate) use payee::run as run_payee;
 use payer::{Measured, Plan};
 
@@ -31,49 +31,134 @@ use payer::{Measured, Plan};
 pub(crate) const NAMES: &[&str] =
     &["tcp_items_leaf16_per_s", "tcp_items_leaf1_per_s", "rtt215_items_per_s"];
 
+/// What it gives beside them: other windows, amounts and lines.
+pub(crate) const LONG_NAMES: &[&str] = &[
+    "tcp_items_leaf16_constant_per_s",
+    "tcp_items_leaf16_to1000000_per_s",
+    "tcp_items_leaf16_skewed_per_s",
+    "tcp_items_leaf1_constant_per_s",
+    "tcp_items_leaf1_to1000000_per_s",
+    "tcp_items_leaf1_skewed_per_s",
+    "tcp_items_w10000_leaf16_per_s",
+    "tcp_items_w1000_leaf16_per_s",
+    "rtt20_items_per_s",
+    "rtt20_items_leaf1_per_s",
+    "rtt215_items_leaf1_per_s",
+];
+
 /// Items of a window.
 const WINDOW: u32 = 100_000;
 /// Windows in flight.
 const FLIGHT: u8 = 12;
-/// Half of the round trip.
-const ONE_WAY: Duration = Duration::from_micros(107_500);
+/// Half of a round trip of 20 ms, and of 215 ms.
+const NEAR: Duration = Duration::from_millis(10);
+const FAR: Duration = Duration::from_micros(107_500);
 
-/// Measures all of them that are `wanted`: each takes seconds.
+/// One row: its name, and what is measured for it.
+struct Cell {
+    name: &'static str,
+    leaf_size: u8,
+    mix: Mix,
+    window: u32,
+    one_way: Option<Duration>,
+}
+
+impl Cell {
+    /// Windows of 100,000 items of 0 to 1,000 msat, over loopback.
+    const fn new(name: &'static str, leaf_size: u8) -> Self {
+        Self { name, leaf_size, mix: Mix::To1000, window: WINDOW, one_way: None }
+    }
+
+    const fn mix(self, mix: Mix) -> Self {
+        Self { mix, ..self }
+    }
+
+    const fn window(self, window: u32) -> Self {
+        Self { window, ..self }
+    }
+
+    const fn far(self, one_way: Duration) -> Self {
+        Self { one_way: Some(one_way), ..self }
+    }
+}
+
+/// The rows of the goals; each takes seconds.
 pub(crate) fn rows(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     Windows::new(None)?.refuses_changes()?;
     let kernel = Engine::best().kernel();
     let simd = matches!(kernel, Kernel::ShaNi | Kernel::Avx512);
     let fast = simd || matches!(kernel, Kernel::Avx2);
-    let sixteen = LeafSize::new(16)?;
-    let mut rows = Vec::new();
-    for (name, leaf_size, one_way, goal) in [
-        ("tcp_items_leaf16_per_s", sixteen, None, simd.then_some(20e6)),
-        ("tcp_items_leaf1_per_s", LeafSize::ONE, None, simd.then_some(8e6)),
-        ("rtt215_items_per_s", sixteen, Some(ONE_WAY), fast.then_some(5e6)),
-    ] {
-        if !args.wants(name) {
-            rows.push(Row::missing(name, "1/s", "not asked for"));
-            continue;
-        }
-        let plan = Plan { leaf_size, one_way, rounds: args.rounds, flight: FLIGHT };
-        let measured = payer::run(args, &plan)?;
-        let row = Row::new(name, measured.items_per_s, "1/s").note(note(&measured, kernel));
-        rows.push(match goal {
-            Some(goal) => row.goal(Goal::AtLeast(goal)),
-            None => row,
-        });
-    }
-    Ok(rows)
+    [
+        (Cell::new("tcp_items_leaf16_per_s", 16), simd.then_some(20e6)),
+        (Cell::new("tcp_items_leaf1_per_s", 1), simd.then_some(8e6)),
+        (Cell::new("rtt215_items_per_s", 16).far(FAR), fast.then_some(5e6)),
+    ]
+    .iter()
+    .map(|(cell, goal)| {
+        let row = measure(args, cell, args.rounds)?;
+        Ok(goal.map_or(row.clone(), |goal| row.goal(Goal::AtLeast(goal))))
+    })
+    .collect()
 }
 
-fn note(measured: &Measured, kernel: Kernel) -> String {
+/// The rows without a goal.
+pub(crate) fn long_rows(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
+    Windows::new(None)?.refuses_changes()?;
+    [
+        Cell::new("tcp_items_leaf16_constant_per_s", 16).mix(Mix::Constant),
+        Cell::new("tcp_items_leaf16_to1000000_per_s", 16).mix(Mix::To1000000),
+        Cell::new("tcp_items_leaf16_skewed_per_s", 16).mix(Mix::Skewed),
+        Cell::new("tcp_items_leaf1_constant_per_s", 1).mix(Mix::Constant),
+        Cell::new("tcp_items_leaf1_to1000000_per_s", 1).mix(Mix::To1000000),
+        Cell::new("tcp_items_leaf1_skewed_per_s", 1).mix(Mix::Skewed),
+        Cell::new("tcp_items_w10000_leaf16_per_s", 16).window(10_000),
+        Cell::new("tcp_items_w1000_leaf16_per_s", 16).window(1_000),
+        Cell::new("rtt20_items_per_s", 16).far(NEAR),
+        Cell::new("rtt20_items_leaf1_per_s", 1).far(NEAR),
+        Cell::new("rtt215_items_leaf1_per_s", 1).far(FAR),
+    ]
+    .iter()
+    .map(|cell| measure(args, cell, args.rounds.min(9)))
+    .collect()
+}
+
+/// The row of `cell`, if it is wanted.
+fn measure(args: &Args, cell: &Cell, rounds: u32) -> Result<Row, Box<dyn Error>> {
+    let &Cell { name, leaf_size, mix, window, one_way } = cell;
+    if !args.wants(name) {
+        return Ok(Row::missing(name, "1/s", "not asked for"));
+    }
+    let leaf_size = LeafSize::new(leaf_size)?;
+    let plan = Plan { leaf_size, mix, window, one_way, rounds, flight: FLIGHT };
+    let measured = payer::run(args, &plan)?;
+    let row = Row::new(name, measured.items_per_s, "1/s").note(note(&plan, &measured));
+    // Its amounts have seven places: 1.0 of them is compared with 1 sat here.
+    let starlight = match (one_way, mix) {
+        (Some(FAR), _) => Some(("Starlight at 215 ms, published, 1/s", 131_422.0)),
+        (Some(_), _) | (None, Mix::Skewed) => None,
+        (None, Mix::Constant) => Some(("Starlight, constant, published, 1/s", 1_198_099.0)),
+        (None, Mix::To1000) => Some(("Starlight, 0-1.0, published, 1/s", 700_000.0)),
+        (None, Mix::To1000000) => Some(("Starlight, 0-1000, published, 1/s", 413_000.0)),
+    };
+    Ok(match starlight {
+        Some((what, value)) => row.against(what, value),
+        None => row,
+    })
+}
+
+fn note(plan: &Plan, measured: &Measured) -> String {
     let items = f64::from(measured.items);
+    let (payer, payee) = (measured.payer_cpu * 1e9 / items, measured.payee_cpu * 1e9 / items);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let processors = f64::from(u32::try_from(processors).unwrap_or(1));
     format!(
-        "{}, window 100,000, 0-1,000 msat, {FLIGHT} in flight, redb on both ends; CPU an item: \
-         payer {:.1} ns, payee {:.1} ns; at risk: {} msat at most",
-        kernel.name(),
-        measured.payer_cpu * 1e9 / items,
-        measured.payee_cpu * 1e9 / items,
+        "{}, window {}, {}, {FLIGHT} in flight, redb on both ends; CPU an item: payer {payer:.1} \
+         ns, payee {payee:.1} ns, so {processors} processors could do {:.1} M/s; at risk: {} msat \
+         at most",
+        Engine::best().kernel().name(),
+        plan.window,
+        plan.mix.name(),
+        processors * 1e3 / (payer + payee),
         measured.at_risk.to_msat(),
     )
 }

@@ -13,7 +13,7 @@ use bitcoin::OutPoint;
 use cpu_time::ProcessTime;
 use millstream::batch::Sealed;
 use millstream::batch::flight::{FlightLimits, Front};
-use millstream::batch::item::{Item, LeafSize};
+use millstream::batch::item::{Charge, Item, LeafSize};
 use millstream::node::{Command, Event, LinkId};
 use millstream::rt::{Driver, News, Told};
 use millstream::signer::{MemorySigner, PeerId, Signer};
@@ -21,24 +21,36 @@ use millstream::stream::Payer;
 use millstream::units::{ItemId, Lane, Msat, SessionId};
 use tokio::sync::mpsc;
 
+use super::delay;
 use super::ends::{self, Funded, PAYER};
 use super::payee::Said;
-use super::{WINDOW, delay};
 use crate::bench::Args;
 use crate::bench::windows::Mix;
 
 /// Windows of a round: long enough that where in a group of acknowledgements it ends is nothing.
 const ROUND: u32 = 40;
+/// Items of a round of smaller windows.
+const ROUND_ITEMS: u32 = 400_000;
 /// Windows that are built ahead.
 const AHEAD: usize = 3;
 
 /// What is measured.
 pub(super) struct Plan {
     pub(super) leaf_size: LeafSize,
+    pub(super) mix: Mix,
+    /// Items of a window.
+    pub(super) window: u32,
     /// How long each byte takes one way; `None`: as long as loopback takes.
     pub(super) one_way: Option<Duration>,
     pub(super) rounds: u32,
     pub(super) flight: u8,
+}
+
+impl Plan {
+    /// Windows of a round.
+    fn round(&self) -> u32 {
+        ROUND.max(ROUND_ITEMS / self.window)
+    }
 }
 
 /// What came out.
@@ -116,20 +128,20 @@ async fn pay(
     driver.command(Command::OpenLane { outpoint, lane, limit, session }).await?;
     driver.command(Command::LimitFlight { outpoint, limits }).await?;
     let front = driver.look(move |node| node.front(outpoint)).await??;
-    let total = (plan.rounds + 1) * ROUND;
+    let total = (plan.rounds + 1) * plan.round();
     let (out, sealed) = mpsc::channel(AHEAD);
-    let leaf_size = plan.leaf_size;
-    let building = std::thread::spawn(move || build(front, leaf_size, total, &out));
+    let (leaf_size, charges) = (plan.leaf_size, plan.mix.charges(plan.window));
+    let building = std::thread::spawn(move || build(front, leaf_size, &charges, total, &out));
     let began = ProcessTime::now();
-    let mut flying = Flying::new(plan.flight);
+    let mut flying = Flying::new(plan);
     let sent = flying.send_all(&driver, &mut news, outpoint, sealed, total).await;
     let payer_cpu = began.elapsed().as_secs_f64();
     building.join().map_err(|_| "the building thread died")??;
     sent?;
     let paid = driver.look(move |node| node.payer(outpoint).map(Payer::signed)).await?;
     driver.stop().await?;
-    let (items, at_risk) = (total * WINDOW, flying.at_risk);
-    let items_per_s = flying.median(plan.rounds)?;
+    let (items, at_risk) = (total * plan.window, flying.at_risk);
+    let items_per_s = flying.median(plan)?;
     let measured = Measured { items_per_s, items, payer_cpu, payee_cpu: 0.0, at_risk };
     Ok((measured, paid.ok_or("no channel")?))
 }
@@ -165,14 +177,14 @@ async fn open(
 fn build(
     mut front: Front,
     leaf_size: LeafSize,
+    charges: &[Charge],
     total: u32,
     out: &mpsc::Sender<Box<Sealed>>,
 ) -> Result<(), String> {
-    let charges = Mix::To1000.charges(WINDOW);
     let mut next = 1_u64;
     for _ in 0..total {
         let mut builder = front.build(leaf_size).map_err(|error| error.to_string())?;
-        for charge in &charges {
+        for charge in charges {
             let id = ItemId::new(next).map_err(|error| error.to_string())?;
             let item = Item { lane: Lane::MIN, id, charge: *charge, hash: None };
             builder.push(&item).map_err(|error| error.to_string())?;
@@ -190,6 +202,8 @@ fn build(
 /// What is under way, and when each round ended.
 struct Flying {
     most: usize,
+    /// Windows of a round.
+    round: u32,
     /// Where each window in flight starts and ends.
     windows: VecDeque<(Msat, Msat)>,
     acknowledged: u32,
@@ -198,9 +212,10 @@ struct Flying {
 }
 
 impl Flying {
-    fn new(most: u8) -> Self {
+    fn new(plan: &Plan) -> Self {
         let (windows, marks) = (VecDeque::new(), Vec::new());
-        Self { most: usize::from(most), windows, acknowledged: 0, marks, at_risk: Msat::ZERO }
+        let (most, round) = (usize::from(plan.flight), plan.round());
+        Self { most, round, windows, acknowledged: 0, marks, at_risk: Msat::ZERO }
     }
 
     async fn send_all(
@@ -247,7 +262,7 @@ impl Flying {
                 while self.windows.front().is_some_and(|(_, end)| end <= paid) {
                     self.windows.pop_front();
                     self.acknowledged += 1;
-                    if self.acknowledged.is_multiple_of(ROUND) {
+                    if self.acknowledged.is_multiple_of(self.round) {
                         self.marks.push(Instant::now());
                     }
                 }
@@ -261,17 +276,17 @@ impl Flying {
     }
 
     /// Items a second of the median round; the first one warms up.
-    fn median(&self, rounds: u32) -> Result<f64, Box<dyn Error>> {
+    fn median(&self, plan: &Plan) -> Result<f64, Box<dyn Error>> {
         let mut times: Vec<f64> = self
             .marks
             .windows(2)
             .filter_map(|pair| Some(pair.last()?.duration_since(*pair.first()?).as_secs_f64()))
             .collect();
-        if times.len() != usize::try_from(rounds)? {
-            return Err(format!("{} rounds, {rounds} were meant", times.len()).into());
+        if times.len() != usize::try_from(plan.rounds)? {
+            return Err(format!("{} rounds, {} were meant", times.len(), plan.rounds).into());
         }
         times.sort_by(f64::total_cmp);
         let median = times.get(times.len() / 2).ok_or("no rounds")?;
-        Ok(f64::from(ROUND) * f64::from(WINDOW) / median)
+        Ok(f64::from(self.round) * f64::from(plan.window) / median)
     }
 }
