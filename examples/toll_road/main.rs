@@ -11,8 +11,10 @@
 //!
 //! Each metre is a payment of its own, counted by the car and by the gantry. A window of them is one
 //! voucher. What an owner is due for a minute of all cars goes on behind one hash of its own: its
-//! preimage, which it shows once it has checked every toll, pays gantry, hub and owner at once. At
-//! night all channels settle in batches, by the planner.
+//! preimage, which it shows once it has checked every toll, pays gantry, hub and owner at once. What
+//! one car owes one owner for a minute is mostly less than a hold may be, so the cars pay the gantry
+//! outright, and that puts all of their tolls into one bundle. At night all channels settle in
+//! batches, by the planner.
 
 mod app;
 #[path = "../common/mod.rs"]

@@ -3,7 +3,7 @@
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{Session, State, Window};
 use millstream::node::Command;
-use millstream::sim::world::{EndId, WorldError};
+use millstream::sim::world::{EndId, Endpoint, WorldError};
 use millstream::stream::Terms;
 use millstream::units::{Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
 
@@ -151,7 +151,7 @@ impl Studio {
     /// What the viewer has paid in all, msat, by its voucher.
     pub(crate) fn paid(&self, viewer: usize) -> u64 {
         let outpoint = self.crowd.members.get(viewer).map(|member| member.outpoint);
-        let node = self.crowd.world.end(self.crowd.payee).map(|end| end.node());
+        let node = self.crowd.world.end(self.crowd.payee).map(Endpoint::node);
         let payee = outpoint.and_then(|outpoint| node?.payee(outpoint));
         payee.map_or(0, |payee| payee.paid().to_msat())
     }

@@ -1,6 +1,6 @@
 //! The hub: one channel from the gantry, one to each owner, and the forwarding table between them.
 
-use millstream::hub::{Duty, HoldRef, Hub, Incoming, Input, Load, Onward, Stage};
+use millstream::hub::{Duty, Forward, HoldRef, Hub, Incoming, Input, Load, Onward, Stage};
 use millstream::keys::Context;
 use millstream::store::{Batch, Key, Store};
 use millstream::stream::payee::Payee;
@@ -80,7 +80,7 @@ impl Middle {
     /// The forwards whose holds are gone from the gantry's voucher: they are paid.
     fn inputs(&self, voucher: &HoldVoucher) -> Vec<Input> {
         let gone = |id: HoldId| voucher.holds.iter().all(|hold| hold.id != id);
-        let forwards = self.hub.forwards().map(|forward| forward.incoming());
+        let forwards = self.hub.forwards().map(Forward::incoming);
         let paid = forwards.filter(|incoming| gone(incoming.id));
         paid.map(|incoming| Input::Paid { incoming }).collect()
     }
@@ -206,7 +206,7 @@ impl Middle {
     pub(crate) fn offered(&self, owner: usize) -> Option<PaymentHash> {
         let channel = self.payers.get(owner)?.outpoint();
         let mut into = self.hub.into_channel(channel);
-        into.find(|forward| matches!(forward.stage(), Stage::Offered { .. })).map(|f| f.hash())
+        into.find(|forward| matches!(forward.stage(), Stage::Offered { .. })).map(Forward::hash)
     }
 
     /// The number and the bytes of the bundle that goes on behind `hash`.

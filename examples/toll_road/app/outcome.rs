@@ -109,7 +109,7 @@ impl Rush<'_> {
             self.checks += 1;
             let held = self.road.held(number)?;
             let Some(car) = self.cars.get(number) else { continue };
-            let (cost, due) = (car.gantry.cost()?, worth(car.from, car.driven));
+            let (cost, due) = (car.gantry.cost(), worth(car.from, car.driven));
             let (metered, got): (u64, u64) = (cost.iter().sum(), held.iter().sum());
             let (stage, vouchers) = (car.stage, paid.each.get(number).copied().unwrap_or(0));
             paid.worth += due;

@@ -194,13 +194,13 @@ impl Relay {
             };
             let (round, hash, bytes) = (flying.round, flying.hash, &flying.bytes[..]);
             let order = Order { owner, round, hash, expiry: flying.expiry, bytes };
-            if let Some(answered) = self.to_hub(&voucher, Some(&order), view)? {
+            if let Some(answered) = self.tell_hub(&voucher, Some(&order), view)? {
                 set(&mut self.ordered, owner, answered);
             }
         }
         if !self.answered.0 {
             let voucher = self.repeat_sender(view)?;
-            self.answered.0 = self.to_hub(&voucher, None, view)? == Some(true);
+            self.answered.0 = self.tell_hub(&voucher, None, view)? == Some(true);
         }
         Ok(())
     }
@@ -237,7 +237,7 @@ impl Relay {
     }
 
     /// Whether the gantry heard the answer; none if the hub heard nothing.
-    fn to_hub(
+    fn tell_hub(
         &mut self,
         voucher: &HoldVoucher,
         order: Option<&Order<'_>>,
@@ -255,7 +255,7 @@ impl Relay {
     fn work(&mut self, owner: usize, view: &View) -> Result<(), Error> {
         if let Some(hash) = self.middle.offered(owner) {
             let voucher = self.middle.repeat(&self.context, owner, view)?;
-            self.to_owner(owner, &voucher, hash, view)?;
+            self.tell_owner(owner, &voucher, hash, view)?;
         }
         // A preimage makes duties of its own.
         for _ in 0..2 {
@@ -275,7 +275,7 @@ impl Relay {
             Duty::Offer { incoming, hash, onward } => {
                 let owner = self.middle.owner_of(onward.channel)?;
                 let voucher = self.middle.offer(&self.context, (incoming, hash, onward), view)?;
-                self.to_owner(owner, &voucher, hash, view)
+                self.tell_owner(owner, &voucher, hash, view)
             }
             Duty::Fulfil { incoming, preimage } => {
                 self.middle.fulfil(incoming.id, preimage, view)?;
@@ -291,7 +291,7 @@ impl Relay {
         }
     }
 
-    fn to_owner(
+    fn tell_owner(
         &mut self,
         owner: usize,
         voucher: &HoldVoucher,
@@ -337,7 +337,7 @@ impl Relay {
             None => Some(self.repeat_sender(view)?),
         };
         let Some(voucher) = voucher else { return Ok(()) };
-        self.answered.0 = self.to_hub(&voucher, None, view)? == Some(true);
+        self.answered.0 = self.tell_hub(&voucher, None, view)? == Some(true);
         Ok(())
     }
 

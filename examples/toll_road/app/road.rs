@@ -53,13 +53,13 @@ impl Metres {
     }
 
     /// What they cost in each lane, msat.
-    pub(crate) fn cost(&self) -> Result<[u64; LANES], Error> {
+    pub(crate) fn cost(&self) -> [u64; LANES] {
         let mut cost = [0; LANES];
         for (cost, run) in cost.iter_mut().zip(&self.0) {
             // A run of nothing has no charge.
             *cost = run.charge().amount().map_or(0, Msat::to_msat);
         }
-        Ok(cost)
+        cost
     }
 }
 
@@ -137,7 +137,7 @@ impl Road {
         let node = self.crowd.world.end(end).ok_or("no car")?.node();
         let Ok(front) = node.front(outpoint) else { return Ok(false) };
         let mut builder = front.build(LeafSize::new(4)?)?;
-        for (at, (run, cost)) in metres.0.iter().zip(metres.cost()?).enumerate() {
+        for (at, (run, cost)) in metres.0.iter().zip(metres.cost()).enumerate() {
             if cost == 0 {
                 continue;
             }
