@@ -230,6 +230,21 @@ impl NodeError {
         }
     }
 
+    /// Whether items are not those that the peer has signed for: nobody does that by accident, and
+    /// everything had to be counted to find out.
+    #[cfg_attr(not(feature = "rt"), allow(dead_code, reason = "asked by the driver"))]
+    pub(crate) const fn is_lie(&self) -> bool {
+        let (Self::Batch(error) | Self::Stream(StreamError::Batch(error))) = self else {
+            return false;
+        };
+        matches!(
+            error,
+            BatchError::ItemsDiffer { .. }
+                | BatchError::SumDiffers { .. }
+                | BatchError::RootDiffers
+        )
+    }
+
     /// Whether a peer's message failed by this node's own limits, and not by what it said.
     pub(super) const fn is_ours(&self) -> bool {
         matches!(

@@ -29,12 +29,12 @@
 //! peer's name. (It cannot forge a voucher; it can cut, delay and mislead.)
 //!
 //! A peer has one link with at most 65 kB of an unfinished frame, 8 kB of read buffer, one message
-//! that waits for the owner and 256 kB that wait for it; and 1 MiB of an unfinished batch, once it
-//! has signed for one. Batches that this side pays wait for it beside that, as many as may be in
-//! flight. Garbage, silence, a frame that does not
-//! end in time, a queue that it does not empty, and 64 refused messages in a row end its link and
-//! nothing else; refusals are told as their number doubles. Messages of all links come to the owner
-//! in turn, so a flood slows its sender.
+//! that waits for the owner and 256 kB that wait for it; and 1 MiB each of an unfinished batch and
+//! an unfinished bundle a channel, once it has signed for them, however many links it has. Batches
+//! that this side pays wait for it beside that, as many as may be in flight. Garbage, silence, a
+//! frame that does not end in time, a queue that it does not empty, and 64 refused messages in a
+//! row end its link and nothing else; refusals are told as their number doubles. Messages of all
+//! links come to the owner in turn, so a flood slows its sender.
 //!
 //! Rank 7, feature `rt`. Used by the command line and by whoever runs a node on an operating
 //! system.
@@ -93,7 +93,8 @@ pub struct Options {
 
 impl Options {
     /// No listener, loopback only; the chain once a second; 10 s to greet, a ping after 30 s, the
-    /// end after 90 s; 1,024 links, which hold at most 350 MB.
+    /// end after 90 s; 1,024 links, which hold at most 350 MB
+    /// beside the items that are on their way in channels.
     pub fn new(network: Network) -> Self {
         Self {
             network,

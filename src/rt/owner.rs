@@ -238,11 +238,12 @@ impl<S: Signer> Owner<S> {
                 linked.run = linked.run.saturating_add(1);
                 linked.refused = linked.refused.saturating_add(1);
                 let (run, count) = (linked.run, linked.refused);
+                let is_lie = error.is_lie();
                 // Told as their number doubles: a flood must not push other news out.
                 if count.is_power_of_two() {
                     self.tell(Told::Refused { link: from, count, error });
                 }
-                if let Some(link) = from.filter(|_| run >= REFUSED_MAX) {
+                if let Some(link) = from.filter(|_| run >= REFUSED_MAX || is_lie) {
                     self.cut(link, LinkEnd::Refused)?;
                 }
             }
@@ -408,6 +409,11 @@ impl<S: Signer> Owner<S> {
 const fn is_free(message: &Message) -> bool {
     matches!(
         message,
-        Message::Ping(_) | Message::TermsQuery(_) | Message::Open(_) | Message::Resume(_)
+        Message::Ping(_)
+            | Message::TermsQuery(_)
+            | Message::Open(_)
+            | Message::Resume(_)
+            | Message::BatchPart(_)
+            | Message::HoldItems(_)
     )
 }

@@ -44,6 +44,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
             "window_that_nobody_signed_for_is_not_kept",
             "window_above_its_limits_is_refused_before_it_is_counted",
             "parts_that_do_not_fit_are_passed_over_or_refused",
+            "unfinished_window_is_kept_once_a_channel_however_many_lines_its_payer_has",
         ]),
     ),
     (
@@ -72,6 +73,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
             "payee_that_lost_its_store_is_billed_everything",
             "payer_that_went_back_to_an_old_disk_takes_the_payees_lanes",
             "payer_without_a_record_of_its_lanes_asks_for_them_first",
+            "lane_is_left_free_for_what_is_billed_anew",
             "wild_stories_end_with_equal_lanes_on_both_sides",
             "record_of_lanes_that_is_cut_or_flipped_is_refused",
         ]),
@@ -82,6 +84,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
             "windows_in_flight_are_bounded_in_number_and_amount",
             "windows_at_a_node_are_bounded_in_number_and_amount",
             "plain_payments_and_windows_do_not_overtake_each_other",
+            "payment_does_not_overtake_a_window_that_waits_for_its_budget",
         ]),
     ),
     (

@@ -15,6 +15,10 @@ use crate::store::Key;
 use crate::units::{Lane, Msat, SessionId};
 use crate::wire::Reader;
 
+/// One fewer than a channel can have: what is lost of a lane that is closed, or was paid in none,
+/// is billed in one of its own.
+const LANES_MAX: usize = 63;
+
 impl<S: Signer> Node<S> {
     /// The lanes of a channel as this side stores them: a payer's with everything that it has
     /// signed, a payee's with everything that counts. What plain vouchers paid since the last batch
@@ -55,6 +59,9 @@ impl<S: Signer> Node<S> {
         let slot = self.slot_mut(outpoint)?;
         if let Some(sending) = slot.batches.as_deref() {
             let mut lanes = sending.lanes.clone();
+            if lanes.iter().count() >= LANES_MAX {
+                return Err(LanesError::TooMany { max: LANES_MAX }.into());
+            }
             lanes.open(lane, limit)?;
             return self.change_lanes(outpoint, lanes);
         }

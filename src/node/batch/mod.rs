@@ -146,6 +146,7 @@ struct Window {
 /// The parts of a window that a payee has so far.
 #[derive(Debug)]
 pub(super) struct Assembly {
+    outpoint: OutPoint,
     /// The first message, its part included; the others are appended to `bytes`.
     head: BatchVoucher,
     length: usize,

@@ -92,6 +92,12 @@ impl<S: Signer> Node<S> {
         let slot = self.slot(outpoint)?;
         let Some(sending) = slot.batches.as_deref() else { return Ok(()) };
         let again = payment.paid <= slot.machine.signed();
+        // A window that waits for its budget comes first: a voucher above it would pay for its
+        // items in no lane, and leave it waiting for good.
+        let overtakes = sending.unsigned.is_some() && !sending.is_next(payment.paid);
+        if overtakes && !again {
+            return Err(NodeError::InFlight { outpoint });
+        }
         // A plain voucher above windows that the payee lacks would pay for them in no lane.
         let lacks = slot.acked < sending.lanes.paid()?;
         if again || !(lacks || sending.flight.batches() > 0) || sending.is_next(payment.paid) {

@@ -51,7 +51,10 @@ impl<S: Signer> Node<S> {
             return self.take_batch(link, outpoint, &message, accepted, message.part.as_slice());
         }
         let bytes = message.part.as_slice().to_vec();
-        self.assemblies.insert(link, Box::new(Assembly { head: message, length, bytes }));
+        // P5: a channel has one, however many lines its payer has.
+        self.assemblies.retain(|_, assembly| assembly.outpoint != outpoint);
+        let assembly = Assembly { outpoint, head: message, length, bytes };
+        self.assemblies.insert(link, Box::new(assembly));
         Ok(())
     }
 

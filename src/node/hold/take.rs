@@ -22,6 +22,7 @@ use crate::wire::{self, BestHeld, HoldAck, HoldFulfilled, HoldItems, HoldRelease
 /// A voucher whose bundles' items have not all come.
 #[derive(Debug)]
 pub(in crate::node) struct Pending {
+    outpoint: OutPoint,
     message: wire::HoldVoucher,
     /// The items of each bundle that is new, as far as they have come, and how long they will be.
     items: BTreeMap<HoldId, (usize, Vec<u8>)>,
@@ -71,8 +72,10 @@ impl<S: Signer> Node<S> {
         if items.is_empty() {
             return self.take_holds(now, link, outpoint, &message, &accepted);
         }
-        // P5: only what its payer has signed for is kept.
-        self.pending_holds.insert(link, Box::new(Pending { message, items }));
+        // P5: only what its payer has signed for is kept, and once a channel, however many lines
+        // its payer has.
+        self.pending_holds.retain(|_, pending| pending.outpoint != outpoint);
+        self.pending_holds.insert(link, Box::new(Pending { outpoint, message, items }));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::signer::SignerError;
 use crate::stream::StreamError;
 use crate::stream::payer::Ending;
 use crate::tx::TxError;
-use crate::wire::{Ack, BatchPart, BatchVoucher, Bytes, LanesQuery, LanesTold};
+use crate::wire::{Ack, BatchPart, BatchVoucher, Bytes, LanesQuery, LanesTold, Resume};
 
 impl Pair {
     /// Pays `items` and takes the window's one message off the line.
@@ -81,7 +81,9 @@ fn window_whose_items_are_not_those_that_were_signed_for_is_refused_whole() {
         pair.next.clear();
         let window = pair.window(&honest);
         let part = Bytes::new(forged.bytes).unwrap();
-        let error = batch_error(pair.show(SELLER, BatchVoucher { part, ..window.clone() }));
+        let refused = pair.show(SELLER, BatchVoucher { part, ..window.clone() });
+        assert!(refused.as_ref().is_err_and(NodeError::is_lie), "a link is cut for it");
+        let error = batch_error(refused);
         let root = matches!(error, BatchError::RootDiffers);
         assert!(root == want_root && (root || matches!(error, BatchError::SumDiffers { .. })));
         // The right one still counts.
@@ -297,6 +299,70 @@ fn plain_payments_and_windows_do_not_overtake_each_other() {
     pair.settle();
     assert_eq!((pair.paid(), pair.signed()), (msat(601), msat(601)));
     assert_eq!(pair.total_of(SELLER, 0), Some(101));
+}
+
+#[test]
+fn payment_does_not_overtake_a_window_that_waits_for_its_budget() {
+    let mut pair = Pair::with_lanes();
+    let (outpoint, fresh) = (pair.stage.outpoint, id(BUDGET + 1));
+    let signer = pair.stage.nodes[BUYER].signer_mut();
+    signer.open_session(PeerId::new(base()), fresh, Msat::MAX).unwrap();
+    // Nothing of its budget is reserved yet: it is by the next flush.
+    let batch = Box::new(pair.sealed(&[(0, 100)]));
+    pair.stage.run(BUYER, Command::PayBatch { outpoint, batch, session: fresh });
+    *pair.told.entry(0).or_default() += 100;
+    assert_eq!(pair.signed(), Msat::ZERO);
+    for session in [fresh, id(BUDGET)] {
+        let pay = Command::Pay { outpoint, more: msat(50), session, ending: Ending::KeepsChange };
+        let refused = pair.stage.handle(BUYER, Input::Do(pay));
+        assert_eq!(refused, Err(NodeError::InFlight { outpoint }));
+    }
+    pair.settle();
+    assert_eq!((pair.paid(), pair.total_of(SELLER, 0)), (msat(100), Some(100)));
+    pair.pay(&[(0, 7)]).unwrap();
+    pair.settle();
+    pair.check_lanes();
+}
+
+#[test]
+fn unfinished_window_is_kept_once_a_channel_however_many_lines_its_payer_has() {
+    let mut pair = Pair::with_lanes();
+    let (outpoint, window) = (pair.stage.outpoint, pair.window(&[(0, 100)]));
+    let first = BatchVoucher { length: Some(1_000_000), ..window };
+    for link in (1..20).map(LinkId) {
+        if link != LINK {
+            pair.stage.handle(SELLER, Input::Connected(link)).unwrap();
+            let resume = Resume { alias: first.alias, outpoint: Some(outpoint) };
+            pair.stage.handle(SELLER, Input::Received(link, resume.into())).unwrap();
+        }
+        let received = Input::Received(link, first.clone().into());
+        pair.stage.handle(SELLER, received).unwrap();
+        assert_eq!(pair.seller().assemblies.keys().collect::<Vec<_>>(), [&link]);
+    }
+}
+
+#[test]
+fn lane_is_left_free_for_what_is_billed_anew() {
+    let mut pair = Pair::new();
+    for at in 0..63 {
+        pair.open_lane(at, 1_000_000);
+    }
+    let (outpoint, limit) = (pair.stage.outpoint, msat(1));
+    let open = Command::OpenLane { outpoint, lane: lane(63), limit, session: id(BUDGET) };
+    let refused = pair.stage.handle(BUYER, Input::Do(open));
+    assert_eq!(refused, Err(LanesError::TooMany { max: 63 }.into()));
+    // What was lost of a lane that is closed now is billed all the same.
+    pair.pay(&[(0, 100)]).unwrap();
+    pair.flush(BUYER);
+    pair.lines[SELLER].clear();
+    pair.close_lane(0);
+    pair.open_lane(63, 1_000_000);
+    pair.flush(BUYER);
+    pair.reboot(BUYER);
+    pair.reconnect();
+    pair.settle();
+    assert_eq!(pair.paid(), pair.signed());
+    assert_eq!(pair.paid(), msat(100));
 }
 
 #[test]
