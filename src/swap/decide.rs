@@ -11,8 +11,8 @@ use crate::units::{Height, HoldId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Input {
-    /// The other side's hold is durable and open in this party's payee. A refusal leaves nothing
-    /// behind, and the hold may be released.
+    /// The other side's hold is durable and open in this party's payee of the deal's channel. A
+    /// refusal leaves nothing behind, and the hold may be released.
     Held {
         /// The hold.
         hold: Hold,

@@ -99,7 +99,7 @@
 //! };
 //! // How much longer must the first hold last? Two blocks more, for the time that offers take.
 //! let least = policy.first_expiry(second.expiry, k, margin, &tips)?;
-//! assert_eq!(least, Height::new(900_121)?);
+//! assert_eq!(least, Height::new(900_122)?);
 //! let expiry = least.saturating_after(Blocks::new(2)?);
 //! let first = Leg { channel: channel(1), amount: Sat::new(100_000)?, expiry, ..second };
 //!

@@ -22,6 +22,9 @@ impl Swap {
 
     /// The store key: the room byte, 0 for the initiator or 1 for the responder, and the hash.
     ///
+    /// A hash is of one swap: a driver whose store has this key already begins no other on it, or
+    /// the first would be forgotten.
+    ///
     /// # Errors
     /// None: 34 bytes are a key.
     pub fn key(&self) -> Result<Key, SwapError> {

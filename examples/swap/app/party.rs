@@ -171,6 +171,9 @@ impl Party {
             Some(secret) => Swap::initiate(secret, deal, &self.policy, &tips)?,
             None => Swap::respond(deal, &self.policy, &tips)?,
         };
+        if self.store.get(&step.swap().key()?)?.is_some() {
+            return Err("there is a swap of this hash".into());
+        }
         let mut batch = Batch::default();
         let staged = step.stage(&mut batch)?;
         self.commit(&batch)?;

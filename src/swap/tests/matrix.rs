@@ -87,6 +87,63 @@ fn swap_does_or_refuses_every_input_in_every_stage_by_the_table() {
     assert_eq!(table, EXPECTED);
 }
 
+/// Every swap that any order of inputs leads to, each once.
+fn reachable() -> alloc::vec::Vec<Swap> {
+    let mut found = alloc::vec![initiator(), responder()];
+    let mut next = 0;
+    while let Some(swap) = found.get(next).copied() {
+        for (_, input) in inputs() {
+            let mut after = swap;
+            if after.take(input).is_ok() && !found.contains(&after) {
+                found.push(after);
+            }
+        }
+        next += 1;
+    }
+    found
+}
+
+#[test]
+fn no_order_of_inputs_breaks_a_rule() {
+    let all = reachable();
+    std::println!("{} swaps can be reached", all.len());
+    assert_eq!(all.len(), 23);
+    for swap in all {
+        let stopped = matches!(swap.stage, Stage::Stopped { .. });
+        for now in [start(), tips(T1 - 26, REVEAL_BY - 1), tips(FIRST, REVEAL_BY), tips(T1, T2)] {
+            for duty in swap.due(now) {
+                match (duty, swap.role) {
+                    (Duty::Offer { .. }, Role::Initiator { .. }) => {
+                        assert_eq!(swap.stage, Stage::Agreed);
+                    }
+                    (Duty::Offer { .. }, Role::Responder) => {
+                        assert_eq!(swap.stage.name(), "taken");
+                    }
+                    // X3: not where the second hold cannot be enforced.
+                    (Duty::Fulfil { .. }, Role::Initiator { .. }) => {
+                        assert!(!stopped && now.second.height < at(REVEAL_BY), "{swap:?}");
+                    }
+                    // X7, X8.
+                    (Duty::Fold { .. }, Role::Initiator { .. }) => {
+                        assert_eq!(swap.stage.upstream(), Some(Incoming::Paid));
+                    }
+                    (Duty::Fulfil { .. } | Duty::Fold { .. } | Duty::Settle { .. }, _) => {
+                        assert_eq!(swap.stage.name(), "won");
+                    }
+                    // X6: nothing is given up while the own hold can still be claimed.
+                    (Duty::Release { .. }, role) => {
+                        assert!(stopped && swap.stage.outgoing().is_none(), "{role:?} {swap:?}");
+                    }
+                }
+            }
+        }
+        if !swap.is_over() {
+            let (key, bytes) = (swap.key().unwrap(), swap.encode().unwrap());
+            assert_eq!(Swap::decode(&key, &bytes), Ok(swap));
+        }
+    }
+}
+
 #[test]
 fn secret_of_a_swap_that_was_stopped_is_never_shown() {
     let waiting = initiator().after(&[Input::Offered { id: id(5) }]);
