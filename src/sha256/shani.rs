@@ -198,14 +198,14 @@ fn four(states: &mut [State; 4], messages: &[&[[u8; 64]]; 4]) {
 #[expect(clippy::many_single_char_names, reason = "four lanes, and the words of each")]
 fn compress_four(lanes: &mut [Lane; 4], schedules: &mut [[__m128i; 4]; 4]) {
     let table = core::ptr::from_ref(&K).cast::<u8>();
-    let [words_a, words_b, words_c, words_d] = schedules.each_mut().map(core::ptr::from_mut);
+    let [in_a, in_b, in_c, in_d] = schedules.each_mut().map(core::ptr::from_mut);
     let [mut a, mut b, mut c, mut d] = *lanes;
     // SAFETY: `table` are the 256 bytes of the constants, which are only read; each of the words
     // are the 64 bytes of a schedule, borrowed for as long, and aligned to a vector as `sha256msg1`
     // and `vmovdqa` need it; every offset is below these. The caller has the instructions.
     unsafe {
-        quads!(quad_of, table, [a words_a, b words_b, c words_c, d words_d], 0 1 2 3 4 5 6 7 8 9 10 11);
-        quads!(last_quad_of, table, [a words_a, b words_b, c words_c, d words_d], 12 13 14 15);
+        quads!(quad_of, table, [a in_a, b in_b, c in_c, d in_d], 0 1 2 3 4 5 6 7 8 9 10 11);
+        quads!(last_quad_of, table, [a in_a, b in_b, c in_c, d in_d], 12 13 14 15);
     }
     *lanes = [a, b, c, d];
 }
