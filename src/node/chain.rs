@@ -37,10 +37,11 @@ impl<S: Signer> Node<S> {
         } else {
             Ok(())
         };
+        let held = self.hold_output(now, outpoint, status);
         self.coin_seen(outpoint, status);
         self.rest_funding(outpoint)?;
         let shown = self.answer_asked(now, outpoint, status);
-        payee.and(payer).and(shown)
+        payee.and(payer).and(held).and(shown)
     }
 
     /// Answers everybody who showed the output.
@@ -190,7 +191,8 @@ impl<S: Signer> Node<S> {
     }
 
     /// The channel's spend is buried. Where it put holds on the chain, claims and timeouts are
-    /// still to be signed: its record and its keys stay until a day after the last expiry.
+    /// still to be signed: its record and its keys stay until its watch is over, or, where the
+    /// source shows nothing of the spend any more, until a day after the last expiry.
     fn close_once_over(
         &mut self,
         now: &Now,
@@ -207,9 +209,12 @@ impl<S: Signer> Node<S> {
         let kind = channel.and_then(|channel| SpendKind::of(channel, &spend?.tx));
         let day = Blocks::new(BLOCKS_A_DAY).unwrap_or(Blocks::MIN);
         // P2: a source that forgets spent outputs must not take the keys away.
-        let held = matches!(kind, None | Some(SpendKind::HoldSettlement { .. }));
-        let waits = last.is_some_and(|last| tip.height < last.saturating_after(day));
-        if held && waits {
+        let waits = match kind {
+            None => last.is_some_and(|last| tip.height < last.saturating_after(day)),
+            Some(SpendKind::HoldSettlement { .. }) => self.watches.has(side, outpoint),
+            Some(_) => false,
+        };
+        if waits {
             return Ok(());
         }
         self.close_channel(now, side, outpoint, status.and_then(spender))
@@ -344,6 +349,7 @@ impl<S: Signer> Node<S> {
         self.delete_parent(side, outpoint)?;
         self.delete_lanes(side, outpoint)?;
         self.delete_items(side, outpoint)?;
+        self.forget_watch(side, outpoint)?;
         let key = match side {
             Side::Payee => {
                 let at = self.payees.remove(&outpoint).and_then(|slot| slot.at);

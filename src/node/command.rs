@@ -10,6 +10,7 @@ use crate::batch::Sealed;
 use crate::batch::flight::FlightLimits;
 use crate::meter::Window;
 use crate::meter::tariff::Tariff;
+use crate::monitor::Policy;
 use crate::stream::bundle::Bundle;
 use crate::stream::payer::{Ending, Opening, PayerRecord};
 use crate::tx::hold::{HoldSettlement, PaymentHash, Preimage};
@@ -77,9 +78,8 @@ pub enum Command {
         witnesses: Vec<Witness>,
     },
     /// Payee: settles a channel with its holds, alone: as
-    /// [`super::Node::draft_hold_settlement`], or a monitor's
-    /// [`Act::Settle`](crate::monitor::Act::Settle), says. Its claims are signed with
-    /// [`super::Node::signer_mut`] until a day after the last expiry.
+    /// [`super::Node::draft_hold_settlement`], or [`super::Event::HoldSettlementDue`], says.
+    /// [`Self::TendHolds`] claims them.
     SettleHeld {
         /// What was drafted.
         settlement: Box<HoldSettlement>,
@@ -291,7 +291,7 @@ pub enum Command {
     },
     /// Payee: delivers, and reveals the preimage of a hold. From then on
     /// [`Payee::settle_by`](crate::stream::Payee::settle_by) is a duty, unless the payer folds:
-    /// [`Self::SettleHeld`].
+    /// [`Self::TendHolds`] does it.
     FulfilHold {
         /// The channel.
         outpoint: OutPoint,
@@ -306,6 +306,17 @@ pub enum Command {
         outpoint: OutPoint,
         /// The hold.
         id: HoldId,
+    },
+    /// How holds are brought home from now on, until it is said again: with every new rate and
+    /// coin, and after each start. The node then settles, claims and times out by itself, raises
+    /// its fees against each deadline, and says it all again after a reorg (`monitor`).
+    TendHolds {
+        /// Where claims and timeouts pay to, and how early.
+        policy: Box<Policy>,
+        /// The rate that confirms within the policy's `lead`.
+        rate: FeeRate,
+        /// Confirmed coins that may raise a settlement, and those that a pending one spends.
+        coins: Vec<FeeInput>,
     },
     /// Ends a session.
     EndSession(SessionId),

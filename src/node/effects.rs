@@ -13,7 +13,7 @@ use crate::store::{Batch, Durability, Key, Store, StoreError};
 use crate::stream::bundle::BundleSum;
 use crate::stream::{SpendKind, Terms};
 use crate::tx::JointSpend;
-use crate::tx::hold::{Hold, Preimage};
+use crate::tx::hold::{Hold, HoldSettlement, Preimage};
 use crate::units::{ChannelAlias, Height, HoldId, Msat, Ppm, Sat, Seconds, SessionId, UtcSeconds};
 use crate::wire::{Message, OfferHash, Refusal};
 
@@ -197,6 +197,74 @@ pub enum Event {
         outpoint: OutPoint,
         /// The hold.
         id: HoldId,
+    },
+    /// A settlement put a hold on the chain, or a spend of its output was undone there.
+    HoldPublished {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// What its output is worth: of an older voucher it may be less than what is held now.
+        amount: Sat,
+    },
+    /// A claim on the chain has shown a preimage, be it in a block or not: the proof of payment.
+    /// Whoever owes the same upstream can be shown it.
+    HoldShown {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// What its hash is of.
+        preimage: Preimage,
+    },
+    /// The payee claimed a hold on the chain.
+    HoldClaimed {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// At which height, if it has confirmed.
+        at: Option<Height>,
+        /// It had promised not to: its word is worth nothing, and the proof is on the chain.
+        after_release: bool,
+    },
+    /// The payer took a hold back on the chain.
+    HoldTimedOut {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The hold.
+        id: HoldId,
+        /// At which height, if it has confirmed.
+        at: Option<Height>,
+        /// Its preimage was known: a claim came too late.
+        lost: bool,
+    },
+    /// Payee: a settlement with holds is due, with coins that raise its fee. Whoever has their keys
+    /// signs it, then [`super::Command::SettleHeld`].
+    HoldSettlementDue {
+        /// The channel.
+        outpoint: OutPoint,
+        /// The transaction.
+        settlement: Box<HoldSettlement>,
+    },
+    /// Payee: a settlement with holds should pay so much more, and no coin of
+    /// [`super::Command::TendHolds`] brings it.
+    HoldFeeMissing {
+        /// The channel.
+        outpoint: OutPoint,
+        /// How much.
+        missing: Sat,
+    },
+    /// A claim, a timeout or a settlement of holds is due, and nothing is sent before
+    /// [`super::Command::TendHolds`]. Told at every block.
+    HoldsUntended {
+        /// The channel.
+        outpoint: OutPoint,
+    },
+    /// Every hold of a channel has come to its end on the chain, and that is buried.
+    HoldsOver {
+        /// The channel.
+        outpoint: OutPoint,
     },
     /// The peer refused something.
     Refused {

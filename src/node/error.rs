@@ -8,6 +8,7 @@ use crate::batch::flight::FlightError;
 use crate::batch::lanes::LanesError;
 use crate::meter::MeterError;
 use crate::meter::tariff::TariffError;
+use crate::monitor::MonitorError;
 use crate::signer::SignerError;
 use crate::signer::budget::Budget;
 use crate::store::{Key, StoreError};
@@ -159,6 +160,9 @@ pub enum NodeError {
     /// A channel machine refused.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// The watch over a channel's holds refused.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
     /// A session refused.
     #[error(transparent)]
     Meter(#[from] MeterError),
@@ -209,6 +213,7 @@ impl NodeError {
             Self::Flight(error) => error.blame(),
             Self::Lanes(error) => error.blame(),
             Self::Stream(error) => error.blame(),
+            Self::Monitor(error) => error.blame(),
             Self::Meter(error) => error.blame(),
             Self::Tariff(error) => error.blame(),
             Self::Signer(error) => error.blame(),
@@ -253,6 +258,7 @@ impl NodeError {
                 | Self::InFlight { .. }
                 | Self::Store(_)
                 | Self::Signer(_)
+                | Self::Monitor(_)
                 | Self::Stream(
                     StreamError::Signer(_)
                         | StreamError::Store(_)

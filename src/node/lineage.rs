@@ -23,7 +23,7 @@ pub(super) const PREFIX: [u8; 2] = [0x01, 0x04];
 const VERSION: u8 = 1;
 
 /// The side of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     Payee,
     Payer,

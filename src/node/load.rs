@@ -10,6 +10,7 @@ use bitcoin::secp256k1::XOnlyPublicKey;
 use super::session::SessionSlot;
 use super::{Config, LinkId, Node, NodeError, PayeeSlot, PayerSlot};
 use crate::keys::Context;
+use crate::monitor::Watch;
 use crate::signer::{KeyName, Role, Signer};
 use crate::store::{Key, Store};
 use crate::stream::payee::PayeeRecord;
@@ -57,6 +58,10 @@ impl<S: Signer> Node<S> {
         for (key, bytes) in records(store, &super::hold::PREFIX)? {
             node.load_items(&key, &bytes)?;
         }
+        for (key, bytes) in records(store, &Watch::PREFIX)? {
+            node.load_watch(&key, &bytes)?;
+        }
+        node.watch_holds()?;
         for (key, bytes) in records(store, &super::rebroadcast::PREFIX)? {
             node.load_unconfirmed(&key, &bytes)?;
         }

@@ -155,6 +155,8 @@ pub struct Node<S> {
     waiting_holds: Vec<hold::Waiting>,
     /// Vouchers with bundles whose items have not arrived whole, one a link.
     pending_holds: BTreeMap<LinkId, Box<hold::Pending>>,
+    /// The watch over each channel that has holds, or had them.
+    watches: hold::Watches,
 }
 
 /// A payee's channel and where its payer is.
@@ -282,6 +284,7 @@ impl<S: Signer> Node<S> {
             waiting: Vec::new(),
             waiting_holds: Vec::new(),
             pending_holds: BTreeMap::new(),
+            watches: hold::Watches::default(),
         }
     }
 
@@ -305,6 +308,7 @@ impl<S: Signer> Node<S> {
             Input::Received(link, message) => self.received(now, link, message),
             Input::Tip(tip) => {
                 self.tip = Some(tip);
+                self.watches.look_anew();
                 self.ask_for_starts(now);
                 self.broadcast_again()?;
                 self.drop_past(now)
@@ -382,9 +386,11 @@ impl<S: Signer> Node<S> {
     }
 
     /// The outpoints whose status the node must be told after every change of the chain: its
-    /// channels, and the coins of fundings that have not confirmed.
+    /// channels, the holds of theirs that are on it, and the coins of fundings that have not
+    /// confirmed.
     pub fn watched(&self) -> impl Iterator<Item = OutPoint> + '_ {
-        self.payees.keys().chain(self.payers.keys()).copied().chain(self.funding_coins())
+        let channels = self.payees.keys().chain(self.payers.keys()).copied();
+        channels.chain(self.watches.coins()).chain(self.funding_coins())
     }
 
     /// How many channels it has, on both sides.
@@ -457,6 +463,7 @@ impl<S: Signer> Node<S> {
         for slot in self.payers.values() {
             slot.machine.check_invariants()?;
         }
+        self.check_watches()?;
         for slot in self.sessions.values() {
             slot.meter().check_invariants()?;
         }
@@ -493,8 +500,7 @@ impl<S: Signer> Node<S> {
             Command::Abandon { outpoint } => self.abandon(now, outpoint),
             Command::Refund { outpoint, script, rate } => self.refund(now, outpoint, script, rate),
             Command::OfferSession { link, session, tariff, window, skew, tolerance } => {
-                let place = NewSession { link, session, tariff, window, skew, tolerance };
-                self.offer_session(now, place)
+                self.new_session(now, NewSession { link, session, tariff, window, skew, tolerance })
             }
             Command::ChangeTariff { session, next, tariff, skew, tolerance } => {
                 let next = Successor { session: next, tariff, skew, tolerance };
@@ -529,6 +535,7 @@ impl<S: Signer> Node<S> {
                 self.fulfil_hold(now, outpoint, id, preimage)
             }
             Command::ReleaseHold { outpoint, id } => self.release_hold(now, outpoint, id),
+            Command::TendHolds { policy, rate, coins } => self.tend_holds(now, policy, rate, coins),
             Command::EndSession(session) => self.end_session(now, session),
             Command::ForgetSession(session) => self.forget_session(now, session),
         }

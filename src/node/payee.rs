@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{OutPoint, ScriptBuf, Witness};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness};
 
 use super::effects::Event;
 use super::lineage::Side;
@@ -238,11 +238,15 @@ impl<S: Signer> Node<S> {
         let is_new = accepted.is_new();
         if is_new {
             let record = accepted.record();
+            let held = !slot.machine.holds().is_empty();
             // P4: the record is in the batch before the acknowledgement is in the outbox.
             self.effects.put(record.key()?, &record.encode()?)?;
             slot.machine.apply(record)?;
             let gained = accepted.gained();
             self.effects.tell(Event::Received { outpoint, gained, paid });
+            if held {
+                self.follow_holds(Side::Payee, outpoint)?;
+            }
         }
         self.effects.send(link, Ack { alias: message.alias, paid });
         // Anybody can repeat the voucher that is presented; only the payer can make another.
@@ -367,6 +371,18 @@ impl<S: Signer> Node<S> {
         settlement: HoldSettlement,
         witnesses: Vec<Witness>,
     ) -> Result<(), NodeError> {
+        let tx = self.promise_held(now, settlement, witnesses)?;
+        self.effects.broadcast(Vec::from([tx]));
+        Ok(())
+    }
+
+    /// Promised, signed and stored, to be sent at every tip; the first time by the caller.
+    pub(super) fn promise_held(
+        &mut self,
+        now: &Now,
+        settlement: HoldSettlement,
+        witnesses: Vec<Witness>,
+    ) -> Result<Transaction, NodeError> {
         let outpoint = settlement.held().channel().outpoint();
         let machine = self.payee(outpoint).ok_or(NodeError::NoChannel { outpoint })?;
         let (record, successor) = machine.promise_held(&settlement)?;
@@ -381,7 +397,8 @@ impl<S: Signer> Node<S> {
         if let Some(machine) = next {
             self.keep_payee(machine, Some(outpoint))?;
         }
-        self.send_to_chain(tx)
+        self.keep_for_chain(&tx)?;
+        Ok(tx)
     }
 
     fn is_payee_of(&self, outpoint: OutPoint) -> bool {

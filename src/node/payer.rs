@@ -256,6 +256,7 @@ impl<S: Signer> Node<S> {
         slot.acked = slot.machine.signed().saturating_sub(behind);
         slot.asked = None;
         let signed = slot.machine.signed();
+        self.follow_holds(Side::Payer, outpoint)?;
         self.effects.tell(Event::Ready { outpoint, signed, behind });
         // It also shows the payee who is here, before the sessions are taken up.
         let holds = self.holds_stand(outpoint);
@@ -274,7 +275,8 @@ impl<S: Signer> Node<S> {
             }
             sent => sent,
         };
-        self.restart_sessions(now, outpoint).and(sent)
+        let folded = self.fold_known(now, outpoint);
+        self.restart_sessions(now, outpoint).and(sent).and(folded)
     }
 
     /// After a restart the signer knows no outpoint of the line yet: it goes by the first one's

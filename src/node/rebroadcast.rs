@@ -27,12 +27,18 @@ impl<S: Signer> Node<S> {
     ///
     /// A newer transaction does not replace an older one here: whichever confirms ends both.
     pub(super) fn send_to_chain(&mut self, tx: Transaction) -> Result<(), NodeError> {
+        self.keep_for_chain(&tx)?;
+        self.effects.broadcast(Vec::from([tx]));
+        Ok(())
+    }
+
+    /// The same, but the first time it is sent by the caller: in a package, for instance.
+    pub(super) fn keep_for_chain(&mut self, tx: &Transaction) -> Result<(), NodeError> {
         let txid = tx.compute_txid();
         let key = key(txid)?;
-        let bytes = envelope::seal(&key, VERSION, &consensus::serialize(&tx));
+        let bytes = envelope::seal(&key, VERSION, &consensus::serialize(tx));
         self.effects.put(key, &bytes)?;
-        self.effects.broadcast(Vec::from([tx.clone()]));
-        self.unconfirmed.insert(txid, tx);
+        self.unconfirmed.insert(txid, tx.clone());
         Ok(())
     }
 

@@ -20,12 +20,13 @@ use millstream::chain::remote::{ChainHost, ChainServer, RemoteError};
 use millstream::keys::{Context, Seed};
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{Role, State, Window};
+use millstream::monitor::Policy;
 use millstream::node::{Command, Event, LinkId, Node, NodeError};
 use millstream::rt::{Driver, Options, RtError, Told};
 use millstream::signer::MemorySigner;
 use millstream::stream::{HoldRules, Terms};
 use millstream::tx::Delay;
-use millstream::units::{Blocks, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
+use millstream::units::{Blocks, FeeRate, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
@@ -344,12 +345,25 @@ impl Shop<'_> {
         Ok(())
     }
 
+    /// Holds that nobody folds the node brings home by itself, at the rate of the moment. It is
+    /// given no coins: those of the till may be in a settlement that is pending.
+    async fn tend_holds(&self, rate: FeeRate) -> Result<(), Failure> {
+        let mut policy = Policy::new(self.till.script().clone());
+        policy.lead = Blocks::new(LEAD)?;
+        let (policy, coins) = (Box::new(policy), Vec::new());
+        if let Err(error) = self.driver.command(Command::TendHolds { policy, rate, coins }).await {
+            println!("holds wait: {error}");
+        }
+        Ok(())
+    }
+
     /// Settles what the node's plan says must not wait any longer, many channels at once; what is
     /// in no block after a while is sent again at a higher rate.
     async fn settle(&mut self) -> Result<(), Failure> {
         let chain = self.host.chain().source_from_now();
         let (tip, rate) = (chain.tip()?.height, chain.fee_rate(Blocks::new(LEAD)?)?);
         self.rates.note(tip, rate)?;
+        self.tend_holds(rate).await?;
         let (till, coins) = (self.till.script().clone(), self.till.coins(&chain)?);
         let told = settling::Told { till, coins, rate, forecast: self.rates.forecast()? };
         let due = match self.driver.look(move |node| settling::due(node, told)).await? {
@@ -412,6 +426,18 @@ fn show(event: &Event) {
         },
         Event::HoldFolded { outpoint, id } => println!("hold {id} of {outpoint} is paid"),
         Event::HoldDropped { outpoint, id } => println!("hold {id} of {outpoint} is gone"),
+        Event::HoldPublished { outpoint, id, amount } => {
+            println!("hold {id} of {outpoint} is on the chain, {amount}");
+        }
+        Event::HoldClaimed { outpoint, id, at: Some(at), .. } => {
+            println!("hold {id} of {outpoint} is claimed, at height {at}");
+        }
+        Event::HoldTimedOut { outpoint, id, at: Some(at), .. } => {
+            println!("hold {id} of {outpoint} is taken back, at height {at}");
+        }
+        Event::HoldFeeMissing { outpoint, missing } => {
+            println!("{missing} of fees are missing to settle {outpoint} with its holds");
+        }
         Event::Closed { outpoint } => println!("closed {outpoint}"),
         _ => {}
     }

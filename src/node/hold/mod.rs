@@ -41,6 +41,8 @@
 //! | --- | --- |
 //! | all | a part of the items, as `batch` writes them; all but the last have 60,000 bytes |
 
+mod act;
+mod chain;
 mod pay;
 mod take;
 
@@ -51,6 +53,7 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 use bitcoin::hashes::Hash as _;
 
+pub(super) use chain::Watches;
 pub(super) use pay::{Order, Waiting};
 pub(super) use take::Pending;
 

@@ -101,6 +101,7 @@ impl<S: Signer> Node<S> {
         let is_news = slot.machine.signed() > before;
         // P4, S9: the outbox opens only after the barrier that this sets.
         let voucher = step.stage(self.effects.batch_for_barrier())?.after_barrier();
+        self.follow_holds(Side::Payer, outpoint)?;
         self.tell_signed(outpoint, &order, &voucher);
         self.send_holds(now, outpoint, &voucher)?;
         self.count_signed(is_news.then_some(now.time), outpoint)
@@ -309,11 +310,13 @@ impl<S: Signer> Node<S> {
         let (behind, signed) = (resumed.behind(), slot.machine.signed());
         slot.acked = signed.saturating_sub(behind);
         slot.asked = None;
+        self.follow_holds(Side::Payer, outpoint)?;
         self.effects.tell(Event::Ready { outpoint, signed, behind });
         // The channel is taken up whatever keeps this side from signing now: the next payment, or
         // the time, shows the state again.
         let shown = self.show_holds(now, outpoint);
-        let _later = shown.and_then(|()| self.drop_ended(now, outpoint));
+        let folded = shown.and_then(|()| self.fold_known(now, outpoint));
+        let _later = folded.and_then(|()| self.drop_ended(now, outpoint));
         Ok(())
     }
 
@@ -386,6 +389,7 @@ impl<S: Signer> Node<S> {
             let record = slot.machine.released(id)?;
             slot.machine.apply(&record)?;
             self.effects.put(record.key()?, &record.encode()?)?;
+            self.follow_holds(Side::Payer, outpoint)?;
             self.effects.tell(Event::HoldReleased { outpoint, id, at_risk_until });
         }
         self.drop_ended(now, outpoint)

@@ -10,6 +10,7 @@ use bitcoin::OutPoint;
 use super::{bundles_from_wire, bundles_to_wire, holds_from_wire, holds_to_wire};
 use crate::node::batch::{WINDOW_BYTES_MAX, WINDOW_ITEMS_MAX};
 use crate::node::effects::{Event, ReceivedBundle};
+use crate::node::lineage::Side;
 use crate::node::{LinkId, Node, NodeError, Now, Repeat};
 use crate::signer::Signer;
 use crate::stream::payee::{Accepted, PayeeHold, PayeeHoldState};
@@ -189,6 +190,7 @@ impl<S: Signer> Node<S> {
             slot.machine.apply(record)?;
             let (gained, paid) = (accepted.gained(), accepted.paid());
             let after = slot.machine.holds().to_vec();
+            self.follow_holds(Side::Payee, outpoint)?;
             if gained > crate::units::Msat::ZERO {
                 self.effects.tell(Event::Received { outpoint, gained, paid });
             }
@@ -268,7 +270,10 @@ impl<S: Signer> Node<S> {
         // P4: without the preimage in the record a power cut would have given the money away.
         self.effects.put(record.key()?, &record.encode()?)?;
         slot.machine.apply(&record)?;
+        self.follow_holds(Side::Payee, outpoint)?;
         self.tell_outcomes(now, outpoint);
+        // It may be due at once; what keeps it from being sent the next look says.
+        let _next_look = self.tend(now, Side::Payee, outpoint);
         Ok(())
     }
 
@@ -283,6 +288,7 @@ impl<S: Signer> Node<S> {
         let record = slot.machine.release(id)?;
         self.effects.put(record.key()?, &record.encode()?)?;
         slot.machine.apply(&record)?;
+        self.follow_holds(Side::Payee, outpoint)?;
         self.tell_outcomes(now, outpoint);
         Ok(())
     }

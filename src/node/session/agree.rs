@@ -82,7 +82,7 @@ impl SessionSlot {
 }
 
 impl<S: Signer> Node<S> {
-    pub(in crate::node) fn offer_session(
+    pub(in crate::node) fn new_session(
         &mut self,
         now: &Now,
         new: NewSession,
@@ -140,7 +140,7 @@ impl<S: Signer> Node<S> {
             self.end_session(now, session)?;
         }
         let new = NewSession { link, session: id, tariff, window, skew, tolerance };
-        self.offer_session(now, new)
+        self.new_session(now, new)
     }
 
     /// The seller's offer: nothing is agreed before the caller accepts it.

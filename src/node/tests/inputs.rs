@@ -10,7 +10,7 @@ use bitcoin::Witness;
 
 use super::scenes::{
     close, fulfil_hold, hold, offer_hold, open_lane, pay_batch, preimage, release_hold, settle,
-    top_up,
+    tend_holds, top_up,
 };
 use super::*;
 use crate::batch::Sealed;
@@ -26,7 +26,7 @@ use crate::units::{FeeRate, ItemId, Lane};
 use crate::wire::{self, Bytes, Padding, PeerText, Refusal};
 
 /// The names of all commands, by [`command_index`].
-pub(super) const COMMANDS: [&str; 30] = [
+pub(super) const COMMANDS: [&str; 31] = [
     "AskTerms",
     "Fund",
     "Adopt",
@@ -57,6 +57,7 @@ pub(super) const COMMANDS: [&str; 30] = [
     "FulfilHold",
     "ReleaseHold",
     "SettleHeld",
+    "TendHolds",
 ];
 
 /// A new command does not compile here: give it an index, a name above and a place in [`commands`].
@@ -92,6 +93,7 @@ const fn command_index(command: &Command) -> usize {
         Command::FulfilHold { .. } => 27,
         Command::ReleaseHold { .. } => 28,
         Command::SettleHeld { .. } => 29,
+        Command::TendHolds { .. } => 30,
     }
 }
 
@@ -214,6 +216,7 @@ fn commands(stage: &Stage, words: &Words) -> Vec<Command> {
         fulfil_hold(outpoint),
         release_hold(outpoint),
         Command::SettleHeld { settlement: Box::new(words.held.clone()), witnesses: Vec::new() },
+        tend_holds(),
     ])
 }
 

@@ -43,7 +43,7 @@ fn first(shown: &str) -> String {
 /// Everything that a node knows: its machines, its names and its signer, secrets left out.
 fn views(node: &Node<MemorySigner>) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         node.payees,
         node.payers,
         node.asked,
@@ -56,6 +56,7 @@ fn views(node: &Node<MemorySigner>) -> String {
         node.assemblies,
         node.waiting_holds,
         node.pending_holds,
+        node.watches,
         node.tip,
         node.signer.snapshot(),
     )

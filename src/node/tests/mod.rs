@@ -4,6 +4,7 @@
 mod batches;
 mod full;
 mod holds;
+mod holds_chain;
 mod inputs;
 mod matrix;
 mod scenes;

@@ -209,7 +209,7 @@ impl Scene {
 }
 
 impl Stage {
-    fn connect(&mut self) {
+    pub(super) fn connect(&mut self) {
         for side in [BUYER, SELLER] {
             self.handle(side, Input::Connected(LINK)).unwrap();
         }
@@ -305,6 +305,11 @@ pub(super) fn fulfil_hold(outpoint: OutPoint) -> Command {
 
 pub(super) fn release_hold(outpoint: OutPoint) -> Command {
     Command::ReleaseHold { outpoint, id: hold(1) }
+}
+
+pub(super) fn tend_holds() -> Command {
+    let policy = Box::new(crate::monitor::Policy::new(wallet(8)));
+    Command::TendHolds { policy, rate: FeeRate::new(1_000).unwrap(), coins: Vec::new() }
 }
 
 pub(super) fn open_lane(outpoint: OutPoint) -> Command {

@@ -11,6 +11,7 @@ use crate::stream::payee::PayeeHoldState;
 use crate::stream::payer::PayerHoldState;
 use crate::tx::TxError;
 use crate::tx::hold::Preimage;
+use crate::tx::seen::Spend;
 use crate::units::ItemId;
 use crate::wire::{self, Bytes};
 
@@ -463,12 +464,16 @@ fn hold_that_is_not_folded_is_settled_and_claimed_on_the_chain() {
         .claim(signer, coin.clone(), known, height(DEEP), wallet(8), rate, &view, &aux)
         .unwrap();
     assert_eq!(coin.preimage_in(&claim), Some(preimage()));
-    // A day after the last expiry everything is over.
+    // With the claim buried everything is over.
+    let spent = Some(Spend { tx: claim, confirmed: Some(height(DEEP + 4)) });
+    let (value, script) = (coin.value(), coin.scripts().script().clone());
+    let confirmed = Some(height(DEEP));
+    let status = OutputStatus { value, script, confirmed, truc: true, spent };
     for side in [BUYER, SELLER] {
-        stage.handle(side, Input::Tip(tip(200 + 144))).unwrap();
-        let status = stage.chain[&outpoint].clone();
-        stage.handle(side, Input::Output(outpoint, Some(status))).unwrap();
+        assert!(stage.nodes[side].watched().any(|watched| watched == coin.outpoint()));
+        stage.handle(side, Input::Output(coin.outpoint(), Some(status.clone()))).unwrap();
         assert!(matches!(stage.events(side)[..], [.., Event::Closed { .. }]));
+        assert_eq!(stage.nodes[side].watched().count(), 1, "where the channel goes on");
     }
 }
 
