@@ -195,7 +195,6 @@ fn four(states: &mut [State; 4], messages: &[&[[u8; 64]]; 4]) {
 /// All rounds of four lanes, whose blocks are the words of `schedules`; these are used up.
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1,avx")]
-#[expect(clippy::many_single_char_names, reason = "four lanes, and the words of each")]
 fn compress_four(lanes: &mut [Lane; 4], schedules: &mut [[__m128i; 4]; 4]) {
     let table = core::ptr::from_ref(&K).cast::<u8>();
     let [in_a, in_b, in_c, in_d] = schedules.each_mut().map(core::ptr::from_mut);
