@@ -237,14 +237,15 @@ impl<S: Signer> Node<S> {
         let paid = accepted.paid();
         let is_new = accepted.is_new();
         if is_new {
-            let record = accepted.record();
-            let held = !slot.machine.holds().is_empty();
+            let (record, before) = (accepted.record(), slot.machine.holds().to_vec());
             // P4: the record is in the batch before the acknowledgement is in the outbox.
             self.effects.put(record.key()?, &record.encode()?)?;
             slot.machine.apply(record)?;
             let gained = accepted.gained();
             self.effects.tell(Event::Received { outpoint, gained, paid });
-            if held {
+            if !before.is_empty() {
+                // It ends every hold.
+                self.tell_holds(outpoint, &before, &[], view.tip.height);
                 self.follow_holds(Side::Payee, outpoint)?;
             }
         }

@@ -106,7 +106,35 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
         "hold folded for less than its amount",
         By(&["hold_folded_for_less_than_its_amount_is_refused"]),
     ),
-    ("hold folded twice", By(&["hold_folded_twice_is_paid_once"])),
+    (
+        "hold folded twice, or held again under an id that nobody signed",
+        By(&[
+            "hold_folded_twice_is_paid_once",
+            "folded_hold_is_not_held_again_under_another_id",
+            "released_hold_is_not_held_again_under_another_id",
+        ]),
+    ),
+    (
+        "stranger states ids or bundles of the best voucher otherwise",
+        By(&[
+            "stranger_puts_no_bundle_behind_a_hold_and_gives_it_no_other_id",
+            "stranger_does_not_reopen_a_released_hold",
+        ]),
+    ),
+    (
+        "preimage asked for under a stalled tip, or when the settled hold's claim would be late",
+        By(&[
+            "preimage_is_not_revealed_under_a_stalled_tip",
+            "preimage_is_not_revealed_when_the_claim_of_a_settled_hold_would_be_late",
+        ]),
+    ),
+    (
+        "equal items behind two hashes, growth below a satoshi",
+        By(&[
+            "equal_items_behind_two_hashes_or_expiries_are_both_taken",
+            "bundle_that_grows_by_less_than_a_satoshi_is_taken",
+        ]),
+    ),
     (
         "holds reordered, or an id used again",
         By(&[

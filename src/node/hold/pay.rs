@@ -40,6 +40,8 @@ pub(in crate::node) enum Order {
     Drop,
     /// So much is paid in all, beside them.
     Pay(Msat),
+    /// So much more is paid: what waits does so whatever is folded or paid meanwhile.
+    More(Msat),
 }
 
 /// An order that waits for a budget reservation to be durable.
@@ -86,6 +88,11 @@ impl<S: Signer> Node<S> {
                 ahead,
                 ..
             }))) => {
+                let signed = self.slot(outpoint)?.machine.signed();
+                let order = match order {
+                    Order::Pay(paid) => Order::More(paid.saturating_sub(signed)),
+                    order => order,
+                };
                 self.waiting_holds.push(Waiting { outpoint, session, order, ahead });
                 return Ok(());
             }
@@ -197,6 +204,10 @@ impl<S: Signer> Node<S> {
             }
             Order::Drop => machine.drop_holds(context, signer, session, &view, aux),
             Order::Pay(paid) => machine.pay_held(context, signer, *paid, session, &view, aux),
+            Order::More(more) => {
+                let paid = machine.signed().saturating_add(*more);
+                machine.pay_held(context, signer, paid, session, &view, aux)
+            }
         }?)
     }
 
@@ -209,9 +220,12 @@ impl<S: Signer> Node<S> {
         items: &Arc<[u8]>,
     ) -> Result<(), NodeError> {
         let mut kept = step.record().holds().iter();
-        let of = |sum: &crate::stream::bundle::BundleSum| sum == bundle.sum();
-        let kept =
-            kept.find(|kept| kept.state.is_present() && kept.bundle.as_ref().is_some_and(of));
+        let kept = kept.find(|kept| {
+            // Equal items have an equal root behind any hash.
+            kept.state.is_present()
+                && bundle.fits(&kept.hold)
+                && kept.bundle.as_ref() == Some(bundle.sum())
+        });
         let Some(id) = kept.map(|kept| kept.hold.id) else { return Ok(()) };
         let before = self.slot_mut(outpoint)?.held.items.insert(id, Arc::clone(items));
         for (number, part) in super::parts(items.len()).zip(items.chunks(PART_BYTES)) {
@@ -243,7 +257,7 @@ impl<S: Signer> Node<S> {
                 of.next_back().map(|(id, _)| *id)
             }
             Order::Grow { id, .. } => Some(*id),
-            Order::Fold { .. } | Order::Drop | Order::Pay(_) => None,
+            Order::Fold { .. } | Order::Drop | Order::Pay(_) | Order::More(_) => None,
         };
         if let (Some(id), Some(exposure)) = (id, self.exposure(outpoint)) {
             self.effects.tell(Event::HoldSigned { outpoint, id, exposure });
@@ -353,11 +367,16 @@ impl<S: Signer> Node<S> {
         let (id, preimage) = (message.id, Preimage::new(message.preimage));
         let slot = self.slot(outpoint)?;
         let mut kept = slot.machine.holds().iter();
-        let Some(kept) = kept.find(|kept| kept.hold.id == id && kept.state.is_present()) else {
+        let Some(kept) = kept.find(|kept| kept.hold.id == id) else {
             // Folded already, and the payee has not heard of it: the voucher is sent again.
             return Ok(());
         };
         preimage.check(kept.hold.hash)?;
+        if !kept.state.is_present() {
+            // Given up: it is worth nothing to this payee, and may be to whoever is owed upstream.
+            self.effects.tell(Event::HoldRevealed { outpoint, id, preimage });
+            return Ok(());
+        }
         let session = slot.held.session;
         let folded = self.order_hold(now, outpoint, session, Order::Fold { id, preimage });
         // Learnt is learnt, whatever keeps this side from paying now.

@@ -210,7 +210,7 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
-    fn tell_holds(
+    pub(in crate::node) fn tell_holds(
         &mut self,
         outpoint: OutPoint,
         before: &[PayeeHold],
@@ -375,7 +375,6 @@ const fn is_for_good(error: &NodeError) -> bool {
         error,
         NodeError::WindowTooLarge { .. }
             | NodeError::Batch(_)
-            | NodeError::Busy { .. }
             | NodeError::Stream(
                 StreamError::HoldTooNear { .. }
                     | StreamError::HoldTooFar { .. }

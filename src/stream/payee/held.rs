@@ -66,6 +66,12 @@ impl Payee {
             return Err(self.wrong_phase("change holds"));
         }
         let list = self.next_holds(voucher.paid, offered, view)?;
+        if self.record.best == Some(voucher) {
+            // Ids and bundles are not signed, and the best voucher is shown to whoever asks: what
+            // its payer meant came with it first.
+            let id = offered.holds.first().map_or(HoldId::MIN, |hold| hold.id);
+            return Err(StreamError::HoldChanged { id });
+        }
         // Last, because it is the only check that costs anything.
         let proof = if offered.holds.is_empty() {
             AcceptedProof::Newer(self.channel.verify(context, voucher)?)
@@ -198,14 +204,17 @@ impl Payee {
             PayeeHoldState::Released => return Err(StreamError::HoldReleased { id }),
             PayeeHoldState::Open => {}
         }
-        let expiry = held.hold.expiry;
-        let last = match self.record.phase {
-            // Its output is on the chain: it is claimed there, in time if k blocks pass before t.
-            PayeePhase::Spent { at: Some(_), .. } => expiry,
+        let (expiry, height) = (held.hold.expiry, view.live_height()?);
+        let is_past = match self.record.phase {
+            // Its output is on the chain: it is claimed there k blocks later, and from the expiry
+            // on the payer's timeout can be first.
+            PayeePhase::Spent { at: Some(settled), .. } => {
+                height >= expiry || settled.saturating_after(held.hold.delay.to_blocks()) > expiry
+            }
             // Revealed later, the payer could keep both service and money.
-            _ => self.record.rules.settle_by(expiry),
+            _ => height >= self.record.rules.settle_by(expiry),
         };
-        if view.tip.height >= last {
+        if is_past {
             return Err(StreamError::HoldPast { id, expiry });
         }
         Ok(self.with_state(id, PayeeHoldState::Fulfilled(preimage)))

@@ -17,7 +17,7 @@ use bitcoin::{ScriptBuf, Transaction};
 
 use super::pay::Resumed;
 use super::{Payer, PayerHold, PayerHoldState, PayerPhase, PayerRecord};
-use crate::keys::{Context, Entropy};
+use crate::keys::{Context, Entropy, tagged_hash};
 use crate::signer::{Past, Request, Signer};
 use crate::store::{Batch, Durability, Store};
 use crate::stream::bundle::{Bundle, BundleSum, due};
@@ -28,6 +28,9 @@ use crate::stream::view::View;
 use crate::tx::TxError;
 use crate::tx::hold::{Held, Hold, HoldCoin, HoldSpend, PaymentHash, Preimage};
 use crate::units::{FeeRate, Height, HoldId, Msat, Sat, SessionId};
+
+/// Tag of the auxiliary randomness of bundles.
+const SALT: &[u8] = b"millstream/bundle/aux";
 
 /// A signed state with holds, or the one that ends them. S9: the voucher comes out only after the
 /// record is durable, by [`Self::commit`] or by [`Self::stage`] into the batch of a drain.
@@ -152,8 +155,11 @@ impl Payer {
         view: &View,
         aux: &Entropy,
     ) -> Result<HoldStep, StreamError> {
-        let moment = Moment { context, session, view, aux };
         let sum = *bundle.sum();
+        // Growth by less than a satoshi signs the same digest, and a payee believes nothing new of
+        // a signature that it has.
+        let aux = Entropy::new(tagged_hash(SALT, &[aux.as_bytes(), sum.root()]));
+        let moment = Moment { context, session, view, aux: &aux };
         let mut kept = self.record.holds.kept.iter();
         let open = kept.find(|kept| {
             kept.state == PayerHoldState::Open && kept.bundle.is_some() && bundle.fits(&kept.hold)
@@ -285,11 +291,11 @@ impl Payer {
 
     /// Takes the channel up again from a best voucher with holds that the payee presents.
     ///
-    /// As [`Payer::resume`]: the payer checks its own signature. Where the record has another state
-    /// at no smaller `paid`, the record stands, since it was durable before anything left, and
-    /// [`Payer::pay_held`] sends it again. Where it has less, or does not know a hold of the
-    /// voucher in its full amount, it is older than what was signed (a restored backup), and the
-    /// presented holds are taken over.
+    /// As [`Payer::resume`]: the payer checks its own signature. Where the record has another
+    /// state at no smaller `paid`, the record stands, since it was durable before anything left,
+    /// and [`Payer::pay_held`] sends it again. Where it has less, or has as much and does not know
+    /// a hold of the voucher in its full amount, it is older than what was signed (a restored
+    /// backup), and the presented holds are taken over.
     ///
     /// # Errors
     /// [`StreamError::Tx`] if the voucher is not this payer's; [`StreamError::WrongPhase`],
@@ -322,7 +328,9 @@ impl Payer {
             record.phase = PayerPhase::Open;
         }
         let behind = record.signed.saturating_sub(best.paid);
-        if best.paid > record.signed || record.holds.is_older_than(&best.holds) {
+        // What is paid only rises: a voucher of less is older than this record, whatever it holds.
+        let is_newer = best.paid == record.signed && record.holds.is_older_than(&best.holds);
+        if best.paid > record.signed || is_newer {
             best.check_bundles()?;
             record.holds = record.holds.after(checked.held(), None, Height::MAX)?;
             record.holds.bundle(&best.bundles);
@@ -495,6 +503,10 @@ impl Payer {
             return Err(StreamError::TooLate { height: tip, last_call });
         }
         self.record.rules.check_count(open.len())?;
+        let capacity = self.channel.capacity().to_msat();
+        if open.is_empty() && paid == capacity && paid > self.record.signed {
+            return Err(StreamError::LastNotAllowed { capacity });
+        }
         let (signature, holds) = if open.is_empty() {
             let request = Request::Voucher { channel: &self.channel, paid, session };
             let holds = self.record.holds.after_plain(folded, paid, tip);

@@ -109,13 +109,26 @@ impl PayerHolds {
         }
     }
 
-    /// Whether a signed voucher with these holds is newer: they were durable before they left.
+    /// Whether a signed voucher with these holds, of what this record has paid, is newer: holds
+    /// were durable before they left, and at equal `paid` none of them is forgotten.
+    ///
+    /// Ids are not signed, so they say nothing: a hold is known if one of its script is kept, in
+    /// its full amount and for each time that it is there. Else a payee could show a hold that was
+    /// released under another id, and have it held again.
     pub(super) fn is_older_than(&self, signed: &[Hold]) -> bool {
-        let is_newer = |hold: &Hold| match self.get(hold.id) {
-            Ok(kept) => kept.hold.amount < hold.amount,
-            Err(_) => hold.id > self.last,
-        };
-        signed.iter().any(is_newer)
+        let mut unmatched: Vec<&Hold> = self.kept.iter().map(|kept| &kept.hold).collect();
+        let mut signed: Vec<&Hold> = signed.iter().collect();
+        // The largest first, so that each takes one that no larger one needs.
+        signed.sort_by_key(|hold| core::cmp::Reverse(hold.amount));
+        unmatched.sort_by_key(|hold| core::cmp::Reverse(hold.amount));
+        signed.into_iter().any(|hold| {
+            let covers = |kept: &&Hold| {
+                (kept.hash, kept.expiry, kept.delay) == (hold.hash, hold.expiry, hold.delay)
+                    && kept.amount >= hold.amount
+            };
+            let found = unmatched.iter().position(covers);
+            found.map(|at| unmatched.remove(at)).is_none()
+        })
     }
 
     pub(super) fn get(&self, id: HoldId) -> Result<&PayerHold, StreamError> {

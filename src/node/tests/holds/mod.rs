@@ -1,6 +1,7 @@
 //! Holds over the wire: offered, fulfilled, released, expired; every message lost, every restart.
 
 mod bundles;
+mod hostile;
 
 use super::scenes::{fulfil_hold, hold, offer_hold, preimage, release_hold};
 use super::*;
