@@ -22,6 +22,7 @@ use millstream::chain::ChainSource;
 use millstream::chain::remote::RemoteChain;
 use millstream::keys::BackupKey;
 use millstream::meter::State;
+use millstream::monitor::Policy;
 use millstream::node::{Command, Node, NodeError};
 use millstream::rt::{Driver, Options, RtError};
 use millstream::signer::{KeyName, MemorySigner, PeerId, Signer};
@@ -156,6 +157,9 @@ impl Paying<'_> {
         script: bitcoin::ScriptBuf,
         rate: FeeRate,
     ) -> Result<(), Failure> {
+        // What an earlier call held may have to come back from the chain.
+        let policy = Box::new(Policy::new(script.clone()));
+        self.driver.command(Command::TendHolds { policy, rate, coins: Vec::new() }).await?;
         let link = self.driver.connect(self.args.to).await?;
         self.talk.link = Some(link);
         self.driver.command(Command::AskTerms(link)).await?;

@@ -8,13 +8,13 @@ mod receipts;
 mod settling;
 mod vanished;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::Network;
+use bitcoin::{Network, OutPoint};
 use millstream::chain::ChainSource;
 use millstream::chain::remote::{ChainHost, ChainServer, RemoteError};
 use millstream::keys::{Context, Seed};
@@ -26,7 +26,9 @@ use millstream::rt::{Driver, Options, RtError, Told};
 use millstream::signer::MemorySigner;
 use millstream::stream::{HoldRules, Terms};
 use millstream::tx::Delay;
-use millstream::units::{Blocks, FeeRate, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
+use millstream::units::{
+    Blocks, FeeRate, HoldId, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId,
+};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
@@ -143,6 +145,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         rates: Rates::default(),
         till,
         goods,
+        stuck: BTreeSet::new(),
         counter: Counter { folder: args.receipts.clone(), tariff: terms.tariff },
     };
     let served = shop.open(stop).await;
@@ -210,6 +213,8 @@ struct Shop<'a> {
     rates: Rates,
     till: Till,
     goods: Goods,
+    /// Holds that could not be answered, which was said once.
+    stuck: BTreeSet<(OutPoint, HoldId)>,
     counter: Counter,
 }
 
@@ -311,12 +316,16 @@ impl Shop<'_> {
 
     /// Delivers what is held for, or releases it; and has the next thing for sale.
     async fn deliver(&mut self) -> Result<(), Failure> {
-        for (outpoint, hold) in self.driver.look(goods::waiting).await? {
+        let waiting = self.driver.look(goods::waiting).await?;
+        self.stuck.retain(|(at, id)| waiting.iter().any(|(o, hold)| (o, &hold.id) == (at, id)));
+        for (outpoint, hold) in waiting {
             let answer = self.goods.answer(outpoint, &hold);
             let delivers = matches!(answer, Command::FulfilHold { .. });
             // Past, or folded meanwhile.
             if let Err(error) = self.driver.command(answer).await {
-                println!("hold {} of {outpoint} stays: {error}", hold.id);
+                if self.stuck.insert((outpoint, hold.id)) {
+                    println!("hold {} of {outpoint} stays: {error}", hold.id);
+                }
             } else if delivers {
                 println!("delivered for {} held in {outpoint}", hold.amount);
                 println!("hash {}", self.goods.offer()?);

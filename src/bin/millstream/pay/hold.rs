@@ -9,6 +9,7 @@ use millstream::tx::hold::PaymentHash;
 use millstream::units::{Blocks, Height, Sat};
 
 use super::Paying;
+use super::talk::Talk;
 use crate::failure::Failure;
 use crate::machine;
 
@@ -59,9 +60,12 @@ impl Paying<'_> {
         };
         let expiry = self.driver.look(begin).await??;
         let offer = Command::OfferHold { outpoint, hash, amount, expiry, session };
+        self.talk.held = None;
         self.driver.command(offer).await?;
         println!("held {amount} for {hash}, until height {expiry}");
-        let ended = self.talk.until("the delivery", |talk| talk.hold_ended).await?;
+        // An earlier call's holds may end too.
+        let ended = |talk: &Talk| talk.hold_ended.get(&talk.held?).copied();
+        let ended = self.talk.until("the delivery", ended).await?;
         match ended {
             Ended::Paid => println!("delivered, and {amount} paid"),
             Ended::Released { at_risk_until } => {

@@ -1,5 +1,6 @@
 //! What the driver has told so far, and waiting for the rest.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use millstream::meter::tariff::TariffHash;
 use millstream::node::{Event, LinkId};
 use millstream::rt::{News, Told};
 use millstream::stream::Terms;
-use millstream::units::{Msat, SessionId};
+use millstream::units::{HoldId, Msat, SessionId};
 use millstream::wire::{OfferHash, Refusal};
 use tokio::time::timeout;
 
@@ -30,7 +31,9 @@ pub(super) struct Talk {
     pub(super) service: Option<()>,
     pub(super) agreed: Option<Statement>,
     pub(super) spent: Option<()>,
-    pub(super) hold_ended: Option<Ended>,
+    /// The hold that was signed last, and how others ended.
+    pub(super) held: Option<HoldId>,
+    pub(super) hold_ended: BTreeMap<HoldId, Ended>,
     /// Whether the payee said of a session that it does not know it.
     pub(super) unknown: bool,
     /// Whether it was said that the payee does not see the funding yet.
@@ -53,7 +56,8 @@ impl Talk {
             service: None,
             agreed: None,
             spent: None,
-            hold_ended: None,
+            held: None,
+            hold_ended: BTreeMap::new(),
             unknown: false,
             said: false,
             ended: None,
@@ -147,9 +151,12 @@ impl Talk {
             Event::ServiceOff { debt, .. } => eprintln!("service is off, {debt} is owed"),
             Event::StatementAgreed { statement } => self.agreed = Some(statement),
             Event::Spent { .. } => self.spent = Some(()),
-            Event::HoldRevealed { .. } => self.hold_ended = Some(Ended::Paid),
-            Event::HoldReleased { at_risk_until, .. } => {
-                self.hold_ended = Some(Ended::Released { at_risk_until });
+            Event::HoldSigned { id, .. } => self.held = Some(id),
+            Event::HoldRevealed { id, .. } => {
+                self.hold_ended.insert(id, Ended::Paid);
+            }
+            Event::HoldReleased { id, at_risk_until, .. } => {
+                self.hold_ended.insert(id, Ended::Released { at_risk_until });
             }
             _ => {}
         }

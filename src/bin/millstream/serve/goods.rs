@@ -28,13 +28,14 @@ impl Goods {
     pub(super) fn load(dir: &Path) -> Result<Self, Failure> {
         let path = dir.join("preimages");
         let failed = |source| Failure::File { path: path.clone(), source };
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(error)),
         };
         // A line that a power cut left half was never told.
-        let known = text.lines().filter_map(|line| <[u8; 32]>::from_hex(line).ok()).collect();
+        let lines = bytes.split(|byte| *byte == b'\n').map(String::from_utf8_lossy);
+        let known = lines.filter_map(|line| <[u8; 32]>::from_hex(&line).ok()).collect();
         Ok(Self { path, known })
     }
 
@@ -44,7 +45,8 @@ impl Goods {
         getrandom::fill(&mut bytes).map_err(|_| Failure::NoEntropy)?;
         let write = || {
             let mut file = OpenOptions::new().append(true).create(true).open(&self.path)?;
-            writeln!(file, "{}", bytes.to_lower_hex_string())?;
+            // Of its own, whatever a power cut left of the line before.
+            writeln!(file, "\n{}", bytes.to_lower_hex_string())?;
             file.sync_all()
         };
         write().map_err(|source| Failure::File { path: self.path.clone(), source })?;

@@ -44,11 +44,12 @@ impl Counter {
         let Some(folder) = &self.folder else { return Ok(()) };
         let failed = |source| Failure::File { path: folder.clone(), source };
         fs::create_dir_all(folder).map_err(failed)?;
-        let (txid, tariff, now) = (batch.outpoint().txid.to_string(), self.tariff, machine::now()?);
+        let (outpoint, tariff, now) = (batch.outpoint(), self.tariff, machine::now()?);
         let sign = move |node: &mut Node<MemorySigner>| node.sign_receipts(batch, tariff, &now);
         let receipts = driver.look(sign).await??;
         for (at, (lane, id)) in (0..).zip(items) {
-            let name = format!("{}-{lane}-{id}.receipt", txid.get(..8).unwrap_or(&txid));
+            let (txid, vout) = (outpoint.txid, outpoint.vout);
+            let name = format!("{txid}-{vout}-{lane}-{id}.receipt");
             fs::write(folder.join(name), receipts.at(at)?.encode()).map_err(failed)?;
         }
         Ok(())
