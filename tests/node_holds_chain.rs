@@ -159,6 +159,7 @@ fn settlement_that_only_a_coin_can_raise_is_asked_for_and_sent_with_it() {
             asked += 1;
             let (tx, spent) = (settlement.transaction(), settlement.spent());
             let witnesses = street.world.sign_coins(tx, spent).unwrap();
+            let settlement = Box::new(settlement);
             street.command(street.station, Command::SettleHeld { settlement, witnesses });
             street.settle_down();
         }

@@ -85,7 +85,7 @@ pub(crate) struct Story {
     /// How often it was told that nobody tends its holds.
     pub(crate) untended: usize,
     /// Settlements that wait for their coins' owner.
-    due: Vec<Box<HoldSettlement>>,
+    due: Vec<HoldSettlement>,
     pub(crate) is_over: bool,
     pub(crate) is_closed: bool,
 }
@@ -296,7 +296,7 @@ impl Street {
         self.stories.get(&(end == self.car)).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn take_due(&mut self) -> Vec<Box<HoldSettlement>> {
+    pub(crate) fn take_due(&mut self) -> Vec<HoldSettlement> {
         self.stories
             .get_mut(&false)
             .map(|story| core::mem::take(&mut story.due))
@@ -332,7 +332,9 @@ impl Street {
             Event::HoldTimedOut { at: Some(at), lost, .. } => {
                 story.timeouts.push((at.to_u32(), lost));
             }
-            Event::HoldSettlementDue { ref settlement, .. } => story.due.push(settlement.clone()),
+            Event::HoldSettlementDue { ref settlement, .. } => {
+                story.due.push((**settlement).clone())
+            }
             Event::HoldsUntended { .. } => story.untended += 1,
             Event::HoldsOver { .. } => story.is_over = true,
             Event::Closed { outpoint } if outpoint == of => story.is_closed = true,
