@@ -333,7 +333,7 @@ impl Street {
                 story.timeouts.push((at.to_u32(), lost));
             }
             Event::HoldSettlementDue { ref settlement, .. } => {
-                story.due.push((**settlement).clone())
+                story.due.push((**settlement).clone());
             }
             Event::HoldsUntended { .. } => story.untended += 1,
             Event::HoldsOver { .. } => story.is_over = true,
