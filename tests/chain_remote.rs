@@ -307,3 +307,22 @@ fn refusals_arrive_with_their_class() {
     let refused = honest.broadcast(&[tx]).unwrap_err();
     assert_eq!(refused, ChainError::Refused(Reason::MissingInputs));
 }
+
+#[test]
+fn blocks_that_many_ask_for_at_once_are_all_mined() {
+    let (server, chain) = server();
+    let before = chain.tip().unwrap().height.to_u32();
+    let miners: Vec<_> = (0..4)
+        .map(|_| {
+            let address = server.address();
+            std::thread::spawn(move || {
+                let miner = RemoteChain::connect(address).unwrap();
+                for _ in 0..10 {
+                    miner.mine(Blocks::new(20).unwrap()).unwrap();
+                }
+            })
+        })
+        .collect();
+    miners.into_iter().for_each(|miner| miner.join().unwrap());
+    assert_eq!(chain.tip().unwrap().height.to_u32(), before + 4 * 10 * 20);
+}

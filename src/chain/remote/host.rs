@@ -62,10 +62,10 @@ impl ChainHost {
     /// # Errors
     /// [`RemoteError::Refused`], [`RemoteError::File`].
     pub fn mine(&self, blocks: Blocks) -> Result<Tip, RemoteError> {
+        let second = Seconds::new(1).unwrap_or(Seconds::MIN);
         let mut tip = self.chain.with(|chain| chain.tip());
         for _ in 0..blocks.to_u32() {
-            let above = tip.time.saturating_after(Seconds::new(1).unwrap_or(Seconds::MIN));
-            tip = self.mine_at(utc().max(above))?;
+            tip = self.mine_above(|tip| utc().max(tip.time.saturating_after(second)))?;
         }
         Ok(tip)
     }
@@ -107,23 +107,26 @@ impl ChainHost {
                 return Ok(());
             }
             let ten_minutes = Seconds::new(600).unwrap_or(Seconds::MIN);
-            self.mine_at(tip.time.saturating_after(ten_minutes))?;
+            self.mine_above(|tip| tip.time.saturating_after(ten_minutes))?;
         }
     }
 
-    fn mine_at(&self, time: UtcSeconds) -> Result<Tip, RemoteError> {
+    /// A block of the time that `when` says above this tip: several may mine at once, and each
+    /// needs a time above what the others have mined.
+    fn mine_above(&self, when: impl FnOnce(&Tip) -> UtcSeconds) -> Result<Tip, RemoteError> {
         // Held throughout, so that the file has the blocks in their order.
         let mut file = self.file.as_ref().map(lock);
         if let Some(file) = &mut file {
             file.write()?;
         }
         let (tip, txs) = self.chain.with(|chain| {
+            let time = when(&chain.tip());
             let tip = chain.mine_at(time).map_err(RemoteError::Refused)?;
             let txs = chain.block(tip.height).map(|block| block.txdata.clone());
             Ok::<_, RemoteError>((tip, txs.unwrap_or_default()))
         })?;
         if let Some(file) = &mut file {
-            file.push(time, &txs);
+            file.push(tip.time, &txs);
             file.write()?;
         }
         Ok(tip)
