@@ -6,5 +6,7 @@ mod honest;
 mod model;
 #[path = "monitor/old_vouchers.rs"]
 mod old_vouchers;
+#[path = "monitor/rivals.rs"]
+mod rivals;
 #[path = "monitor/support.rs"]
 mod support;

@@ -13,8 +13,8 @@
 //!   v                    v                         v
 //!  in a block at s     t - k - margin             in a block at s
 //!   |                                              |
-//!  claim from s + k --- dearer --- t              time out after t --- dearer --- s + k, if the
-//!   |                                              |     settlement is late and the claim near
+//!  claim from s + k --- dearer --- t              time out after t --- dearer --- t + reaction,
+//!   |                                              |     or s + k, if that is sooner
 //!   '------> the preimage is on the chain ------> revealed, and after a release reported as such
 //!
 //!  every spend is undone by a reorg, and made again; it is over when all of them are buried
@@ -38,12 +38,14 @@
 //! * W2. A payee never claims what it released, and never settles for it.
 //! * W3. A settlement is in a block k and the margin before the first expiry of a known preimage,
 //!   as far as fees can do it; a hold that is past that is worth none.
-//! * W4. Fees rise by a half for each block that is missing to `lead`, up to all that the output
-//!   holds: what is late goes to the miner before it goes to who has no right to it.
+//! * W4. Fees rise by a half for each block that is missing to `lead`, and for each that is past the
+//!   last good one, up to all that the output holds: what is late goes to the miner before it goes
+//!   to who has no right to it. A timeout's last good block is `reaction` after its first.
 //!   A settlement is raised by a child of the payee's own output; where there is none, by coins.
 //!   Neither costs more than what is at stake.
 //! * W5. A replacement pays more than what it replaces, in all and by size (BIP125); what is ours
-//!   and pays the rate is left alone; nearly is enough while a deadline has yet to press.
+//!   and pays the rate is left alone; nearly is enough while a deadline has yet to press. What it
+//!   replaces may spend coins that nobody knows: where time is short it bids the most then.
 //! * W6. What is in no block, or not buried, is not over.
 //!
 //! # Example
@@ -129,6 +131,10 @@ pub struct Policy {
     pub till: ScriptBuf,
     /// How many blocks before its last good block a transaction is sent, at the rate of the chain.
     pub lead: Blocks,
+    /// Within how many blocks a payer's timeout is to confirm, from the block that allows it: what
+    /// the policy of a hub or a swap counts on. It presses towards that, and after it. A payer that
+    /// owes nothing upstream may set more, and pay the chain's rate for longer.
+    pub reaction: Blocks,
     /// What a replacement pays more at least, for its own size; and the least rate that is relayed.
     pub relay_floor: FeeRate,
     /// No rate is above this one.
@@ -136,12 +142,14 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A policy that pays to `till` and starts 6 blocks ahead: an hour.
+    /// A policy that pays to `till` and starts 6 blocks ahead, an hour; as many for a timeout.
     #[must_use]
     pub fn new(till: ScriptBuf) -> Self {
+        let six = Blocks::new(6).unwrap_or(Blocks::MIN);
         Self {
             till,
-            lead: Blocks::new(6).unwrap_or(Blocks::MIN),
+            lead: six,
+            reaction: six,
             relay_floor: FeeRate::new(100).unwrap_or(FeeRate::MIN),
             rate_max: FeeRate::MAX,
         }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use bitcoin::OutPoint;
+use bitcoin::{OutPoint, Transaction};
 
 use super::record::{Stage, Subject};
 use super::{Fate, Monitor, MonitorError, News, Side, Sight, Watch, Watched, coin};
@@ -209,8 +209,13 @@ impl Placed<'_> {
         self.status?.spent.as_ref()
     }
 
-    /// What a spend's fee is counted from.
+    /// What its own spend has to pay from.
     pub(super) const fn value(&self) -> Sat {
         self.coin.value()
+    }
+
+    /// The value of all that `tx` spends, if it spends nothing else.
+    pub(super) fn value_in(&self, tx: &Transaction) -> Option<Sat> {
+        (tx.input.len() == 1).then_some(self.value())
     }
 }

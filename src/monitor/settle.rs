@@ -62,11 +62,11 @@ struct Found {
 
 /// The whole fee that a replacement of `spend` is measured by.
 fn rival(spend: &Spend, channel: &Channel, sight: &Sight<'_>) -> Rival {
-    let inputs = spend.tx.input.iter().map(|input| input.previous_output);
-    let value = inputs.fold(Sat::ZERO, |sum, at| {
+    let mut inputs = spend.tx.input.iter().map(|input| input.previous_output);
+    let value = inputs.try_fold(Sat::ZERO, |sum, at| {
         let coin = sight.coins.iter().find(|coin| coin.outpoint() == at);
-        let value = if at == channel.outpoint() { channel.capacity() } else { Sat::ZERO };
-        sum.saturating_add(coin.map_or(value, value_of))
+        let own = (at == channel.outpoint()).then_some(channel.capacity());
+        Some(sum.saturating_add(own.or_else(|| coin.map(value_of))?))
     });
     Rival::new(&spend.tx, value)
 }
@@ -142,7 +142,7 @@ impl<'a> Due<'a> {
         if !is_due(by) {
             return None;
         }
-        let pressure = Pressure::of(sight.tip, Some(by), policy);
+        let pressure = Pressure::of(sight.tip, by, policy);
         let rate = pressure.rate(sight.rate, policy);
         // Before the last call the balance has time, and only the holds, less what their claims
         // cost, are at stake.
@@ -162,13 +162,24 @@ impl<'a> Due<'a> {
         if self.missing(&bare, None, policy)?.is_none() {
             return Ok(Found { act: Some(Act::Settle(bare, None)), missing: None });
         }
-        let alone = Rival::new(bare.transaction(), self.monitor.channel.capacity());
-        match self.child(bare.transaction(), alone, None, policy)? {
-            Some((child, true)) => {
-                Ok(Found { act: Some(Act::Settle(bare, Some(child))), missing: None })
-            }
-            _ => self.choose(None, sight, policy),
+        let alone = Rival::new(bare.transaction(), Some(self.monitor.channel.capacity()));
+        let child = self.child(bare.transaction(), alone, None, policy)?;
+        if let Some((child, true)) = child {
+            return Ok(Found { act: Some(Act::Settle(bare, Some(child))), missing: None });
         }
+        let mut found = self.choose(None, sight, policy)?;
+        // Neither is enough, and there is no time for one that is: the better one of both.
+        if let (Some((child, _)), Some(Act::Settle(other, _)), Some(_)) =
+            (child, &found.act, found.missing)
+            && self.pressure.is_high()
+        {
+            let both = alone.with(Some(Rival::new(child.transaction(), Some(child.value()))));
+            if both.is_above(&Rival::paying(other.fee()?, other.transaction().weight())) {
+                found.missing = Some(both.lacks(Weight::ZERO, self.rate));
+                found.act = Some(Act::Settle(bare, Some(child)));
+            }
+        }
+        Ok(found)
     }
 
     /// One that is in the mempool: by a child, by coins, or by all that its payee output can pay.
@@ -186,8 +197,8 @@ impl<'a> Due<'a> {
         }
         let alone = rival(spend, &self.monitor.channel, sight);
         let below = status.and_then(|status| {
-            let child = status.spent.as_ref()?;
-            Some(Rival::new(&child.tx, status.value))
+            let child = &status.spent.as_ref()?.tx;
+            Some(Rival::new(child, (child.input.len() == 1).then_some(status.value)))
         });
         if alone.with(below).pays(self.rate, self.pressure) {
             return Ok(Found::default());
@@ -196,8 +207,10 @@ impl<'a> Due<'a> {
         if let Some((child, true)) = child {
             return Ok(Found { act: Some(Act::Bump(child)), missing: None });
         }
-        let mut found = self.choose(Some(alone.with(below)), sight, policy)?;
-        if found.act.is_none() && self.pressure.is_high() {
+        let both = alone.with(below);
+        let mut found = self.choose(Some(both), sight, policy)?;
+        // A child adds to what it does not replace, whatever that pays.
+        if (found.act.is_none() || !both.is_known()) && self.pressure.is_high() && child.is_some() {
             found.act = child.map(|(child, _)| Act::Bump(child));
         }
         Ok(found)
@@ -216,10 +229,12 @@ impl<'a> Due<'a> {
         let made = PayeeSpend::of(self.context, channel, parent, till, Sat::ZERO);
         let Ok(Some(free)) = made else { return Ok(None) };
         let weight = free.transaction().weight();
-        let least = below
-            .map_or_else(|| fee(policy.relay_floor, weight), |below| below.least(weight, policy));
-        let wanted = alone.lacks(weight, self.rate).max(least);
         let most = free.value().saturating_sub(dust_limit(&policy.till)).min(self.stake);
+        let least = below.map_or_else(
+            || fee(policy.relay_floor, weight),
+            |below| below.bid(weight, most, self.pressure, policy),
+        );
+        let wanted = alone.lacks(weight, self.rate).max(least);
         if most < least {
             return Ok(None);
         }
@@ -277,10 +292,9 @@ impl<'a> Due<'a> {
         }
         // Better than nothing, if mempools take it.
         let missing = self.missing(&best, rival, policy)?;
-        let weight = best.transaction().weight();
-        let least = rival.map_or(Sat::ZERO, |rival| rival.least(weight, policy));
-        let act = if best.fee()? >= least { settle(best) } else { None };
-        Ok(Found { act, missing })
+        let least = rival.and_then(|rival| rival.least(best.transaction().weight(), policy));
+        let enough = best.fee()? >= least.unwrap_or(Sat::ZERO);
+        Ok(Found { act: settle(best).filter(|_| enough), missing })
     }
 
     /// What `settlement` lacks of the fee that it should pay.
@@ -291,8 +305,9 @@ impl<'a> Due<'a> {
         policy: &Policy,
     ) -> Result<Option<Sat>, MonitorError> {
         let weight = settlement.transaction().weight();
-        let least = rival.map_or(Sat::ZERO, |rival| rival.least(weight, policy));
-        let want = fee(self.rate, weight).max(least);
+        // All that it may cost is what is at stake.
+        let bid = |rival: Rival| rival.bid(weight, self.stake, self.pressure, policy);
+        let want = fee(self.rate, weight).max(rival.map_or(Sat::ZERO, bid));
         Ok(want.checked_sub(settlement.fee()?).filter(|missing| *missing > Sat::ZERO))
     }
 }

@@ -2,7 +2,7 @@
 
 use bitcoin::Weight;
 
-use super::pace::{Pressure, Rival, before, fee, next};
+use super::pace::{Pressure, Rival, before, fee};
 use super::record::Stage;
 use super::see::Placed;
 use super::{Act, Fate, MonitorError, Policy, Side, Sight, Step};
@@ -62,13 +62,16 @@ impl Due {
                 // W2: what it promised not to claim it does not claim.
                 let known = coin.held.preimage.filter(|_| !coin.held.standing.is_released())?;
                 let draft = HoldSpend::claim(coin.coin.clone(), known, script, lowest).ok()?;
-                (draft, Some(hold.expiry))
+                (draft, hold.expiry)
             }
             Side::Payer => {
                 let draft = HoldSpend::time_out(coin.coin.clone(), script, lowest).ok()?;
+                // From the block that allows it, a hub and a swap count on it within so many.
+                let allowed = hold.expiry.max(settled);
+                let last = allowed.saturating_after(policy.reaction);
                 // Published late: from then on a claim can be in a block too.
-                let first = next(hold.expiry.max(settled));
-                (draft, Some(before(claimable)).filter(|last| *last >= first))
+                let race = Some(before(claimable)).filter(|last| *last > allowed);
+                (draft, race.map_or(last, |race| race.min(last)))
             }
         };
         // Mempools judge by the next block.
@@ -84,29 +87,32 @@ impl Due {
     fn answer(&self, coin: &Placed<'_>, sight: &Sight<'_>, policy: &Policy) -> Answer {
         let weight = self.draft.transaction().weight();
         let rate = self.pressure.rate(sight.rate, policy);
-        let rival = coin.spend().map(|spend| Rival::new(&spend.tx, coin.value()));
+        let rival = coin.spend().map(|spend| Rival::new(&spend.tx, coin.value_in(&spend.tx)));
         if self.ours && rival.is_some_and(|rival| rival.pays(rate, self.pressure)) {
             return Answer::Leave;
         }
-        let least = rival
-            .map_or_else(|| fee(policy.relay_floor, weight), |rival| rival.least(weight, policy));
-        let Some(fee) = self.fee(coin.value(), least, rate, weight, policy) else {
+        let Some(fee) = self.fee(coin.value(), rival, rate, weight, policy) else {
             // What is in the mempool may still come into a block.
             return if self.ours { Answer::Leave } else { Answer::Unworthy };
         };
         Answer::Send(fee)
     }
 
-    /// W4: by the rate, or all that can be paid where time is short; never less than `least`.
+    /// W4: by the rate, or all that can be paid where time is short; never less than what replaces
+    /// `rival`.
     fn fee(
         &self,
         value: Sat,
-        least: Sat,
+        rival: Option<Rival>,
         rate: FeeRate,
         weight: Weight,
         policy: &Policy,
     ) -> Option<Sat> {
         let most = value.checked_sub(dust_limit(&policy.till))?;
+        let least = rival.map_or_else(
+            || fee(policy.relay_floor, weight),
+            |rival| rival.bid(weight, most, self.pressure, policy),
+        );
         let wanted = fee(rate, weight).max(least);
         if wanted <= most {
             return Some(wanted);

@@ -117,17 +117,41 @@ fn found(monitor: &Monitor, outputs: &[Watched]) -> Vec<Option<u64>> {
 #[test]
 fn rate_rises_by_a_half_for_each_block_that_is_missing_to_the_lead() {
     let (policy, chain) = (Policy::new(ScriptBuf::new()), FeeRate::new(1_000).unwrap());
-    let rate = |tip, last: Option<u32>| {
-        Pressure::of(at(tip), last.map(at), &policy).rate(chain, &policy).to_sat_per_kvb()
-    };
-    let rates: Vec<u64> = (93..102).map(|tip| rate(tip, Some(100))).collect();
-    assert_eq!(rates, [1_000, 1_000, 1_500, 2_250, 3_375, 5_062, 7_593, 11_389, 11_389]);
-    assert_eq!(rate(500, None), 1_000, "without a deadline nothing presses");
+    let rate = |tip| Pressure::of(at(tip), at(100), &policy).rate(chain, &policy).to_sat_per_kvb();
+    let rates: Vec<u64> = (93..101).map(rate).collect();
+    assert_eq!(rates, [1_000, 1_000, 1_500, 2_250, 3_375, 5_062, 7_593, 11_389]);
     let most = Policy { rate_max: FeeRate::new(2_000).unwrap(), ..policy.clone() };
-    let pressure = Pressure::of(at(100), Some(at(100)), &most);
+    let pressure = Pressure::of(at(100), at(100), &most);
     assert_eq!(pressure.rate(chain, &most).to_sat_per_kvb(), 2_000);
-    let floor = Pressure::of(at(1), None, &policy).rate(FeeRate::new(1).unwrap(), &policy);
+    let floor = Pressure::of(at(1), at(100), &policy).rate(FeeRate::new(1).unwrap(), &policy);
     assert_eq!(floor, policy.relay_floor, "less is not relayed");
+}
+
+#[test]
+fn rate_rises_on_for_each_block_that_is_past_the_last_and_not_for_ever() {
+    let (policy, chain) = (Policy::new(ScriptBuf::new()), FeeRate::new(1_000).unwrap());
+    let rate = |tip| Pressure::of(at(tip), at(100), &policy).rate(chain, &policy).to_sat_per_kvb();
+    let rates: Vec<u64> = (100..107).map(rate).collect();
+    assert_eq!(rates, [11_389, 17_083, 25_624, 38_436, 57_654, 86_481, 129_721]);
+    assert_eq!(rate(107), 129_721, "twelve steps are all");
+    assert_eq!(rate(1_000_000), 129_721);
+}
+
+#[test]
+fn rival_whose_coins_nobody_knows_is_bid_the_most_against_and_never_taken_for_free() {
+    let policy = Policy::new(ScriptBuf::new());
+    let tx = settlement(&monitor(Side::Payee), &[held(1, 50_000, 1, Standing::Open)]);
+    let (blind, weight) = (Rival::new(&tx, None), tx.weight());
+    let pressure = |last: u32| Pressure::of(at(100), at(last), &policy);
+    let (calm, pressed) = (pressure(200), pressure(100));
+    assert_eq!(blind.least(weight, &policy), None);
+    assert_eq!(blind.bid(weight, sat(40_000), pressed, &policy), sat(40_000));
+    assert_eq!(blind.bid(weight, sat(40_000), calm, &policy), fee(policy.relay_floor, weight));
+    assert!(blind.pays(FeeRate::MAX, calm) && !blind.pays(FeeRate::MIN, pressed));
+    // A child of it pays for both, and what is with it is as unknown.
+    let (known, rate) = (Rival::paying(sat(7), weight), FeeRate::new(1_000).unwrap());
+    assert_eq!(blind.lacks(weight, rate), known.lacks(weight, rate).add(sat(7)).unwrap());
+    assert!(!known.with(Some(blind)).is_known() && !blind.with(Some(known)).is_known());
 }
 
 #[test]
@@ -135,26 +159,22 @@ fn replacement_pays_more_in_all_and_more_by_size() {
     let policy = Policy::new(ScriptBuf::new());
     let mut tx = settlement(&monitor(Side::Payee), &[held(1, 50_000, 1, Standing::Open)]);
     tx.output.push(TxOut { value: Amount::from_sat(49_000), script_pubkey: ScriptBuf::new() });
-    let (rival, weight) = (Rival::new(&tx, sat(100_000)), tx.weight());
+    let (rival, weight) = (Rival::new(&tx, Some(sat(100_000))), tx.weight());
+    let least = |weight| rival.least(weight, &policy).unwrap();
     // Of the same size: by the floor of 0.1 sat a virtual byte.
-    assert_eq!(
-        rival.least(weight, &policy),
-        sat(1_000).add(fee(policy.relay_floor, weight)).unwrap()
-    );
+    assert_eq!(least(weight), sat(1_000).add(fee(policy.relay_floor, weight)).unwrap());
     // Twice the size: by the size.
-    assert_eq!(rival.least(Weight::from_wu(weight.to_wu() * 2), &policy), sat(2_001));
+    assert_eq!(least(Weight::from_wu(weight.to_wu() * 2)), sat(2_001));
     // Half the size: all that the other paid, and the floor.
     let half = Weight::from_wu(weight.to_wu() / 2);
-    assert_eq!(rival.least(half, &policy), sat(1_000).add(fee(policy.relay_floor, half)).unwrap());
-    // What pays four fifths is left alone, and nothing less, if a deadline will press; under
-    // pressure, and where nothing ever presses, only all of it.
-    let pressure = |last: Option<u32>| Pressure::of(at(100), last.map(at), &policy);
-    let (calm, pressed, never) = (pressure(Some(200)), pressure(Some(100)), pressure(None));
+    assert_eq!(least(half), sat(1_000).add(fee(policy.relay_floor, half)).unwrap());
+    // What pays four fifths is left alone, and nothing less, as long as nothing presses; under
+    // pressure only all of it.
+    let pressure = |last: u32| Pressure::of(at(100), at(last), &policy);
+    let (calm, pressed) = (pressure(200), pressure(100));
     let exact = 1_000 * 4_000 / weight.to_wu();
     let rate = |rate| FeeRate::new(rate).unwrap();
-    for all in [pressed, never] {
-        assert!(rival.pays(rate(exact), all) && !rival.pays(rate(exact + 1), all));
-    }
+    assert!(rival.pays(rate(exact), pressed) && !rival.pays(rate(exact + 1), pressed));
     let most = 1_000 * 5_000 / weight.to_wu();
     assert!(rival.pays(rate(most), calm) && !rival.pays(rate(most + 1), calm));
 }

@@ -312,10 +312,10 @@ fn claim_is_raised_against_its_expiry_and_comes_in_time() {
 fn settlement_published_late_is_timed_out_before_its_claim_can_come_whatever_blocks_take() {
     let mut pair = held();
     let (settlement, _) = pair.settlement_of(&pair.vouchers[0].clone());
-    until(&mut pair, EXPIRY - 3);
+    until(&mut pair, EXPIRY - 9);
     pair.world.chain.submit(&settlement).unwrap();
     pair.pass(1);
-    let height = EXPIRY - 2;
+    let height = EXPIRY - 8;
     pair.world.chain.set_mining_rate(rate(7_000));
     // The payee claims as soon as it can, at any price.
     pair.of_payee.known.push(preimage(1));
@@ -324,26 +324,59 @@ fn settlement_published_late_is_timed_out_before_its_claim_can_come_whatever_blo
     assert_eq!(pair.of_payer.refused, 0);
 }
 
-#[test]
-fn rate_of_the_chain_that_rises_is_followed_without_a_deadline_too() {
+/// The settlement is in a block early, and blocks take `mining`, though wallets are told 1,000.
+fn published(mining: u64) -> Pair {
     let mut pair = held();
     let (settlement, _) = pair.settlement_of(&pair.vouchers[0].clone());
     pair.world.chain.submit(&settlement).unwrap();
-    pair.world.chain.set_mining_rate(rate(2_000));
+    pair.pass(1);
+    pair.world.chain.set_mining_rate(rate(mining));
+    pair
+}
+
+/// What H2 and X2 count on: a claim that comes late all the same leaves time for the next one.
+#[test]
+fn timeout_of_a_settlement_in_time_confirms_within_the_reaction_at_a_rate_nobody_knew() {
+    let mut pair = published(7_000);
+    until(&mut pair, EXPIRY + 1);
+    assert_eq!((pair.of_payer.sent, timed_out(&pair)), (2, None), "it presses from there on");
+    until(&mut pair, EXPIRY + LEAD);
+    assert_eq!((timed_out(&pair), pair.of_payer.refused), (Some(EXPIRY + LEAD), 0));
+}
+
+#[test]
+fn timeout_that_is_past_its_reaction_presses_on_until_blocks_take_it() {
+    // Eleven steps: 86 times what wallets are told.
+    let mut pair = published(80_000);
+    until(&mut pair, EXPIRY + LEAD + 5);
+    assert_eq!(timed_out(&pair), None);
+    pair.pass(1);
+    assert_eq!((timed_out(&pair), pair.of_payer.refused), (Some(EXPIRY + LEAD + 6), 0));
+}
+
+#[test]
+fn rate_of_the_chain_that_rises_is_followed_before_anything_presses() {
+    let mut pair = published(2_000);
+    // It owes nothing upstream, and waits.
+    pair.of_payer.reaction = Some(40);
     until(&mut pair, EXPIRY + 20);
     assert_eq!(pair.of_payer.sent, 1, "nothing presses");
     assert_eq!(timed_out(&pair), None);
     pair.world.rate = 500;
     pair.look();
     assert_eq!(pair.of_payer.sent, 1, "what pays more than the chain asks is left alone");
-    // Nearly is not enough: a rate that stays would keep it out for good.
+    // So is what nearly pays: a rate that stays is overtaken when time gets short.
     pair.world.rate = 1_200;
     pair.look();
-    assert_eq!(pair.of_payer.sent, 2);
+    assert_eq!(pair.of_payer.sent, 1);
+    let mut stays = pair.copy();
+    stays.world.chain.set_mining_rate(rate(1_200));
+    until(&mut stays, EXPIRY + 40);
+    assert_eq!(timed_out(&stays), Some(EXPIRY + 40 - LEAD + 2));
     pair.world.rate = 2_000;
     pair.look();
     pair.pass(1);
-    assert_eq!((timed_out(&pair), pair.of_payer.sent), (Some(EXPIRY + 21), 3));
+    assert_eq!((timed_out(&pair), pair.of_payer.sent), (Some(EXPIRY + 21), 2));
 }
 
 /// The last `depth` blocks give way to empty ones, and one more.

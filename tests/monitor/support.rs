@@ -117,6 +117,8 @@ pub(crate) struct Watcher {
     pub(crate) cut: Option<(usize, Cut)>,
     /// What it knows from elsewhere.
     pub(crate) known: Vec<Preimage>,
+    /// Its policy's, if it is another than the default.
+    pub(crate) reaction: Option<u32>,
     pub(crate) missing_fee: Option<Sat>,
     /// The most holds that were not worth their spend at one look.
     pub(crate) unworthy: usize,
@@ -160,6 +162,7 @@ impl Watcher {
             writes: 0,
             cut: None,
             known: Vec::new(),
+            reaction: None,
             missing_fee: None,
             unworthy: 0,
             sent: 0,
@@ -223,8 +226,10 @@ impl Watcher {
             rate: rate(world.rate),
             coins: &world.coins,
         };
-        let step = self.monitor.decide(context, &sight, &Policy::new(till(side))).unwrap();
-        assert_eq!(self.monitor.decide(context, &sight, &Policy::new(till(side))).unwrap(), step);
+        let mut policy = Policy::new(till(side));
+        policy.reaction = self.reaction.map_or(policy.reaction, blocks);
+        let step = self.monitor.decide(context, &sight, &policy).unwrap();
+        assert_eq!(self.monitor.decide(context, &sight, &policy).unwrap(), step);
         step
     }
 
