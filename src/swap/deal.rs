@@ -133,7 +133,7 @@ impl Pace {
 
     /// X5: a tip that is older than blocks can be is not the chain's.
     fn check_live(&self, tip: &Tip, now: UtcSeconds) -> Result<(), SwapError> {
-        let (age, max) = (now.saturating_since(tip.time), self.slow.saturating_add(self.slack));
+        let (age, max) = (age_of(tip, now)?, self.slow.saturating_add(self.slack));
         if age > max { Err(SwapError::StalledTip { age, max }) } else { Ok(()) }
     }
 
@@ -148,6 +148,14 @@ impl Pace {
         let blocks = seconds.checked_add(self.slack.to_u64())?.div_ceil(self.fast.to_u64());
         u32::try_from(blocks).ok().and_then(|blocks| Blocks::new(blocks).ok())
     }
+}
+
+/// How long the chain has shown no block. Of a tip that is dated ahead nobody can say.
+fn age_of(tip: &Tip, now: UtcSeconds) -> Result<Seconds, SwapError> {
+    if tip.time > now {
+        return Err(SwapError::TipAhead { time: tip.time, now });
+    }
+    Ok(now.saturating_since(tip.time))
 }
 
 /// The last blocks of both chains, and the time.
@@ -185,10 +193,11 @@ impl Policy {
     ///
     /// The secret may come out until `second` + `reaction` + `depth` on the second chain, at its
     /// slowest; from then on `settling` + `margin` + `k` blocks must be left on the first one, at
-    /// its fastest. Whoever makes a deal adds a few blocks for the time that the offers take.
+    /// its fastest, counted from the time of its tip: blocks since then may be there, and hidden.
+    /// Whoever makes a deal adds a few blocks for the time that the offers take.
     ///
     /// # Errors
-    /// [`SwapError::NoHeight`] above all heights.
+    /// [`SwapError::NoHeight`] above all heights; [`SwapError::TipAhead`].
     pub fn first_expiry(
         &self,
         second: Height,
@@ -201,7 +210,9 @@ impl Policy {
             second.saturating_after(self.second.reaction).saturating_after(self.second.depth);
         let blocks = last.saturating_since(tips.second.height);
         let seconds = self.second.latest(blocks).ok_or(none)?;
-        let passed = self.first.most_within(seconds).ok_or(none)?;
+        let hidden = age_of(&tips.first, tips.now)?.to_u64();
+        let passed = seconds.checked_add(hidden).and_then(|all| self.first.most_within(all));
+        let passed = passed.ok_or(none)?;
         let delta = [passed, self.first.settling, k.to_blocks(), margin];
         let from = tips.first.height.to_u32();
         let sum = delta.iter().try_fold(from, |sum, more| sum.checked_add(more.to_u32()));

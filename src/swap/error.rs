@@ -3,7 +3,7 @@
 use crate::store::StoreError;
 use crate::tx::TxError;
 use crate::tx::hold::PaymentHash;
-use crate::units::{Blame, Blocks, Height, Sat, Seconds};
+use crate::units::{Blame, Blocks, Height, Sat, Seconds, UtcSeconds};
 
 /// Why a swap refused an input; it is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +93,15 @@ pub enum SwapError {
         /// The oldest that a tip can be.
         max: Seconds,
     },
+    /// A tip is dated after the time, so that nobody knows how old it is. Miners may do that by up
+    /// to two hours: it passes.
+    #[error("a tip of {time} is ahead of {now}")]
+    TipAhead {
+        /// What the tip says.
+        time: UtcSeconds,
+        /// The time.
+        now: UtcSeconds,
+    },
     /// The swap is in a stage that does not do this.
     #[error("swap is {stage}, which does not allow to {act}")]
     WrongStage {
@@ -135,7 +144,7 @@ impl SwapError {
             | Self::DelayShort { .. }
             | Self::LockTooLong { .. }
             | Self::NoHeight { .. } => Blame::Peer,
-            Self::TooLate { .. } | Self::StalledTip { .. } => Blame::World,
+            Self::TooLate { .. } | Self::StalledTip { .. } | Self::TipAhead { .. } => Blame::World,
             Self::Pace { .. }
             | Self::WrongStage { .. }
             | Self::NoPreimage

@@ -39,7 +39,8 @@
 //!   margin - settling`. That it may be shown is durable before it is; a swap that was stopped
 //!   never shows it.
 //! * X4. No own hold lasts longer than `lock_max`, at the slowest.
-//! * X5. Nobody offers or shows a secret while a chain that it counts on stands still, or hides.
+//! * X5. Nobody offers or shows a secret while a chain that it counts on stands still, or hides, or
+//!   is dated ahead. Blocks that may be hidden count as if they were there.
 //! * X6. The responder releases the first hold only when the second is dead for sure. **The
 //!   initiator's release is no proof**: its old vouchers stay valid until t2. Proof is that nothing
 //!   was offered, an output that is unspent `depth` blocks after t2, or an [`End`]. Each own hold's
@@ -271,7 +272,7 @@ impl Swap {
     /// # Errors
     /// [`SwapError::Tx`] if the deal is on another hash; [`SwapError::Pace`],
     /// [`SwapError::DelayShort`], [`SwapError::LockTooLong`], [`SwapError::TooLate`],
-    /// [`SwapError::StalledTip`].
+    /// [`SwapError::StalledTip`], [`SwapError::TipAhead`].
     pub fn initiate(
         secret: Preimage,
         deal: Deal,

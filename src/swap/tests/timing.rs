@@ -151,7 +151,8 @@ fn nobody_offers_or_tells_while_a_chain_stands_still() {
         tips
     };
     // 900 + 7,200 and 225 + 1,800 seconds.
-    assert!(respond(deal(), aged(8_100, 2_025)).is_ok());
+    assert!(initiate(deal(), aged(8_100, 2_025)).is_ok());
+    assert!(respond(with_first(|leg| leg.expiry = at(T1 + 20)), aged(8_100, 2_025)).is_ok());
     for (first, second, age, max) in [(8_101, 0, 8_101, 8_100), (0, 2_026, 2_026, 2_025)] {
         let stalled = SwapError::StalledTip { age: seconds(age), max: seconds(max) };
         assert_eq!(respond(deal(), aged(first, second)), Err(stalled));
@@ -162,6 +163,46 @@ fn nobody_offers_or_tells_while_a_chain_stands_still() {
     let fulfil = Duty::Fulfil { incoming: id(9), preimage: secret(7) };
     assert_eq!(states()[2].1.due(aged(8_101, 2_025)), [fulfil]);
     assert!(states()[2].1.due(aged(0, 2_026)).is_empty());
+}
+
+#[test]
+fn blocks_that_a_chain_may_hide_count_as_if_they_were_there() {
+    let (k, margin) = (ClaimDelay::new(12).unwrap(), blocks(8));
+    let aged = |age: u64| {
+        let mut tips = start();
+        tips.first.time = UtcSeconds::new(NOW - age).unwrap();
+        tips
+    };
+    // 23,625 s of 60 blocks of 400 s leave 375 s.
+    for (age, more) in [(0, 0), (375, 0), (376, 1), (775, 1), (776, 2), (8_100, 20)] {
+        let want = policy().first_expiry(at(T2), k, margin, &aged(age));
+        assert_eq!(want, Ok(at(T1 + more)), "{age}");
+        let ending = |expiry| respond(with_first(|leg| leg.expiry = at(expiry)), aged(age));
+        assert!(ending(T1 + more).is_ok());
+        let (got, want) = (at(T1 + more - 1), at(T1 + more));
+        assert_eq!(ending(T1 + more - 1), Err(SwapError::ExpiryTooNear { got, want }));
+    }
+}
+
+#[test]
+fn tip_that_is_dated_ahead_of_the_time_is_refused() {
+    let now = UtcSeconds::new(NOW).unwrap();
+    let time = UtcSeconds::new(NOW + 1).unwrap();
+    let ahead = Err(SwapError::TipAhead { time, now });
+    let (mut first, mut second) = (start(), start());
+    (first.first.time, second.second.time) = (time, time);
+    for tips in [first, second] {
+        assert_eq!(respond(deal(), tips), ahead);
+        assert_eq!(initiate(deal(), tips), ahead);
+        assert!(states()[8].1.due(tips).is_empty());
+    }
+    let (k, margin) = (ClaimDelay::new(12).unwrap(), blocks(8));
+    assert_eq!(
+        policy().first_expiry(at(T2), k, margin, &first).map(|_| ()),
+        ahead.map(|_: Swap| ())
+    );
+    // The secret is not shown for a second chain of unknown age.
+    assert!(states()[2].1.due(second).is_empty());
 }
 
 #[test]
