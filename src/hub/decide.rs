@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 
 use super::step::Change;
-use super::{Forward, HoldRef, Hub, HubError, HubStep, Incoming, Onward, Stage, Upstream};
+use super::{Forward, HoldRef, Hub, HubError, HubStep, Incoming, Load, Onward, Stage, Upstream};
 use crate::tx::hold::Preimage;
 use crate::units::{Height, HoldId};
 
@@ -129,11 +129,27 @@ impl Hub {
             return if same { Ok(HubStep::default()) } else { Err(HubError::Twice { at }) };
         }
         self.policy.check(incoming, &onward, tip)?;
+        self.check_merge(&after)?;
         let max = self.policy.forwards_max;
         if u32::try_from(self.forwards.len()).map_or(true, |open| open >= max) {
             return Err(HubError::TooMany { max });
         }
         Ok(HubStep { changes: Vec::from([Change { before: None, after }]) })
+    }
+
+    /// H6: a payer merges bundles of equal hash and expiry into one hold, which is one forward's.
+    fn check_merge(&self, new: &Forward) -> Result<(), HubError> {
+        let is_bundle = |forward: &Forward| matches!(forward.onward.load, Load::Bundle { .. });
+        let mut into = self.into_channel(new.onward.channel);
+        let other = into.find(|other| {
+            let open = matches!(
+                other.stage,
+                Stage::Ready | Stage::Offered { .. } | Stage::Won { settled: false, .. }
+            );
+            let same = (other.hash, other.onward.expiry) == (new.hash, new.onward.expiry);
+            open && same && is_bundle(other) && is_bundle(new)
+        });
+        other.map_or(Ok(()), |other| Err(HubError::WouldMerge { with: other.incoming }))
     }
 
     fn offered(&self, incoming: HoldRef, id: HoldId) -> Result<HubStep, HubError> {

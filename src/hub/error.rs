@@ -99,6 +99,13 @@ pub enum HubError {
         /// The incoming hold.
         at: HoldRef,
     },
+    /// A bundle of the same hash and expiry goes through the same outgoing channel: the payer would
+    /// merge both into one hold. With another expiry it is a hold of its own.
+    #[error("the bundle would be merged into that of hold {} of {}", with.id, with.channel)]
+    WouldMerge {
+        /// The incoming hold of the other forward.
+        with: HoldRef,
+    },
     /// The table is full.
     #[error("{max} forwards are open")]
     TooMany {
@@ -164,7 +171,8 @@ impl HubError {
             | Self::DelayShort { .. }
             | Self::SameChannel { .. }
             | Self::BundleItems { .. }
-            | Self::Twice { .. } => Blame::Peer,
+            | Self::Twice { .. }
+            | Self::WouldMerge { .. } => Blame::Peer,
             Self::Policy { .. }
             | Self::TooMany { .. }
             | Self::NoForward { .. }

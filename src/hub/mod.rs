@@ -38,7 +38,9 @@
 //!   release is no proof**: every voucher that ever left can be settled with its holds until their
 //!   expiry, and the hub takes no message from the receiver as one. Proof is that nothing was
 //!   offered; an output that is unspent `depth` blocks after t out; or an [`End`].
-//! * H6. One incoming hold is forwarded once, and one outgoing hold belongs to one forward.
+//! * H6. One incoming hold is forwarded once, and one outgoing hold belongs to one forward: a bundle
+//!   that the payer would merge into another forward's hold is refused. A driver whose payer holds
+//!   such a bundle for another reason declines the order.
 //! * H7. A forward is forgotten only when both sides are over.
 //!
 //! | rule | kept in |
@@ -47,7 +49,7 @@
 //! | H3 | [`HubStep::stage`] comes before [`Hub::apply`], and duties are of what was applied |
 //! | H4 | `Hub::duties`: a fold and a fulfilment stand in `Won` alone |
 //! | H5 | `Hub::unspent`, `Hub::over`; [`Input::Released`] is refused in any stage but `Dead` |
-//! | H6 | `Hub::order`, `Hub::offered` |
+//! | H6 | `Hub::order`, `Hub::check_merge`, `Hub::offered` |
 //! | H7 | `Forward::is_over` |
 //!
 //! What the hub counts on: from the block that allows it, it gets a timeout confirmed within

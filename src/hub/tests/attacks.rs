@@ -128,6 +128,45 @@ fn hold_is_forwarded_once_and_to_one_receiver() {
 }
 
 #[test]
+fn bundle_that_the_payer_would_merge_into_another_forwards_is_refused() {
+    let bundle = |items, id: u64| {
+        let (mut incoming, mut onward) = order();
+        incoming.hold.id = HoldId::new(id).unwrap();
+        onward.load = Load::Bundle { root: [1; 32], items, total: msat(50_000_000) };
+        (incoming, onward)
+    };
+    let (first, second) = (bundle(3, 5), bundle(4, 6));
+    let merged = Err(HubError::WouldMerge { with: first.0.at() });
+    // From its order on until nothing is left to do for it.
+    let mut hub = hub();
+    hub.take(ordered(first)).unwrap();
+    hub.take(ordered(first)).unwrap();
+    assert_eq!(hub.take(ordered(second)), merged);
+    hub.take(Input::Offered { incoming: incoming(), id: outgoing().id }).unwrap();
+    assert_eq!(hub.take(ordered(second)), merged);
+    let mut won = hub.clone();
+    won.take(Input::Preimage(preimage(7))).unwrap();
+    assert_eq!(won.take(ordered(second)), merged);
+    won.take(Input::Folded { outgoing: outgoing() }).unwrap();
+    won.take(ordered(second)).unwrap();
+    // What is a hold of its own is taken: another channel, hash or expiry, or no bundle.
+    type Change = fn(&mut (Incoming, Onward));
+    let changes: [Change; 4] = [
+        |order| order.1.channel = channel(3),
+        |order| order.0.hold.hash = preimage(8).hash(),
+        |order| order.1.expiry = at(OUT - 1),
+        |order| order.1.load = Load::Single(sat(50_000)),
+    ];
+    for change in changes {
+        let mut other = second;
+        change(&mut other);
+        hub.clone().take(ordered(other)).unwrap();
+    }
+    // And beside a single hold, which grows by nobody's bundle.
+    offered().take(ordered(second)).unwrap();
+}
+
+#[test]
 fn order_that_could_not_be_offered_in_time_is_never_offered() {
     let mut hub = hub();
     hub.take(ordered(order())).unwrap();
