@@ -92,6 +92,14 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
         By(&["batch_above_the_capacity_by_a_millisatoshi_is_refused"]),
     ),
     ("receipt with any bit changed", By(&["receipt_with_any_bit_changed_is_refused"])),
+    (
+        "receipt with a truncated path, a promoted odd leaf, another count or leaf size",
+        By(&[
+            "proof_of_another_length_index_or_shape_is_refused",
+            "root_differs_by_count_leaf_size_total_and_order",
+            "node_shown_as_a_leaf_has_another_root",
+        ]),
+    ),
     ("receipt of another payee", By(&["receipt_of_another_payee_is_refused"])),
     ("receipt of another channel", By(&["receipt_of_another_channel_batch_or_item_is_refused"])),
     // Holds.
@@ -200,6 +208,23 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
             "settlement_that_is_not_even_relayed_is_sent_with_its_child",
             "settlement_without_payee_output_is_raised_by_the_smallest_coin_that_is_enough",
             "claim_is_raised_against_its_expiry_and_comes_in_time",
+            "settlement_is_sent_with_a_child_that_pays_a_part_where_no_coin_pays_all",
+            "rate_rises_on_for_each_block_that_is_past_the_last_and_not_for_ever",
+        ]),
+    ),
+    (
+        "timeout of a hold kept out of blocks by a rate that nobody foresaw, until a late claim",
+        By(&[
+            "timeout_of_a_settlement_in_time_confirms_within_the_reaction_at_a_rate_nobody_knew",
+            "timeout_that_is_past_its_reaction_presses_on_until_blocks_take_it",
+        ]),
+    ),
+    (
+        "replacement pinned by a spend with coins of a value that nobody knows",
+        By(&[
+            "claim_with_a_coin_that_nobody_knows_is_outbid_by_all_that_the_hold_can_pay",
+            "spend_of_the_channel_with_a_coin_that_nobody_knows_is_outbid_by_what_is_at_stake",
+            "rival_whose_coins_nobody_knows_is_bid_the_most_against_and_never_taken_for_free",
         ]),
     ),
     (
@@ -294,6 +319,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
         By(&[
             "hold_is_forwarded_once_and_to_one_receiver",
             "preimage_decides_every_forward_of_its_hash_and_no_other",
+            "bundle_that_the_payer_would_merge_into_another_forwards_is_refused",
         ]),
     ),
     (
@@ -347,7 +373,11 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
     ),
     (
         "swap: one of the chains stands still or is hidden",
-        By(&["nobody_offers_or_tells_while_a_chain_stands_still"]),
+        By(&[
+            "nobody_offers_or_tells_while_a_chain_stands_still",
+            "blocks_that_a_chain_may_hide_count_as_if_they_were_there",
+            "tip_that_is_dated_ahead_of_the_time_is_refused",
+        ]),
     ),
     (
         "swap: own hold locked for too long, or claimed before its timeout",
