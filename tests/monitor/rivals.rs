@@ -84,8 +84,6 @@ fn claim_with_a_coin_that_nobody_knows_is_outbid_by_all_that_the_hold_can_pay() 
     let vout = u32::try_from(found.unwrap()).unwrap();
     let coin = OutPoint { txid: settlement.compute_txid(), vout };
     until(&mut pair, EXPIRY - 1);
-    // About 14 sat a virtual byte, of which the hold's output seems to pay nothing.
-    pair.world.chain.set_mining_rate(rate(20_000));
     let script = pair.of_payer.monitor.record().holds()[0].hold;
     let output = script.output(&pair.context, pair.channel().output()).unwrap();
     let witness = Witness::from_slice(&[
@@ -95,13 +93,20 @@ fn claim_with_a_coin_that_nobody_knows_is_outbid_by_all_that_the_hold_can_pay() 
         &output.claim_control(),
     ]);
     let sequence = Sequence::from_height(K);
+    // About 14 sat a virtual byte, of which the hold's output seems to pay nothing.
     spend_with_a_coin(&mut pair, (coin, 50_000), sequence, witness, 3_000);
+    pair.world.chain.set_mining_rate(rate(20_000));
     assert_eq!(pair.world.tip(), EXPIRY, "the coin was a block");
-    pair.look();
-    assert!(pair.of_payer.revealed().contains(&1), "the claim is seen");
-    pair.pass(1);
-    assert_eq!(timed_out(&pair), None);
-    pair.pass(1);
+    // The payee has no other machine that would raise it.
+    let mut look = |mined| {
+        let Pair { context, world, payee, payer_signer, of_payer, .. } = &mut pair;
+        world.mine(mined);
+        assert!(of_payer.look(context, world, payer_signer, payee));
+        of_payer.revealed().contains(&1)
+    };
+    assert!(look(0), "the claim is seen");
+    assert!(look(1));
+    assert!(look(1));
     assert_eq!(timed_out(&pair), Some(EXPIRY + 2), "in the block after it was pressed first");
     let earned = pair.world.chain.outputs_of(&till(Side::Payer));
     let left: u64 = earned.iter().map(|(_, status)| status.value.to_sat()).sum();
@@ -115,12 +120,12 @@ fn spend_of_the_channel_with_a_coin_that_nobody_knows_is_outbid_by_what_is_at_st
     for value in [1_500, 4_000, 30_000] {
         pair.coin(value);
     }
-    pair.world.chain.set_mining_rate(rate(50_000));
     until(&mut pair, DUE - 2);
     let channel = (pair.channel().outpoint(), pair.channel().capacity().to_sat());
     let witness = Witness::from_slice(&[[1; 64], [2; 64], [3; 64]]);
     let rbf = Sequence::ENABLE_RBF_NO_LOCKTIME;
     spend_with_a_coin(&mut pair, channel, rbf, witness, 3_000);
+    pair.world.chain.set_mining_rate(rate(50_000));
     until(&mut pair, DUE + 1);
     assert_eq!(settled(&pair), None, "at the chain's rate it is refused");
     assert!(pair.of_payee.refused > 0);
@@ -133,6 +138,8 @@ fn spend_of_the_channel_with_a_coin_that_nobody_knows_is_outbid_by_what_is_at_st
 fn settlement_is_sent_with_a_child_that_pays_a_part_where_no_coin_pays_all() {
     let mut pair = held(20_000);
     pair.fulfil(1, 1);
+    pair.coin(17_000);
+    let coin = pair.world.coins.pop().unwrap();
     // Its child has 19,170 sat for 359 virtual bytes.
     pair.world.rate = 60_000;
     pair.world.chain.set_min_relay(rate(10_000));
@@ -148,8 +155,8 @@ fn settlement_is_sent_with_a_child_that_pays_a_part_where_no_coin_pays_all() {
     pair.pass(1);
     assert_eq!(settled(&pair), Some((DUE + 2, 1)));
     // A coin that pays more by size than the child can goes before it.
-    with_coin.coin(17_000);
-    with_coin.look();
+    with_coin.world.coins.push(coin);
+    with_coin.pass(1);
     assert_eq!((with_coin.of_payee.sent, with_coin.of_payee.bumps), (2, 0));
     with_coin.pass(1);
     assert_eq!(settled(&with_coin), Some((DUE + 2, 2)));
