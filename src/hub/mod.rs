@@ -38,9 +38,9 @@
 //!   release is no proof**: every voucher that ever left can be settled with its holds until their
 //!   expiry, and the hub takes no message from the receiver as one. Proof is that nothing was
 //!   offered; an output that is unspent `depth` blocks after t out; or an [`End`].
-//! * H6. One incoming hold is forwarded once, and one outgoing hold belongs to one forward: a bundle
-//!   that the payer would merge into another forward's hold is refused. A driver whose payer holds
-//!   such a bundle for another reason declines the order.
+//! * H6. One incoming hold is forwarded once, and one outgoing hold belongs to one forward: a
+//!   bundle that the payer would merge into another forward's hold is refused. A driver whose payer
+//!   holds such a bundle for another reason declines the order.
 //! * H7. A forward is forgotten only when both sides are over.
 //!
 //! | rule | kept in |

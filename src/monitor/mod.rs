@@ -38,9 +38,10 @@
 //! * W2. A payee never claims what it released, and never settles for it.
 //! * W3. A settlement is in a block k and the margin before the first expiry of a known preimage,
 //!   as far as fees can do it; a hold that is past that is worth none.
-//! * W4. Fees rise by a half for each block that is missing to `lead`, and for each that is past the
-//!   last good one, up to all that the output holds: what is late goes to the miner before it goes
-//!   to who has no right to it. A timeout's last good block is `reaction` after its first.
+//! * W4. Fees rise by a half for each block that is missing to `lead`, and for each that is past
+//!   the last good one, up to all that the output holds: what is late goes to the miner before it
+//!   goes to who has no right to it. A timeout's last good block is `reaction` after the block that
+//!   allows it.
 //!   A settlement is raised by a child of the payee's own output; where there is none, by coins.
 //!   Neither costs more than what is at stake.
 //! * W5. A replacement pays more than what it replaces, in all and by size (BIP125); what is ours
