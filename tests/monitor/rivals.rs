@@ -1,5 +1,5 @@
-//! What spends first what a monitor would spend, with coins that the monitor knows nothing of; and a
-//! settlement for which neither a child nor coins are enough.
+//! What spends first what a monitor would spend, with coins that the monitor knows nothing of; and
+//! a settlement for which neither a child nor coins are enough.
 
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
