@@ -129,6 +129,7 @@ fn hold_is_forwarded_once_and_to_one_receiver() {
 
 #[test]
 fn bundle_that_the_payer_would_merge_into_another_forwards_is_refused() {
+    type Change = fn(&mut (Incoming, Onward));
     let bundle = |items, id: u64| {
         let (mut incoming, mut onward) = order();
         incoming.hold.id = HoldId::new(id).unwrap();
@@ -150,7 +151,6 @@ fn bundle_that_the_payer_would_merge_into_another_forwards_is_refused() {
     won.take(Input::Folded { outgoing: outgoing() }).unwrap();
     won.take(ordered(second)).unwrap();
     // What is a hold of its own is taken: another channel, hash or expiry, or no bundle.
-    type Change = fn(&mut (Incoming, Onward));
     let changes: [Change; 4] = [
         |order| order.1.channel = channel(3),
         |order| order.0.hold.hash = preimage(8).hash(),
