@@ -323,6 +323,8 @@ fn blocks_that_many_ask_for_at_once_are_all_mined() {
             })
         })
         .collect();
-    miners.into_iter().for_each(|miner| miner.join().unwrap());
+    for miner in miners {
+        miner.join().unwrap();
+    }
     assert_eq!(chain.tip().unwrap().height.to_u32(), before + 4 * 10 * 20);
 }

@@ -16,6 +16,8 @@ pub(super) struct Pressure {
 }
 
 impl Pressure {
+    pub(super) const NONE: Self = Self { steps: 0 };
+
     /// `last`: the last good block of it. What is late presses on: nobody has won yet.
     pub(super) fn of(tip: Height, last: Height, policy: &Policy) -> Self {
         let (left, past) = (last.saturating_since(tip), tip.saturating_since(last));

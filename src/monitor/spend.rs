@@ -57,12 +57,12 @@ impl Due {
         let (script, lowest) = (policy.till.clone(), FeeRate::MIN);
         // The least fee: an output of which not even that can be paid is nobody's.
         let claimable = settled.saturating_after(hold.delay.to_blocks());
-        let (draft, last) = match side {
+        let (draft, last, races) = match side {
             Side::Payee => {
                 // W2: what it promised not to claim it does not claim.
                 let known = coin.held.preimage.filter(|_| !coin.held.standing.is_released())?;
                 let draft = HoldSpend::claim(coin.coin.clone(), known, script, lowest).ok()?;
-                (draft, hold.expiry)
+                (draft, hold.expiry, true)
             }
             Side::Payer => {
                 let draft = HoldSpend::time_out(coin.coin.clone(), script, lowest).ok()?;
@@ -71,7 +71,7 @@ impl Due {
                 let last = allowed.saturating_after(policy.reaction);
                 // Published late: from then on a claim can be in a block too.
                 let race = Some(before(claimable)).filter(|last| *last > allowed);
-                (draft, race.map_or(last, |race| race.min(last)))
+                (draft, race.map_or(last, |race| race.min(last)), race.is_some())
             }
         };
         // Mempools judge by the next block.
@@ -80,7 +80,10 @@ impl Due {
             Side::Payee => matches!(coin.held.fate, Fate::Claimed { .. }),
             Side::Payer => matches!(coin.held.fate, Fate::TimedOut { .. }),
         };
-        let pressure = Pressure::of(tip, last, policy);
+        // A payer that was away for long asks at the rate of the chain first: nobody races it yet,
+        // and what it would bid too much is its own.
+        let is_first = !races && coin.spend().is_none();
+        let pressure = if is_first { Pressure::NONE } else { Pressure::of(tip, last, policy) };
         (tip >= since).then_some(Self { draft, pressure, ours })
     }
 

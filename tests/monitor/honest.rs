@@ -355,6 +355,19 @@ fn timeout_that_is_past_its_reaction_presses_on_until_blocks_take_it() {
 }
 
 #[test]
+fn payer_that_was_away_for_long_asks_at_the_rate_of_the_chain_first() {
+    let mut pair = published(1_000);
+    let away = EXPIRY + 300 - pair.world.tip();
+    pair.world.mine(away);
+    pair.look();
+    pair.pass(1);
+    assert_eq!((timed_out(&pair), pair.of_payer.sent), (Some(EXPIRY + 301), 1));
+    let Fate::TimedOut { by, .. } = fate(&pair, Side::Payer) else { panic!() };
+    let back = pair.world.chain.output(OutPoint { txid: by, vout: 0 }).unwrap().value;
+    assert!(back.to_sat() > 50_000 - 150, "a satoshi a virtual byte: {back}");
+}
+
+#[test]
 fn rate_of_the_chain_that_rises_is_followed_before_anything_presses() {
     let mut pair = published(2_000);
     // It owes nothing upstream, and waits.
