@@ -1,14 +1,20 @@
 //! Payments on a lane: items of windows, one voucher each, several of them in flight.
 
+use std::time::Duration;
+
 use bitcoin::OutPoint;
 use millstream::batch::Sealed;
 use millstream::batch::item::{Charge, Item, LeafSize};
 use millstream::node::{Command, Node, NodeError};
 use millstream::signer::MemorySigner;
 use millstream::units::{ItemId, Lane, Msat, SessionId};
+use tokio::time::{Instant, sleep};
 
 use super::Paying;
 use crate::failure::Failure;
+
+/// How often it is asked whether there is room for one more window.
+const ROOM: Duration = Duration::from_millis(5);
 
 /// On which lane, and how many a window.
 #[derive(Debug, clap::Args)]
@@ -49,13 +55,23 @@ impl Paying<'_> {
         self.limit(outpoint, lane, session).await?;
         let leaf = LeafSize::new(args.leaf)?;
         let (mut left, window) = (self.args.times, args.window);
+        let patience = Duration::from_secs(self.args.patience);
+        let mut until = Instant::now() + patience;
         while left > 0 {
             let rest = Rest { lane, amount, items: left.min(window), leaf };
             let build = move |node: &mut Node<MemorySigner>| build(node, outpoint, rest);
             let Some(batch) = self.driver.look(build).await?? else {
-                self.talk.next("an acknowledgement").await?;
+                // Not every answer that makes room is told: what the payee holds of each lane is
+                // not.
+                self.talk.drain()?;
+                if Instant::now() > until {
+                    let (what, seconds) = ("room for a window", self.args.patience);
+                    return Err(Failure::TooSlow { what, seconds });
+                }
+                sleep(ROOM).await;
                 continue;
             };
+            until = Instant::now() + patience;
             let batch = Box::new(batch);
             self.driver.command(Command::PayBatch { outpoint, batch, session }).await?;
             left -= rest.items;

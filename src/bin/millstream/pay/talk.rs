@@ -85,18 +85,13 @@ impl Talk {
             if let Some(found) = found(self) {
                 return Ok(found);
             }
-            self.next(what).await?;
-        }
-    }
-
-    /// Waits for the next piece of news, whatever it is.
-    pub(super) async fn next(&mut self, what: &'static str) -> Result<(), Failure> {
-        self.up()?;
-        let seconds = self.patience.as_secs();
-        let told = timeout(self.patience, self.news.next()).await;
-        match told.map_err(|_| Failure::TooSlow { what, seconds })? {
-            Some(told) => self.note(told),
-            None => Err(millstream::rt::RtError::Ended.into()),
+            self.up()?;
+            let seconds = self.patience.as_secs();
+            let told = timeout(self.patience, self.news.next()).await;
+            match told.map_err(|_| Failure::TooSlow { what, seconds })? {
+                Some(told) => self.note(told)?,
+                None => return Err(millstream::rt::RtError::Ended.into()),
+            }
         }
     }
 
