@@ -10,7 +10,8 @@ use cli_support::{Dirs, Shop, bad, good, path};
 fn items_of_a_lane_have_receipts_that_another_process_verifies() {
     let dirs = Dirs::new();
     let (car, slips) = (dirs.at("car"), dirs.at("slips"));
-    let shop = Shop::with(&dirs.at("house"), &["--receipts", path(&slips)]);
+    let mut shop = Shop::with(&dirs.at("house"), &["--receipts", path(&slips)]);
+    let hash = shop.until("hash ").trim().strip_prefix("hash ").unwrap().to_owned();
     // What was paid in no lane, by an earlier process, comes first.
     shop.pay(&car, &["--amount", "3000"]);
     let items = ["--amount", "1250", "--times", "25", "--lane", "3", "--window", "10"];
@@ -20,6 +21,9 @@ fn items_of_a_lane_have_receipts_that_another_process_verifies() {
     shop.pay(&car, &["--amount", "7"]);
     let more = shop.pay(&car, &["--amount", "100", "--times", "2", "--lane", "3"]);
     assert!(more.contains("in all 34457 msat"), "{more}");
+    // Nothing of lanes keeps a later call from holding.
+    let held = shop.pay(&car, &["--hold", &hash]);
+    assert!(held.contains("delivered, and 2000 sat paid"), "{held}");
     let terms = dirs.at("terms");
     fs::write(&terms, &shop.terms).unwrap();
     let told = shop.close();

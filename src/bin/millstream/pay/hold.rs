@@ -1,12 +1,16 @@
 //! A payment that waits for its delivery: a hold for the preimage of a hash.
 
+use std::time::Duration;
+
 use bitcoin::OutPoint;
 use bitcoin::hex::{FromHex, HexToArrayError};
-use millstream::node::{Command, Node};
+use millstream::node::{Command, Node, NodeError};
+use millstream::rt::RtError;
 use millstream::signer::{MemorySigner, PeerId, Signer};
 use millstream::stream::Terms;
 use millstream::tx::hold::PaymentHash;
 use millstream::units::{Blocks, Height, Sat};
+use tokio::time::{Instant, sleep};
 
 use super::Paying;
 use super::talk::Talk;
@@ -59,9 +63,20 @@ impl Paying<'_> {
             Ok::<_, Failure>(node.view(now)?.tip.height.saturating_after(lasts))
         };
         let expiry = self.driver.look(begin).await??;
-        let offer = Command::OfferHold { outpoint, hash, amount, expiry, session };
         self.talk.held = None;
-        self.driver.command(offer).await?;
+        let until = Instant::now() + Duration::from_secs(self.args.patience);
+        loop {
+            let offer = Command::OfferHold { outpoint, hash, amount, expiry, session };
+            match self.driver.command(offer).await {
+                Ok(()) => break,
+                // What earlier calls paid is still being told: nothing is held beside it.
+                Err(RtError::Node(NodeError::InFlight { .. })) if Instant::now() < until => {
+                    self.talk.drain()?;
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
         println!("held {amount} for {hash}, until height {expiry}");
         // An earlier call's holds may end too.
         let ended = |talk: &Talk| talk.hold_ended.get(&talk.held?).copied();
