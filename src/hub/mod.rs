@@ -75,7 +75,8 @@
 //!
 //! The whole table, refused cells included, is a test: `src/hub/tests/matrix.rs`.
 //!
-//! Rank 4. Used by `node` and by `sim`; imports `tx`, `store`, `units`.
+//! Rank 4. Used by `node` and by `sim`; imports `tx`, `store`, `wire` (its
+//! reader), `units`.
 //!
 //! ```
 //! # use bitcoin::hashes::Hash;

@@ -9,6 +9,7 @@ use super::{Forward, HoldRef, HubError, Load, Onward, Stage, Upstream};
 use crate::store::{Key, envelope};
 use crate::tx::hold::{ClaimDelay, PaymentHash, Preimage};
 use crate::units::{Height, HoldId, Msat, Sat};
+use crate::wire::Reader;
 
 /// The store's room byte of the hub's records.
 const ROOM: u8 = 0x07;
@@ -100,10 +101,10 @@ impl Forward {
     /// [`HubError::Store`] for an unknown version or rot, [`HubError::BrokenRecord`].
     pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, HubError> {
         let body = envelope::open(key, VERSION, bytes)?;
-        let mut r = Reader { left: body };
+        let mut r = Reader::new(body);
         let read = Self::read(key, &mut r);
-        let at = body.len().saturating_sub(r.left.len());
-        let forward = read.filter(|_| r.left.is_empty()).ok_or(HubError::BrokenRecord { at })?;
+        let at = body.len().saturating_sub(r.rest().len());
+        let forward = read.filter(|_| r.rest().is_empty()).ok_or(HubError::BrokenRecord { at })?;
         // Assert twice: what is read must be what could have been written.
         if forward.key()? != *key || !forward.holds_together() || forward.is_over() {
             return Err(HubError::BrokenRecord { at });
@@ -112,39 +113,39 @@ impl Forward {
     }
 
     fn read(key: &Key, r: &mut Reader<'_>) -> Option<Self> {
-        let mut k = Reader { left: key.as_bytes() };
-        k.array::<1>()?;
-        let incoming = HoldRef { channel: k.outpoint()?, id: k.id()? };
-        let hash = PaymentHash::new(*r.array::<32>()?);
-        let due = r.msat()?;
-        let (expiry, settle_by) = (r.height()?, r.height()?);
-        let channel = r.outpoint()?;
-        let delay = ClaimDelay::new(u16::from_be_bytes(*r.array::<2>()?)).ok()?;
-        let until = r.height()?;
-        let load = match r.array::<1>()? {
-            [0] => Load::Single(Sat::new(r.u64()?).ok()?),
-            [1] => Load::Bundle { root: *r.array::<32>()?, items: r.u32()?, total: r.msat()? },
+        let mut k = Reader::new(key.as_bytes());
+        k.u8().ok()?;
+        let incoming = HoldRef { channel: outpoint(&mut k)?, id: id(&mut k)? };
+        let hash = PaymentHash::new(r.array().ok()?);
+        let due = msat(r)?;
+        let (expiry, settle_by) = (height(r)?, height(r)?);
+        let channel = outpoint(r)?;
+        let delay = ClaimDelay::new(r.u16().ok()?).ok()?;
+        let until = height(r)?;
+        let load = match r.u8().ok()? {
+            0 => Load::Single(Sat::new(r.u64().ok()?).ok()?),
+            1 => Load::Bundle { root: r.array().ok()?, items: r.u32().ok()?, total: msat(r)? },
             _ => return None,
         };
-        let upstream = match r.array::<1>()? {
-            [0] => Upstream::Held,
-            [1] => Upstream::Paid,
-            [2] => Upstream::Past,
+        let upstream = match r.u8().ok()? {
+            0 => Upstream::Held,
+            1 => Upstream::Paid,
+            2 => Upstream::Past,
             _ => return None,
         };
-        let stage = match r.array::<1>()? {
-            [0] => Stage::Ready,
-            [1] => Stage::Offered { id: r.id()? },
-            [2] => {
-                let (id, preimage) = (r.id()?, Preimage::new(*r.array::<32>()?));
-                let settled = match r.array::<1>()? {
-                    [0] => false,
-                    [1] => true,
+        let stage = match r.u8().ok()? {
+            0 => Stage::Ready,
+            1 => Stage::Offered { id: id(r)? },
+            2 => {
+                let (id, preimage) = (id(r)?, Preimage::new(r.array().ok()?));
+                let settled = match r.u8().ok()? {
+                    0 => false,
+                    1 => true,
                     _ => return None,
                 };
                 Stage::Won { id, preimage, settled }
             }
-            [3] => Stage::Dead,
+            3 => Stage::Dead,
             _ => return None,
         };
         let onward = Onward { channel, delay, load, expiry: until };
@@ -152,40 +153,19 @@ impl Forward {
     }
 }
 
-/// Takes fields off the front of a slice; `None` as soon as one is missing or out of range.
-struct Reader<'a> {
-    left: &'a [u8],
+fn msat(r: &mut Reader<'_>) -> Option<Msat> {
+    Msat::new(r.u64().ok()?).ok()
 }
 
-impl<'a> Reader<'a> {
-    fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
-        let (taken, left) = self.left.split_first_chunk::<N>()?;
-        self.left = left;
-        Some(taken)
-    }
+fn height(r: &mut Reader<'_>) -> Option<Height> {
+    Height::new(r.u32().ok()?).ok()
+}
 
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(|bytes| u32::from_be_bytes(*bytes))
-    }
+fn id(r: &mut Reader<'_>) -> Option<HoldId> {
+    HoldId::new(r.u64().ok()?).ok()
+}
 
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(|bytes| u64::from_be_bytes(*bytes))
-    }
-
-    fn msat(&mut self) -> Option<Msat> {
-        Msat::new(self.u64()?).ok()
-    }
-
-    fn height(&mut self) -> Option<Height> {
-        Height::new(self.u32()?).ok()
-    }
-
-    fn id(&mut self) -> Option<HoldId> {
-        HoldId::new(self.u64()?).ok()
-    }
-
-    fn outpoint(&mut self) -> Option<OutPoint> {
-        let txid = Txid::from_byte_array(*self.array::<32>()?);
-        Some(OutPoint { txid, vout: self.u32()? })
-    }
+fn outpoint(r: &mut Reader<'_>) -> Option<OutPoint> {
+    let txid = Txid::from_byte_array(r.array().ok()?);
+    Some(OutPoint { txid, vout: r.u32().ok()? })
 }

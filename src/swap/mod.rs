@@ -68,7 +68,8 @@
 //! `src/swap/tests/matrix.rs`. Two parties on two chains, who vanish at every step, are another:
 //! `tests/swap.rs`.
 //!
-//! Rank 4. Used by the example `swap`; imports `tx`, `store`, `units`.
+//! Rank 4. Used by the example `swap`; imports `tx`, `store`, `wire` (its
+//! reader), `units`.
 //!
 //! ```
 //! # use bitcoin::hashes::Hash;

@@ -9,6 +9,7 @@ use super::{Deal, Incoming, Leg, Role, Stage, Swap, SwapError};
 use crate::store::{Key, envelope};
 use crate::tx::hold::{ClaimDelay, PaymentHash, Preimage};
 use crate::units::{Blocks, Height, HoldId, Sat};
+use crate::wire::Reader;
 
 /// The store's room byte of swaps.
 const ROOM: u8 = 0x0a;
@@ -90,10 +91,10 @@ impl Swap {
     /// [`SwapError::Store`] for an unknown version or rot, [`SwapError::BrokenRecord`].
     pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, SwapError> {
         let body = envelope::open(key, VERSION, bytes)?;
-        let mut r = Reader { left: body };
+        let mut r = Reader::new(body);
         let read = Self::read(key, &mut r);
-        let at = body.len().saturating_sub(r.left.len());
-        let swap = read.filter(|_| r.left.is_empty()).ok_or(SwapError::BrokenRecord { at })?;
+        let at = body.len().saturating_sub(r.rest().len());
+        let swap = read.filter(|_| r.rest().is_empty()).ok_or(SwapError::BrokenRecord { at })?;
         // Assert twice: what is read must be what could have been written.
         if swap.key()? != *key || !swap.holds_together() || swap.is_over() {
             return Err(SwapError::BrokenRecord { at });
@@ -102,19 +103,19 @@ impl Swap {
     }
 
     fn read(key: &Key, r: &mut Reader<'_>) -> Option<Self> {
-        let mut k = Reader { left: key.as_bytes() };
-        k.array::<1>()?;
-        let role = k.array::<1>()?;
-        let hash = PaymentHash::new(*k.array::<32>()?);
+        let mut k = Reader::new(key.as_bytes());
+        k.u8().ok()?;
+        let role = k.u8().ok()?;
+        let hash = PaymentHash::new(k.array().ok()?);
         let role = match role {
-            [0] => Role::Initiator { secret: Preimage::new(*r.array::<32>()?) },
-            [1] => Role::Responder,
+            0 => Role::Initiator { secret: Preimage::new(r.array().ok()?) },
+            1 => Role::Responder,
             _ => return None,
         };
-        let deal = Deal { hash, first: r.leg()?, second: r.leg()? };
-        let [rank] = *r.array::<1>()?;
-        let preimage = if rank == 4 { Some(Preimage::new(*r.array::<32>()?)) } else { None };
-        let (incoming, outgoing) = (r.side()?, r.side()?);
+        let deal = Deal { hash, first: leg(r)?, second: leg(r)? };
+        let rank = r.u8().ok()?;
+        let preimage = if rank == 4 { Some(Preimage::new(r.array().ok()?)) } else { None };
+        let (incoming, outgoing) = (side(r)?, side(r)?);
         let held = match incoming {
             (0, None) => None,
             (1, Some(id)) => Some(Incoming::Held { id }),
@@ -148,45 +149,23 @@ impl Swap {
     }
 }
 
-/// Takes fields off the front of a slice; `None` as soon as one is missing or out of range.
-struct Reader<'a> {
-    left: &'a [u8],
+fn leg(r: &mut Reader<'_>) -> Option<Leg> {
+    let txid = Txid::from_byte_array(r.array().ok()?);
+    let channel = OutPoint { txid, vout: r.u32().ok()? };
+    Some(Leg {
+        channel,
+        amount: Sat::new(r.u64().ok()?).ok()?,
+        expiry: Height::new(r.u32().ok()?).ok()?,
+        delay: ClaimDelay::new(r.u16().ok()?).ok()?,
+        margin: Blocks::new(r.u32().ok()?).ok()?,
+    })
 }
 
-impl<'a> Reader<'a> {
-    fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
-        let (taken, left) = self.left.split_first_chunk::<N>()?;
-        self.left = left;
-        Some(taken)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(|bytes| u32::from_be_bytes(*bytes))
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(|bytes| u64::from_be_bytes(*bytes))
-    }
-
-    fn leg(&mut self) -> Option<Leg> {
-        let txid = Txid::from_byte_array(*self.array::<32>()?);
-        let channel = OutPoint { txid, vout: self.u32()? };
-        Some(Leg {
-            channel,
-            amount: Sat::new(self.u64()?).ok()?,
-            expiry: Height::new(self.u32()?).ok()?,
-            delay: ClaimDelay::new(u16::from_be_bytes(*self.array::<2>()?)).ok()?,
-            margin: Blocks::new(self.u32()?).ok()?,
-        })
-    }
-
-    /// A tag and an id, which is 0 where the tag has none.
-    fn side(&mut self) -> Option<(u8, Option<HoldId>)> {
-        let [tag] = *self.array::<1>()?;
-        let id = self.u64()?;
-        match tag {
-            1 => Some((tag, Some(HoldId::new(id).ok()?))),
-            _ => (id == 0).then_some((tag, None)),
-        }
+/// A tag and an id, which is 0 where the tag has none.
+fn side(r: &mut Reader<'_>) -> Option<(u8, Option<HoldId>)> {
+    let (tag, id) = (r.u8().ok()?, r.u64().ok()?);
+    match tag {
+        1 => Some((tag, Some(HoldId::new(id).ok()?))),
+        _ => (id == 0).then_some((tag, None)),
     }
 }
