@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Error;
+use super::{Error, Options};
 
 /// 10: where there is no terminal, every tenth status is a plain line.
 const PLAIN_EVERY: u32 = 10;
@@ -125,4 +125,20 @@ pub(crate) fn clock(utc: u64) -> String {
 /// Millisatoshis as satoshis with three digits behind the point.
 pub(crate) fn sat(msat: u64) -> String {
     format!("{}.{:03}", msat / 1_000, msat % 1_000)
+}
+
+/// A run of episodes in numbers, as JSON: what was asked for, and a row each.
+#[allow(dead_code, reason = "not every example has episodes")]
+pub(crate) fn episodes_json<Row: Serialize>(
+    options: &Options,
+    episodes: Vec<Row>,
+) -> Result<String, Error> {
+    #[derive(Serialize)]
+    struct Whole<Row> {
+        seed: u64,
+        chaos: u8,
+        episodes: Vec<Row>,
+    }
+    let whole = Whole { seed: options.seed, chaos: options.chaos, episodes };
+    Ok(serde_json::to_string_pretty(&whole)? + "\n")
 }

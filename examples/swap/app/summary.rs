@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::story::Told;
 use super::world::Outcome;
+use crate::common::output::episodes_json;
 use crate::common::plot::{BLUE, ORANGE, Panel, Series, draw};
 use crate::common::{Error, Options};
 
@@ -39,13 +40,6 @@ struct Row<'a> {
     broken: &'a [String],
 }
 
-#[derive(Serialize)]
-struct Whole<'a> {
-    seed: u64,
-    chaos: u8,
-    episodes: Vec<Row<'a>>,
-}
-
 /// As JSON.
 pub(crate) fn json(options: &Options, told: &[Told]) -> Result<String, Error> {
     let money = |told: &Told, number: usize| {
@@ -62,9 +56,7 @@ pub(crate) fn json(options: &Options, told: &[Told]) -> Result<String, Error> {
         checks: told.checks,
         broken: &told.broken,
     };
-    let episodes = told.iter().map(row).collect();
-    let whole = Whole { seed: options.seed, chaos: options.chaos, episodes };
-    Ok(serde_json::to_string_pretty(&whole)? + "\n")
+    episodes_json(options, told.iter().map(row).collect())
 }
 
 /// As lines.

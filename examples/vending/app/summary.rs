@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::episode::{Outcome, Released};
 use crate::common::books::{Kept, Kind};
-use crate::common::output::sat;
+use crate::common::output::{episodes_json, sat};
 use crate::common::{Error, Options};
 
 /// One episode in numbers.
@@ -34,19 +34,9 @@ struct Row<'a> {
     broken: &'a [String],
 }
 
-/// The whole run in numbers.
-#[derive(Serialize)]
-struct Whole<'a> {
-    seed: u64,
-    chaos: u8,
-    episodes: Vec<Row<'a>>,
-}
-
 /// As JSON.
 pub(crate) fn json(options: &Options, outcomes: &[Outcome]) -> Result<String, Error> {
-    let episodes = outcomes.iter().map(row).collect();
-    let whole = Whole { seed: options.seed, chaos: options.chaos, episodes };
-    Ok(serde_json::to_string_pretty(&whole)? + "\n")
+    episodes_json(options, outcomes.iter().map(row).collect())
 }
 
 fn row(outcome: &Outcome) -> Row<'_> {
