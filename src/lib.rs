@@ -27,7 +27,7 @@
 //!
 //! | rank | room | what it is |
 //! | --- | --- | --- |
-//! | 0 | [`units`] | amounts, rates, heights, times, prices, ids; exact, with a checked range |
+//! | 0 | [`units`] | amounts, rates, heights, times, prices, work, ids; exact, with a checked range |
 //! | 1 | [`keys`] | one 32-byte seed, and every key that grows from it |
 //! | 2 | [`tx`] | the format on the chain: scripts, vouchers, settlements, refunds, weights |
 //! | 3 | [`signer`] | the one place that holds secrets, and says no |

@@ -1,4 +1,4 @@
-//! Amounts, rates, heights, times, prices and ids: one newtype each, with a checked range.
+//! Amounts, rates, heights, times, prices, work and ids: one newtype each, with a checked range.
 //!
 //! No bare integer crosses a module border of this crate. The inner value of every type here is
 //! private even to its own file (each lives in a module `encapsulate`), so that a value that exists
@@ -22,6 +22,7 @@ mod id;
 mod price;
 mod rate;
 mod time;
+mod work;
 
 pub use amount::{Msat, Sat};
 pub use blame::Blame;
@@ -29,6 +30,7 @@ pub use id::{ChannelAlias, HoldId, ItemId, KeyIndex, Lane, SessionId};
 pub use price::{Price, Quantity};
 pub use rate::{FeeRate, Ppm};
 pub use time::{Blocks, Height, Seconds, UtcSeconds};
+pub use work::{JobId, Target, TargetError, Work, WorkBits};
 
 /// A value that a unit cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
