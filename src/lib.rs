@@ -37,6 +37,7 @@
 //! | 1 | [`wire`] | the messages as bytes |
 //! | 1 | [`store`] | records by key, in atomic commits |
 //! | 0 | [`sha256`] | the hash, on as many lanes as the processor has |
+//! | 1 | [`miner`] | the search for proof of work, by the best kernel of the processor |
 //! | 1 | [`merkle`] | one root for a million payments, and a proof of each |
 //! | 4 | [`hub`] | conditional payments forwarded from channel to channel |
 //! | 4 | [`swap`] | money of one chain for money of another, both or neither |
@@ -113,7 +114,7 @@
 //!
 //! | feature | brings |
 //! | --- | --- |
-//! | none | [`units`] and [`sha256`], on `core` |
+//! | none | [`units`], [`sha256`] and [`miner`], on `core` |
 //! | `alloc` | the whole core, [`keys`] to [`node`], without an operating system |
 //! | `std` (default) | `chain`, and of `db` the seed file |
 //! | `rt` | the tokio driver over TCP |
@@ -149,6 +150,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod miner;
 pub mod sha256;
 pub mod units;
 

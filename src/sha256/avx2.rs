@@ -115,13 +115,13 @@ pub(super) fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add(a: __m256i, b: __m256i) -> __m256i {
+pub(crate) fn add(a: __m256i, b: __m256i) -> __m256i {
     _mm256_add_epi32(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn splat(k: u32) -> __m256i {
+pub(crate) fn splat(k: u32) -> __m256i {
     _mm256_set1_epi32(k.cast_signed())
 }
 
@@ -140,13 +140,13 @@ fn rotate<const R: i32, const L: i32>(a: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn ch(e: __m256i, f: __m256i, g: __m256i) -> __m256i {
+pub(crate) fn ch(e: __m256i, f: __m256i, g: __m256i) -> __m256i {
     _mm256_xor_si256(g, _mm256_and_si256(e, _mm256_xor_si256(f, g)))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn maj(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
+pub(crate) fn maj(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
     // The two differences are shared with the rounds before and after: the compiler keeps them.
     let differ = _mm256_and_si256(_mm256_xor_si256(a, b), _mm256_xor_si256(b, c));
     _mm256_xor_si256(b, differ)
@@ -154,24 +154,24 @@ fn maj(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn big_sigma0(a: __m256i) -> __m256i {
+pub(crate) fn big_sigma0(a: __m256i) -> __m256i {
     xor3(rotate::<2, 30>(a), rotate::<13, 19>(a), rotate::<22, 10>(a))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn big_sigma1(e: __m256i) -> __m256i {
+pub(crate) fn big_sigma1(e: __m256i) -> __m256i {
     xor3(rotate::<6, 26>(e), rotate::<11, 21>(e), rotate::<25, 7>(e))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn small_sigma0(w: __m256i) -> __m256i {
+pub(crate) fn small_sigma0(w: __m256i) -> __m256i {
     xor3(rotate::<7, 25>(w), rotate::<18, 14>(w), _mm256_srli_epi32::<3>(w))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn small_sigma1(w: __m256i) -> __m256i {
+pub(crate) fn small_sigma1(w: __m256i) -> __m256i {
     xor3(rotate::<17, 15>(w), rotate::<19, 13>(w), _mm256_srli_epi32::<10>(w))
 }

@@ -155,13 +155,13 @@ fn exchange(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> [__m512i; 4] {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add(a: __m512i, b: __m512i) -> __m512i {
+pub(crate) fn add(a: __m512i, b: __m512i) -> __m512i {
     _mm512_add_epi32(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn splat(k: u32) -> __m512i {
+pub(crate) fn splat(k: u32) -> __m512i {
     _mm512_set1_epi32(k.cast_signed())
 }
 
@@ -175,37 +175,37 @@ fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
 /// 0xca: the second if the first is set, else the third.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn ch(e: __m512i, f: __m512i, g: __m512i) -> __m512i {
+pub(crate) fn ch(e: __m512i, f: __m512i, g: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0xca>(e, f, g)
 }
 
 /// 0xe8: what at least two of the three say.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn maj(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+pub(crate) fn maj(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0xe8>(a, b, c)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn big_sigma0(a: __m512i) -> __m512i {
+pub(crate) fn big_sigma0(a: __m512i) -> __m512i {
     xor3(_mm512_ror_epi32::<2>(a), _mm512_ror_epi32::<13>(a), _mm512_ror_epi32::<22>(a))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn big_sigma1(e: __m512i) -> __m512i {
+pub(crate) fn big_sigma1(e: __m512i) -> __m512i {
     xor3(_mm512_ror_epi32::<6>(e), _mm512_ror_epi32::<11>(e), _mm512_ror_epi32::<25>(e))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn small_sigma0(w: __m512i) -> __m512i {
+pub(crate) fn small_sigma0(w: __m512i) -> __m512i {
     xor3(_mm512_ror_epi32::<7>(w), _mm512_ror_epi32::<18>(w), _mm512_srli_epi32::<3>(w))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn small_sigma1(w: __m512i) -> __m512i {
+pub(crate) fn small_sigma1(w: __m512i) -> __m512i {
     xor3(_mm512_ror_epi32::<17>(w), _mm512_ror_epi32::<19>(w), _mm512_srli_epi32::<10>(w))
 }

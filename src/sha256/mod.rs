@@ -19,18 +19,19 @@
 //! or [`Tail`]. [`Engine::tagged`] does all of it for one message.
 //!
 //! Rank 0: builds on `core` alone and imports nothing. Used by `merkle`, whose levels fill the
-//! lanes, and for midstates by `miner`. `unsafe` stands in the three SIMD files only: calls of
-//! functions for a feature that was found, and registers taken as arrays of the same size. Source:
-//! FIPS 180-4; tags as in BIP340. Nothing here is secret, and nothing is wiped.
+//! lanes, and by `miner`, for midstates, and whose kernels are made of these operations on words.
+//! `unsafe` stands in the three SIMD files only: calls of functions for a feature that was found,
+//! and registers taken as arrays of the same size. Source: FIPS 180-4; tags as in BIP340. Nothing
+//! here is secret, and nothing is wiped.
 
 mod engine;
-mod portable;
-mod rounds;
+pub(crate) mod portable;
+pub(crate) mod rounds;
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod shani;
 

@@ -2,36 +2,36 @@
 
 use super::rounds;
 
-const fn add(a: u32, b: u32) -> u32 {
+pub(crate) const fn add(a: u32, b: u32) -> u32 {
     // FIPS 180-4 adds modulo 2^32.
     a.wrapping_add(b)
 }
 
-const fn splat(k: u32) -> u32 {
+pub(crate) const fn splat(k: u32) -> u32 {
     k
 }
 
-const fn ch(e: u32, f: u32, g: u32) -> u32 {
+pub(crate) const fn ch(e: u32, f: u32, g: u32) -> u32 {
     g ^ (e & (f ^ g))
 }
 
-const fn maj(a: u32, b: u32, c: u32) -> u32 {
+pub(crate) const fn maj(a: u32, b: u32, c: u32) -> u32 {
     (a & b) | (c & (a | b))
 }
 
-const fn big_sigma0(a: u32) -> u32 {
+pub(crate) const fn big_sigma0(a: u32) -> u32 {
     a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22)
 }
 
-const fn big_sigma1(e: u32) -> u32 {
+pub(crate) const fn big_sigma1(e: u32) -> u32 {
     e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25)
 }
 
-const fn small_sigma0(w: u32) -> u32 {
+pub(crate) const fn small_sigma0(w: u32) -> u32 {
     w.rotate_right(7) ^ w.rotate_right(18) ^ (w >> 3)
 }
 
-const fn small_sigma1(w: u32) -> u32 {
+pub(crate) const fn small_sigma1(w: u32) -> u32 {
     w.rotate_right(17) ^ w.rotate_right(19) ^ (w >> 10)
 }
 

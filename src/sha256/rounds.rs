@@ -5,7 +5,7 @@
 //! eight of them, or sixteen.
 
 /// The round constants (FIPS 180-4, section 4.2.2), a row for sixteen rounds.
-pub(super) const K: [[u32; 16]; 4] = [
+pub(crate) const K: [[u32; 16]; 4] = [
     [
         0x428a_2f98,
         0x7137_4491,

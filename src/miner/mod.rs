@@ -1,0 +1,3 @@
+//! The search for proof of work.
+
+pub mod kernel;
