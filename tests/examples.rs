@@ -3,6 +3,8 @@
 
 #[path = "../examples/common/mod.rs"]
 mod common;
+#[path = "../examples/compute_market/app/mod.rs"]
+mod compute_market;
 #[path = "../examples/content_stream/app/mod.rs"]
 mod content_stream;
 #[path = "../examples/ev_charger/app/mod.rs"]
@@ -36,6 +38,10 @@ fn swap(options: &Options) -> Report {
 
 fn content_stream(options: &Options) -> Report {
     content_stream::run(options, &mut Screen::new(true)).unwrap()
+}
+
+fn compute_market(options: &Options) -> Report {
+    compute_market::run(options, &mut Screen::new(true)).unwrap()
 }
 
 fn toll_road(options: &Options) -> Report {
@@ -217,6 +223,31 @@ fn content_stream_keeps_every_invariant_whatever_the_chaos() {
 fn content_stream_sees_every_kind_of_broken_invariant() {
     for what in [Sabotage::Conservation, Sabotage::Window, Sabotage::Statement] {
         let report = content_stream(&sabotaged(what));
+        assert!(!report.broken().is_empty(), "{what:?} went unseen");
+    }
+}
+
+#[test]
+fn compute_market_with_the_same_seed_leaves_the_same_bytes() {
+    let (one, again) = (compute_market(&Options::new(7, 2)), compute_market(&Options::new(7, 2)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 4);
+}
+
+#[test]
+fn compute_market_keeps_every_invariant_and_pays_no_wrong_unit_whatever_the_chaos() {
+    for (chaos, seed) in [(0, 2), (1, 1), (2, 2), (3, 2), (3, 3)] {
+        let report = compute_market(&Options::new(seed, chaos));
+        assert!(report.broken().is_empty(), "{seed}, {chaos}: {:?}", report.broken());
+        let found = report.summary().contains("0 wrong units");
+        assert_eq!(found, chaos == 0, "{}", report.summary());
+    }
+}
+
+#[test]
+fn compute_market_sees_every_kind_of_broken_invariant() {
+    for what in [Sabotage::Conservation, Sabotage::Window, Sabotage::Statement] {
+        let report = compute_market(&sabotaged(what));
         assert!(!report.broken().is_empty(), "{what:?} went unseen");
     }
 }
