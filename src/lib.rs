@@ -34,6 +34,7 @@
 //! | 4 | [`stream`] | the channel: payer and payee, from [`stream::Terms`] to the refund |
 //! | 2 | [`meter`] | tariffs, sessions, and the window of mutual risk |
 //! | 2 | [`batch`] | many payments under one root, lanes, receipts |
+//! | 2 | [`ledger`] | what accepted work is worth, to whom it is owed, what was paid |
 //! | 1 | [`wire`] | the messages as bytes |
 //! | 1 | [`store`] | records by key, in atomic commits |
 //! | 0 | [`sha256`] | the hash, on as many lanes as the processor has |
@@ -165,6 +166,8 @@ pub mod wire;
 
 #[cfg(feature = "alloc")]
 pub mod batch;
+#[cfg(feature = "alloc")]
+pub mod ledger;
 #[cfg(feature = "alloc")]
 pub mod meter;
 #[cfg(feature = "alloc")]

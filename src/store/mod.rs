@@ -31,7 +31,8 @@
 //! | `03` | `stream` | a payer's channel | its outpoint |
 //! | `04` | `stream` | a payee's channel | its outpoint |
 //! | `05` | `node` | a session: where it is paid, `meter`'s record, the tariff | its id, 8 bytes |
-//! | `06` | | kept for a later room | |
+//! | `06 01` | `ledger` | a worker's account | the worker's key, 32 bytes |
+//! | `06 02` | `ledger` | the totals of all accounts | nothing |
 //! | `07` | `hub` | a forward | incoming outpoint, and the hold's id in it, 8 bytes |
 //! | `08` | `monitor` | the watch of an outpoint | the outpoint, and the side, 1 byte |
 //! | `09` to `ef` | | kept for later rooms | |

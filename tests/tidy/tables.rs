@@ -20,6 +20,7 @@ pub(crate) const RANKS: &[(&str, u8)] = &[
     ("store", 1),
     ("tx", 2),
     ("batch", 2),
+    ("ledger", 2),
     ("meter", 2),
     ("shares", 2),
     ("signer", 3),
@@ -159,6 +160,12 @@ pub(crate) const PUBLIC_EXCEPTIONS: &[Exception] = &[
         folder: "src/swap",
         limit: 15,
         reason: "the deal and what is counted on of two chains, the one input, and each answer",
+    },
+    Exception {
+        folder: "src/ledger",
+        limit: 16,
+        reason: "exact amounts and prices, the account with its key, the one input, each answer, \
+                 and the heads of schemes and receipts",
     },
     Exception {
         folder: "src/meter",

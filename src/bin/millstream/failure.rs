@@ -14,6 +14,7 @@ use millstream::db::DbError;
 use millstream::db::seed_file::SeedFileError;
 use millstream::hub::HubError;
 use millstream::keys::KeyError;
+use millstream::ledger::LedgerError;
 use millstream::meter::tariff::TariffError;
 use millstream::monitor::MonitorError;
 use millstream::node::NodeError;
@@ -111,6 +112,8 @@ pub(crate) enum Failure {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Hub(#[from] HubError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     #[error(transparent)]
     Monitor(#[from] MonitorError),
     #[error(transparent)]

@@ -7,6 +7,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Transaction, Txid, consensus};
 use millstream::batch::lanes::Lanes;
 use millstream::hub::{Forward, Upstream};
+use millstream::ledger::{Account, Totals};
 use millstream::meter::{self, Tariff};
 use millstream::monitor::{Fate, Side, Watch};
 use millstream::node::Node;
@@ -77,6 +78,8 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
         [0x03, ..] => payer(&PayerRecord::decode(key, bytes)?),
         [0x04, ..] => payee(&PayeeRecord::decode(key, bytes)?),
         [0x05, ..] => session(key, bytes)?,
+        [0x06, 0x01, ..] => account(&Account::decode(key, bytes)?),
+        [0x06, 0x02] => totals(&Totals::decode(key, bytes)?),
         [0x07, ..] => forward(&Forward::decode(key, bytes)?),
         [0x08, ..] => watch(&Watch::decode(key, bytes)?),
         [0x02, ..] => match BudgetRecord::load(store)? {
@@ -132,6 +135,28 @@ fn payee(record: &PayeeRecord) -> Value {
         "paid_msat": record.paid().to_msat(),
         "phase": record.phase().name(),
         "stated_msat": record.phase().stated().map(millstream::units::Msat::to_msat),
+    })
+}
+
+fn account(account: &Account) -> Value {
+    json!({
+        "record": "account",
+        "worker": account.worker().to_string(),
+        "owed": account.owed().to_string(),
+        "paid_msat": account.paid().to_msat(),
+        "due_msat": account.due().to_msat(),
+        "channel": account.channel().map(|channel| channel.to_string()),
+        "shares": account.shares(),
+        "work": account.work().hashes().to_string(),
+    })
+}
+
+fn totals(totals: &Totals) -> Value {
+    json!({
+        "record": "ledger",
+        "credited": totals.credited().to_string(),
+        "fee": totals.fee().to_string(),
+        "gone_msat": totals.gone().to_msat(),
     })
 }
 

@@ -1,0 +1,209 @@
+//! What the ledger makes of what it is told.
+
+use alloc::vec::Vec;
+
+use bitcoin::OutPoint;
+
+use super::account::Bound;
+use super::step::{Change, Changes};
+use super::{Account, Credit, Ledger, LedgerError, LedgerStep, Totals, WorkerKey};
+use crate::units::Msat;
+
+/// What shares, channels and the operator bring to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Input {
+    /// Verified shares of a worker, as many as a drain has.
+    Credit {
+        /// Who did the work.
+        worker: WorkerKey,
+        /// What it is worth.
+        credit: Credit,
+    },
+    /// From now on this channel pays the worker. Again for the same channel: nothing. The account
+    /// begins with it if there is none.
+    Bind {
+        /// Who is paid.
+        worker: WorkerKey,
+        /// By which channel.
+        channel: OutPoint,
+        /// What the channel has paid so far, for anything else.
+        paid: Msat,
+    },
+    /// A voucher of the bound channel was signed: its record is in the same batch. Again, or older:
+    /// nothing.
+    Paid {
+        /// Who is paid.
+        worker: WorkerKey,
+        /// By which channel.
+        channel: OutPoint,
+        /// The voucher's cumulative amount.
+        paid: Msat,
+    },
+    /// The worker shows a newer voucher of ours than the records know: a power cut took them. It
+    /// is paid, even if the credits that it paid are gone too; later ones work it off.
+    Shown {
+        /// Who was paid.
+        worker: WorkerKey,
+        /// By which channel.
+        channel: OutPoint,
+        /// The voucher's cumulative amount.
+        paid: Msat,
+    },
+    /// The bound channel pays the worker no more: it ends, or is used for something else.
+    Unbind {
+        /// Who was paid.
+        worker: WorkerKey,
+        /// By which channel.
+        channel: OutPoint,
+        /// The channel's last cumulative amount.
+        paid: Msat,
+    },
+    /// The account is closed. What it has of a millisatoshi falls to the pool.
+    Forget {
+        /// Whose account.
+        worker: WorkerKey,
+    },
+}
+
+impl Ledger {
+    /// Decides on an input; nothing changes before the step is staged and applied.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnpaidLimit`], [`LedgerError::TooManyWorkers`] for work that must not be
+    /// accepted; the others for a driver that is confused.
+    pub fn decide(&self, input: &Input) -> Result<LedgerStep, LedgerError> {
+        match *input {
+            Input::Credit { worker, credit } => self.credit(worker, &credit),
+            Input::Bind { worker, channel, paid } => self.bind(worker, channel, paid),
+            Input::Paid { worker, channel, paid } => {
+                let step = self.paid(worker, channel, paid)?;
+                // L4: not above what is owed; nobody has seen this voucher yet.
+                let was = self.accounts.get(&worker).map_or(Msat::ZERO, Account::ahead);
+                let above = step.accounts().find(|after| after.ahead() > was);
+                above.map_or(Ok(()), |after| {
+                    Err(LedgerError::AboveOwed { worker, by: after.ahead() })
+                })?;
+                Ok(step)
+            }
+            Input::Shown { worker, channel, paid } => self.paid(worker, channel, paid),
+            Input::Unbind { worker, channel, paid } => self.unbind(worker, channel, paid),
+            Input::Forget { worker } => self.forget(worker),
+        }
+    }
+
+    fn credit(&self, worker: WorkerKey, credit: &Credit) -> Result<LedgerStep, LedgerError> {
+        let before = self.account_or_new(worker)?;
+        let (due, max) = (before.due(), self.limits.unpaid_max);
+        // What was verified is taken whole, so that the last credit may go above the limit.
+        if due >= max {
+            return Err(LedgerError::UnpaidLimit { worker, due, max });
+        }
+        if *credit == Credit::NONE {
+            return Ok(self.step(None, None));
+        }
+        let after = before.with(credit)?;
+        let credited = self.totals.credited.plus(credit.value())?;
+        Ok(self.step(Some((worker, Some(after))), Some(Totals { credited, ..self.totals })))
+    }
+
+    fn bind(
+        &self,
+        worker: WorkerKey,
+        channel: OutPoint,
+        paid: Msat,
+    ) -> Result<LedgerStep, LedgerError> {
+        let before = self.account_or_new(worker)?;
+        match before.bound {
+            Some(Bound { channel: bound, .. }) if bound == channel => Ok(self.step(None, None)),
+            // L4: what the other one paid last must be told first.
+            Some(Bound { channel: bound, .. }) => {
+                Err(LedgerError::OtherChannel { worker, got: channel, bound })
+            }
+            None => {
+                let bound = Some(Bound { channel, base: paid, paid });
+                Ok(self.step(Some((worker, Some(Account { bound, ..before }))), None))
+            }
+        }
+    }
+
+    fn paid(
+        &self,
+        worker: WorkerKey,
+        channel: OutPoint,
+        paid: Msat,
+    ) -> Result<LedgerStep, LedgerError> {
+        let (before, bound) = self.bound(worker, channel)?;
+        if paid <= bound.paid {
+            return Ok(self.step(None, None));
+        }
+        let after = Account { bound: Some(Bound { paid, ..bound }), ..*before };
+        if !after.holds_together() {
+            return Err(LedgerError::AboveOwed { worker, by: paid.saturating_sub(bound.paid) });
+        }
+        Ok(self.step(Some((worker, Some(after))), None))
+    }
+
+    fn unbind(
+        &self,
+        worker: WorkerKey,
+        channel: OutPoint,
+        paid: Msat,
+    ) -> Result<LedgerStep, LedgerError> {
+        let (account, bound) = self.bound(worker, channel)?;
+        let paid = paid.max(bound.paid);
+        let here = paid.sub(bound.base)?;
+        let after = Account { before: account.before.add(here)?, bound: None, ..*account };
+        Ok(self.step(Some((worker, Some(after))), None))
+    }
+
+    fn forget(&self, worker: WorkerKey) -> Result<LedgerStep, LedgerError> {
+        let account = self.accounts.get(&worker).ok_or(LedgerError::NoWorker { worker })?;
+        if !account.is_idle() {
+            let (due, ahead) = (account.due(), account.ahead());
+            return Err(LedgerError::NotIdle { worker, due, ahead });
+        }
+        let totals = Totals {
+            credited: self.totals.credited,
+            fee: self.totals.fee.plus(account.owed.fraction())?,
+            gone: self.totals.gone.add(account.before)?,
+        };
+        Ok(self.step(Some((worker, None)), Some(totals)))
+    }
+
+    fn account_or_new(&self, worker: WorkerKey) -> Result<Account, LedgerError> {
+        if let Some(account) = self.accounts.get(&worker) {
+            return Ok(*account);
+        }
+        let max = self.limits.workers_max;
+        if u32::try_from(self.accounts.len()).map_or(true, |workers| workers >= max) {
+            return Err(LedgerError::TooManyWorkers { max });
+        }
+        Ok(Account::new(worker))
+    }
+
+    /// The account, if this channel is bound to it.
+    fn bound(
+        &self,
+        worker: WorkerKey,
+        channel: OutPoint,
+    ) -> Result<(&Account, Bound), LedgerError> {
+        let account = self.accounts.get(&worker).ok_or(LedgerError::NoWorker { worker })?;
+        let bound = account.bound.ok_or(LedgerError::NotBound { worker })?;
+        if bound.channel != channel {
+            let bound = bound.channel;
+            return Err(LedgerError::OtherChannel { worker, got: channel, bound });
+        }
+        Ok((account, bound))
+    }
+
+    fn step(
+        &self,
+        change: Option<(WorkerKey, Option<Account>)>,
+        totals: Option<Totals>,
+    ) -> LedgerStep {
+        let accounts: Vec<_> =
+            change.into_iter().map(|(worker, after)| Change { worker, after }).collect();
+        LedgerStep { changes: Changes { at: self.applied, accounts, totals } }
+    }
+}
