@@ -59,7 +59,7 @@ fn new_channel_says_once_what_it_waits_for_and_no_error() {
     let paid = millstream(&[&base[..], &["--dir", path(&car), "--amount", "9"]].concat());
     let stderr = text(&paid.stderr);
     assert!(paid.status.success(), "{stderr}");
-    let command = format!("millstream mine --chain {} 3", shop.chain);
+    let command = format!("millstream generate --chain {} 3", shop.chain);
     let waits = stderr.lines().filter(|line| line.contains("waiting for the funding")).count();
     assert!(waits == 1 && stderr.contains(&command), "{stderr}");
     assert!(!stderr.contains("refused"), "{stderr}");

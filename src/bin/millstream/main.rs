@@ -9,9 +9,9 @@ mod backup;
 mod bench;
 mod coin;
 mod failure;
+mod generate;
 mod inspect;
 mod machine;
-mod mine;
 mod pay;
 mod refund;
 mod restore;
@@ -58,8 +58,8 @@ enum Command {
     Restore(restore::Args),
     /// Take a channel's coin back after its deadline, from the seed and one backup
     Refund(refund::Args),
-    /// Have the simulated chain mine blocks
-    Mine(mine::Args),
+    /// Have the simulated chain mine blocks at once
+    Generate(generate::Args),
     /// Check a receipt: what was paid, in which channel, by which tariff
     VerifyReceipt(verify_receipt::Args),
     /// Measure every figure that this project claims, on this machine
@@ -77,7 +77,7 @@ impl Command {
             Self::Backup(args) => Ok(backup::run(args)?),
             Self::Restore(args) => Ok(restore::run(args)?),
             Self::Refund(args) => Ok(refund::run(args)?),
-            Self::Mine(args) => Ok(mine::run(args)?),
+            Self::Generate(args) => Ok(generate::run(args)?),
             Self::VerifyReceipt(args) => Ok(verify_receipt::run(args)?),
             Self::Bench(args) => bench::run(args),
             Self::Soak(args) => soak::run(args),

@@ -303,7 +303,7 @@ impl Paying<'_> {
                 let (chain, blocks) = (self.args.chain, want.to_u32());
                 eprintln!(
                     "waiting for the funding to confirm, {blocks} blocks deep: serve mines them, \
-                     or at once `millstream mine --chain {chain} {blocks}`",
+                     or at once `millstream generate --chain {chain} {blocks}`",
                 );
             }
             if Instant::now() > until {

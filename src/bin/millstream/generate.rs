@@ -1,4 +1,4 @@
-//! `mine`: has the simulated chain mine blocks, which nobody can on a real one.
+//! `generate`: has the simulated chain mine blocks at once, which nobody can on a real one.
 
 use std::net::SocketAddr;
 
