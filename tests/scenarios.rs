@@ -34,19 +34,19 @@ fn every_scenario_gets_its_verdicts_on_the_simulated_chain() {
 }
 
 #[test]
-fn every_class_of_refusal_of_transactions_has_a_scenario() {
+fn every_class_of_refusal_has_a_scenario() {
     let seen: BTreeSet<Reason> = scenario::all()
         .unwrap()
         .iter()
         .flat_map(|scenario| &scenario.steps)
         .filter_map(|step| match step {
             Step::Submit { expect: Verdict::Refuse(reason), .. }
-            | Step::Package { expect: Verdict::Refuse(reason), .. } => Some(*reason),
+            | Step::Package { expect: Verdict::Refuse(reason), .. }
+            | Step::Block { expect: Verdict::Refuse(reason), .. } => Some(*reason),
             _ => None,
         })
         .collect();
-    // A block alone can be refused as one.
-    for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::BadBlock) {
+    for reason in Reason::ALL {
         assert!(seen.contains(reason), "no scenario is refused as {reason}");
     }
 }

@@ -9,6 +9,9 @@
 //!   (later: bitcoind, Esplora, Electrum, BIP157)
 //! ```
 //!
+//! What the next block is made of is a [`template::Template`]: the simulated chain gives it, or a
+//! node. A [`template::BlockPlan`] makes jobs of it, and of a miner's solution the block.
+//!
 //! The core never calls these traits: a driver drains a source into the node and sends what the
 //! node says. [`regtest`] is a whole chain inside the process: the default of every example and
 //! test.
@@ -22,6 +25,7 @@ mod source;
 pub mod regtest;
 #[cfg(feature = "sim")]
 pub mod remote;
+pub mod template;
 
 #[cfg(feature = "bdk")]
 pub use coins::WalletCoins;

@@ -52,9 +52,21 @@ pub enum Reason {
     /// The package is not sorted, conflicts with itself, or is not one child with its parents.
     #[error("malformed package")]
     BadPackage,
-    /// The block itself is wrong: header, merkle root, commitment, weight.
+    /// The block itself is wrong: header, coinbase, weight.
     #[error("bad block")]
     BadBlock,
+    /// The block's hash is above its target.
+    #[error("hash above the target")]
+    HighHash,
+    /// The header's merkle root is not that of the block's transactions.
+    #[error("wrong merkle root")]
+    BadMerkleRoot,
+    /// The coinbase does not commit to the witnesses of the block.
+    #[error("wrong witness commitment")]
+    BadCommitment,
+    /// The block does not follow the tip.
+    #[error("stale block")]
+    StaleBlock,
 }
 
 impl Reason {
@@ -75,6 +87,10 @@ impl Reason {
         Self::BadScript,
         Self::BadPackage,
         Self::BadBlock,
+        Self::HighHash,
+        Self::BadMerkleRoot,
+        Self::BadCommitment,
+        Self::StaleBlock,
     ];
 
     /// A transaction that breaks a rule is ours, who built it; what fees, other transactions and
@@ -96,7 +112,11 @@ impl Reason {
             | Self::InsufficientReplacement
             | Self::Truc
             | Self::ClusterLimit
-            | Self::BadBlock => Blame::World,
+            | Self::BadBlock
+            | Self::HighHash
+            | Self::BadMerkleRoot
+            | Self::BadCommitment
+            | Self::StaleBlock => Blame::World,
         }
     }
 
@@ -154,16 +174,22 @@ const CORE_WORDS: &[(&str, Reason)] = &[
     ("bad-txns-nonstandard-inputs", Reason::NonStandard),
     ("bad-witness-nonstandard", Reason::NonStandard),
     ("bad-txns-too-many-sigops", Reason::NonStandard),
-    ("bad-txnmrklroot", Reason::BadBlock),
+    ("bad-txnmrklroot", Reason::BadMerkleRoot),
     ("bad-txns-duplicate", Reason::BadBlock),
     ("bad-txns", Reason::Malformed),
     ("coinbase", Reason::Malformed),
     ("package-", Reason::BadPackage),
     ("conflict-in-package", Reason::BadPackage),
+    ("bad-witness-nonce-size", Reason::BadCommitment),
+    ("bad-witness-merkle-match", Reason::BadCommitment),
+    ("unexpected-witness", Reason::BadCommitment),
+    ("inconclusive-not-best-prevblk", Reason::StaleBlock),
+    ("stale-prevblk", Reason::StaleBlock),
+    ("bad-prevblk", Reason::StaleBlock),
+    ("prev-blk-not-found", Reason::StaleBlock),
+    ("high-hash", Reason::HighHash),
     ("bad-", Reason::BadBlock),
     ("time-", Reason::BadBlock),
-    ("high-hash", Reason::BadBlock),
-    ("unexpected-witness", Reason::BadBlock),
 ];
 
 #[cfg(test)]
@@ -188,7 +214,11 @@ mod tests {
             Reason::ClusterLimit => Reason::BadScript,
             Reason::BadScript => Reason::BadPackage,
             Reason::BadPackage => Reason::BadBlock,
-            Reason::BadBlock => return None,
+            Reason::BadBlock => Reason::HighHash,
+            Reason::HighHash => Reason::BadMerkleRoot,
+            Reason::BadMerkleRoot => Reason::BadCommitment,
+            Reason::BadCommitment => Reason::StaleBlock,
+            Reason::StaleBlock => return None,
         })
     }
 
@@ -211,6 +241,8 @@ mod tests {
             ("bad-txns-nonstandard-inputs", Reason::NonStandard),
             ("bad-cb-amount", Reason::Overspend),
             ("bad-cb-height", Reason::BadBlock),
+            ("bad-witness-merkle-match", Reason::BadCommitment),
+            ("bad-witness-nonstandard", Reason::NonStandard),
             ("insufficient fee (including sibling eviction)", Reason::InsufficientReplacement),
             ("package RBF failed: insufficient anti-DoS fees", Reason::InsufficientReplacement),
             ("package-not-sorted", Reason::BadPackage),

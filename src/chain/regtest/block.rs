@@ -20,7 +20,7 @@ const HALVING_BLOCKS: u32 = 150;
 /// The first subsidy, 50 bitcoin, in satoshis.
 const FIRST_SUBSIDY_SAT: u64 = 5_000_000_000;
 /// The easiest target there is: half of all hashes meet it.
-const REGTEST_BITS: u32 = 0x207f_ffff;
+pub(super) const REGTEST_BITS: u32 = 0x207f_ffff;
 /// Stands before the commitment hash (BIP141).
 const COMMITMENT_HEADER: [u8; 4] = [0xaa, 0x21, 0xa9, 0xed];
 /// The key that [`miner_key`] tweaks to (BIP86), so that mining needs no curve arithmetic.

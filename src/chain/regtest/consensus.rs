@@ -1,8 +1,8 @@
-//! Consensus: the shape of transactions and blocks, amounts, maturity, scripts.
+//! Consensus: the shape of transactions, amounts, maturity, scripts.
 
 use std::collections::BTreeSet;
 
-use bitcoin::{Amount, Block, OutPoint, Transaction};
+use bitcoin::{Amount, OutPoint, Transaction};
 
 use crate::chain::Reason;
 use crate::chain::regtest::ledger::Prevout;
@@ -11,7 +11,7 @@ use crate::units::{Height, Sat};
 /// Blocks above a coinbase before it may be spent.
 const COINBASE_MATURITY: u32 = 100;
 /// Largest weight of a block.
-const MAX_BLOCK_WEIGHT: u64 = 4_000_000;
+pub(super) const MAX_BLOCK_WEIGHT: u64 = 4_000_000;
 /// Largest cost of the signature operations of a block.
 pub(super) const MAX_BLOCK_SIGOP_COST: usize = 80_000;
 
@@ -58,19 +58,6 @@ pub(super) fn check_transaction(tx: &Transaction) -> Result<(), Reason> {
         && tx.base_size().saturating_mul(4) <= usize::try_from(MAX_BLOCK_WEIGHT).unwrap_or(0)
         && (tx.is_coinbase() || !outpoints.contains(&OutPoint::null()));
     if well_formed { Ok(()) } else { Err(Reason::Malformed) }
-}
-
-/// What can be said of a block without knowing the chain.
-pub(super) fn check_block(block: &Block) -> Result<(), Reason> {
-    for (position, tx) in block.txdata.iter().enumerate() {
-        check_transaction(tx)?;
-        if tx.is_coinbase() != (position == 0) {
-            return Err(Reason::BadBlock);
-        }
-    }
-    let commits = block.txdata.len() == 1 || block.check_witness_commitment();
-    let small = block.weight().to_wu() <= MAX_BLOCK_WEIGHT;
-    if commits && small && block.check_merkle_root() { Ok(()) } else { Err(Reason::BadBlock) }
 }
 
 /// Checks maturity and sums; returns the fee.

@@ -7,7 +7,7 @@ use bitcoin::{Block, BlockHash, OutPoint, Script, ScriptBuf, Transaction, TxOut,
 use crate::chain::Reason;
 use crate::chain::regtest::block::build_block;
 use crate::chain::regtest::consensus::{self, ScriptCheck};
-use crate::chain::regtest::locks;
+use crate::chain::regtest::{locks, whole};
 use crate::tx::seen::{OutputStatus, Spend, Tip};
 use crate::units::{Height, Sat, UtcSeconds};
 
@@ -72,14 +72,36 @@ impl Ledger {
         time: UtcSeconds,
         scripts: ScriptCheck,
     ) -> Result<&StoredBlock, Reason> {
-        let below = self.tip();
-        let height = self.next_height();
-        if time <= self.median_time_past(below.height) || u32::try_from(time.to_u64()).is_err() {
+        if u32::try_from(time.to_u64()).is_err() {
             return Err(Reason::BadBlock);
         }
-        let block = build_block(below.hash, height, time, txs);
-        consensus::check_block(&block)?;
-        self.check_spends(txs, height, scripts)?;
+        self.connect_block(build_block(self.tip().hash, self.next_height(), time, txs), scripts)
+    }
+
+    /// Checks and connects a block, whoever made it.
+    ///
+    /// # Errors
+    /// The class of the rule that it breaks; the chain is then as it was.
+    pub(super) fn connect_block(
+        &mut self,
+        block: Block,
+        scripts: ScriptCheck,
+    ) -> Result<&StoredBlock, Reason> {
+        let below = self.tip();
+        let height = self.next_height();
+        let time = UtcSeconds::new(u64::from(block.header.time)).unwrap_or(UtcSeconds::MIN);
+        if block.header.prev_blockhash != below.hash {
+            return Err(Reason::StaleBlock);
+        }
+        if time <= self.median_time_past(below.height) {
+            return Err(Reason::BadBlock);
+        }
+        whole::check(&block, height)?;
+        let Some((coinbase, txs)) = block.txdata.split_first() else {
+            return Err(Reason::BadBlock);
+        };
+        let fees = self.check_spends(coinbase, txs, height, scripts)?;
+        whole::check_reward(coinbase, height, fees)?;
         for (position, tx) in block.txdata.iter().enumerate() {
             self.apply(tx, height, position);
         }
@@ -164,20 +186,24 @@ impl Ledger {
         self.by_script.get(script).into_iter().flatten().copied()
     }
 
-    /// Checks amounts, maturity, locks and scripts of a block's transactions, in order.
+    /// Checks amounts, maturity, locks and scripts of a block's transactions, in order; returns the
+    /// sum of their fees.
     fn check_spends(
         &self,
+        coinbase: &Transaction,
         txs: &[Transaction],
         height: Height,
         scripts: ScriptCheck,
-    ) -> Result<(), Reason> {
+    ) -> Result<Sat, Reason> {
         let median_time = self.median_time_past(self.tip().height);
-        if !txs.iter().all(|tx| locks::is_final(tx, height, median_time)) {
+        let mut all = core::iter::once(coinbase).chain(txs);
+        if !all.all(|tx| locks::is_final(tx, height, median_time)) {
             return Err(Reason::NotFinal);
         }
         let mut made: BTreeMap<OutPoint, Prevout> = BTreeMap::new();
         let mut spent: BTreeSet<OutPoint> = BTreeSet::new();
-        let mut sigop_cost = 0_usize;
+        let mut sigop_cost = consensus::sigop_cost(coinbase, &[]);
+        let mut fees = Sat::ZERO;
         for tx in txs {
             let prevouts: Vec<Prevout> = tx
                 .input
@@ -189,7 +215,8 @@ impl Ledger {
                     found.filter(|_| fresh).cloned().ok_or(Reason::MissingInputs)
                 })
                 .collect::<Result<_, _>>()?;
-            consensus::check_amounts(tx, &prevouts, height)?;
+            let fee = consensus::check_amounts(tx, &prevouts, height)?;
+            fees = fees.checked_add(fee).ok_or(Reason::Malformed)?;
             if !locks::sequence_locks_passed(tx, &prevouts, self, height) {
                 return Err(Reason::NotFinal);
             }
@@ -204,7 +231,7 @@ impl Ledger {
         if sigop_cost > consensus::MAX_BLOCK_SIGOP_COST {
             return Err(Reason::BadBlock);
         }
-        Ok(())
+        Ok(fees)
     }
 
     /// Spends the inputs and makes the outputs of a checked transaction.

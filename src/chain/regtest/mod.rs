@@ -3,7 +3,9 @@
 //!
 //! ```text
 //!   submit ----> mempool (policy) --mine--> ledger (consensus) --> log of events --> cursors
-//!   connect ------------------------------->    |    ^
+//!                    |                          |    ^
+//!                    +--> block_template        |    |
+//!   connect, connect_block ---------------->    |    |
 //!   reorg   -------------------------------> disconnect, connect
 //! ```
 //!
@@ -34,6 +36,7 @@ mod ledger;
 mod locks;
 mod mempool;
 mod shared;
+mod whole;
 mod work;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use bitcoin::{ScriptBuf, TxOut};
 
 use super::*;
+use crate::chain::template::{BlockPlan, Layout, Template, TemplateError, TemplateTx};
 use crate::chain::{ChainError, ChainSource, Coins, Payment};
 use crate::units::{Blocks, Sat};
 
@@ -208,4 +209,84 @@ fn broadcast_repeats_without_fault_and_says_why_it_is_refused() {
     forged.output[0].value -= bitcoin::Amount::from_sat(5_000);
     assert_eq!(source.broadcast(&[forged]), Err(ChainError::Refused(Reason::BadScript)));
     assert_eq!(source.broadcast(&[]), Err(ChainError::Refused(Reason::BadPackage)));
+}
+
+/// The block that a miner finds of `template`, all of it to one script.
+fn found(template: Template) -> Block {
+    let plan = BlockPlan::new(template, &Layout::new(script(9))).unwrap();
+    let mut solution = plan.first_solution(&[7; 4], &[8; 8]);
+    loop {
+        match plan.solve(&solution) {
+            Ok(block) => return block,
+            Err(TemplateError::HighHash { .. }) => solution.nonce += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn template_holds_the_best_paying_first_and_their_fees() {
+    let (mut chain, txs) = chain_with_payments(&[1_000, 3_000, 2_000]);
+    for tx in &txs {
+        chain.submit(tx).unwrap();
+    }
+    let template = chain.block_template();
+    let order: Vec<_> = template.txs.iter().map(|tx| tx.txid()).collect();
+    assert_eq!(order, [1, 2, 0].map(|at: usize| txs[at].compute_txid()));
+    let fees: u64 = template.txs.iter().map(|tx| tx.fee().unwrap().to_sat()).sum();
+    assert!(fees > 0);
+    assert_eq!(template.coinbase_value.to_sat(), 5_000_000_000 + fees);
+    assert_eq!(template.height, Height::new(111).unwrap());
+    assert_eq!(template.previous, chain.tip().hash);
+    // The median of the eleven blocks below is that of the sixth.
+    let sixth = chain.block(Height::new(105).unwrap()).unwrap().header.time;
+    assert_eq!(template.min_time.to_u64(), u64::from(sixth) + 1);
+    assert_eq!(template.current_time.to_u64(), chain.tip().time.to_u64() + 600);
+    chain.set_block_weight(txs[0].weight().to_wu() + 10);
+    assert_eq!(chain.block_template().txs.len(), 1);
+}
+
+#[test]
+fn block_found_outside_confirms_the_mempool_and_pays_its_finder_fees_too() {
+    let (mut chain, txs) = chain_with_payments(&[1_000, 2_000]);
+    for tx in &txs {
+        chain.submit(tx).unwrap();
+    }
+    let mut cursor = chain.cursor();
+    let template = chain.block_template();
+    let block = found(template.clone());
+    let tip = chain.connect_block(&block).unwrap();
+    assert_eq!((tip, tip.hash), (chain.tip(), block.block_hash()));
+    assert_eq!(heights(&chain, &mut cursor), [('+', 111)]);
+    assert_eq!(chain.mempool().count(), 0);
+    let paid = chain.outputs_of(&script(9));
+    assert_eq!(paid.len(), 1);
+    assert_eq!(paid[0].1.value, template.coinbase_value);
+    // The same block again, and one that was found beside it, come late.
+    assert_eq!(chain.connect_block(&block), Err(Reason::StaleBlock));
+    let mut beside = template;
+    beside.txs.clear();
+    beside.coinbase_value = Sat::new(5_000_000_000).unwrap();
+    assert_eq!(chain.connect_block(&found(beside)), Err(Reason::StaleBlock));
+    assert_eq!(
+        chain.connect_block(&found(chain.block_template())).map(|it| it.height),
+        Height::new(112).map_err(|_| Reason::BadBlock)
+    );
+}
+
+#[test]
+fn block_whose_transaction_is_forged_leaves_chain_mempool_and_events_as_they_were() {
+    let (mut chain, txs) = chain_with_payments(&[1_000]);
+    chain.submit(&txs[0]).unwrap();
+    let (tip, cursor) = (chain.tip(), chain.cursor());
+    let mut template = chain.block_template();
+    let mut forged = txs[0].clone();
+    forged.output[0].value -= bitcoin::Amount::from_sat(1);
+    template.txs = vec![TemplateTx::new(forged, None)];
+    assert_eq!(chain.connect_block(&found(template)), Err(Reason::BadScript));
+    let mut greedy = chain.block_template();
+    greedy.coinbase_value = greedy.coinbase_value.checked_add(Sat::new(1).unwrap()).unwrap();
+    assert_eq!(chain.connect_block(&found(greedy)), Err(Reason::Overspend));
+    assert_eq!((chain.tip(), chain.cursor()), (tip, cursor));
+    assert!(chain.in_mempool(txs[0].compute_txid()));
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bitcoin::{Transaction, Txid};
+use bitcoin::{Block, CompactTarget, Transaction, Txid};
 
 use crate::chain::Reason;
+use crate::chain::regtest::block::{REGTEST_BITS, subsidy};
 use crate::chain::regtest::consensus::ScriptCheck;
+use crate::chain::regtest::mempool::Entry;
 use crate::chain::regtest::{Logged, Regtest};
+use crate::chain::template::{Template, TemplateTx};
 use crate::tx::seen::Tip;
-use crate::units::{Blocks, Seconds, UtcSeconds};
+use crate::units::{Blocks, Sat, Seconds, UtcSeconds};
 
 /// Header time from block to block on the chain.
 const BLOCK_SECONDS: u64 = 600;
@@ -35,7 +38,7 @@ impl Regtest {
     /// # Errors
     /// [`Reason::BadBlock`] if the time is not above the median of the eleven blocks below.
     pub fn mine_at(&mut self, time: UtcSeconds) -> Result<Tip, Reason> {
-        let txs = self.template();
+        let txs: Vec<Transaction> = self.best().map(|entry| entry.tx.clone()).collect();
         // Every entry's scripts were run when it came; they need not be run again.
         self.extend(&txs, time, ScriptCheck::Unchecked)
     }
@@ -55,6 +58,43 @@ impl Regtest {
     /// As [`Regtest::connect`].
     pub fn connect_at(&mut self, txs: &[Transaction], time: UtcSeconds) -> Result<Tip, Reason> {
         self.extend(txs, time, self.policy.scripts)
+    }
+
+    /// What the next block is made of, for a miner outside: the best-paying of the mempool, and the
+    /// subsidy with their fees.
+    ///
+    /// The time is that of the tip plus 600 s, as the chain's own blocks have it.
+    pub fn block_template(&self) -> Template {
+        let below = self.ledger.tip();
+        let height = self.ledger.next_height();
+        let txs: Vec<TemplateTx> = self
+            .best()
+            .map(|entry| TemplateTx::new(entry.tx.clone(), Sat::new(entry.fee).ok()))
+            .collect();
+        let fees = txs.iter().filter_map(TemplateTx::fee);
+        let value = fees.fold(subsidy(height), |sum, fee| sum.checked_add(fee).unwrap_or(sum));
+        let median = self.ledger.median_time_past(below.height);
+        let min_time = median.saturating_after(seconds(1));
+        let time = self.next_time(BLOCK_SECONDS).max(min_time);
+        let bits = CompactTarget::from_consensus(REGTEST_BITS);
+        let mut template = Template::empty(below.hash, height, bits, time, value);
+        (template.min_time, template.txs) = (min_time, txs);
+        template
+    }
+
+    /// Connects a block that was mined outside, on top of the tip.
+    ///
+    /// The chain has no clock, so that a header's time may be any that is above the median.
+    ///
+    /// # Errors
+    /// The class of the first consensus rule that it breaks; nothing has changed then.
+    /// [`Reason::StaleBlock`] if it follows another block than the tip: the chain keeps no branches
+    /// but those of [`Regtest::reorg`].
+    pub fn connect_block(&mut self, block: &Block) -> Result<Tip, Reason> {
+        let stored = self.ledger.connect_block(block.clone(), self.policy.scripts)?;
+        let tip = stored.tip;
+        let confirmed = Arc::new(stored.block.txdata.clone());
+        Ok(self.tell_connected(tip, confirmed))
     }
 
     /// Replaces the last `depth` blocks by `branch`, one list of transactions a block. What left
@@ -107,15 +147,20 @@ impl Regtest {
         let stored = self.ledger.connect(txs, time, scripts)?;
         let tip = stored.tip;
         let confirmed = Arc::new(stored.block.txdata.clone());
+        Ok(self.tell_connected(tip, confirmed))
+    }
+
+    /// Cleans the mempool, and tells of a block that now stands in the chain.
+    fn tell_connected(&mut self, tip: Tip, confirmed: Arc<Vec<Transaction>>) -> Tip {
         self.pool.block_connected(&confirmed);
         self.log.push(Logged::Connected(tip, confirmed));
-        Ok(tip)
+        tip
     }
 
     /// What a miner takes from the mempool: the best chunks that fit, parents before children.
-    fn template(&self) -> Vec<Transaction> {
+    fn best(&self) -> impl Iterator<Item = &Entry> {
         let mut taken: BTreeSet<Txid> = BTreeSet::new();
-        let mut txs: Vec<Transaction> = Vec::new();
+        let mut best: Vec<&Entry> = Vec::new();
         let mut left = self.market.block_weight;
         for chunk in self.pool.chunks() {
             let Some(rest) = left.checked_sub(chunk.weight) else { continue };
@@ -130,10 +175,10 @@ impl Regtest {
                 continue;
             }
             left = rest;
-            txs.extend(entries().map(|entry| entry.tx.clone()));
+            best.extend(entries());
             taken.extend(chunk.txids);
         }
-        txs
+        best.into_iter()
     }
 
     fn next_time(&self, after: u64) -> UtcSeconds {

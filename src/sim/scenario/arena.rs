@@ -1,6 +1,6 @@
 //! What a chain must offer so that scenarios can run on it.
 
-use bitcoin::{Transaction, Txid};
+use bitcoin::{Block, Transaction, Txid};
 
 use crate::chain::Reason;
 use crate::tx::seen::Tip;
@@ -38,6 +38,9 @@ pub trait Arena {
 
     /// Connects a block of exactly these transactions after the coinbase.
     fn connect(&mut self, txs: &[Transaction]) -> Verdict;
+
+    /// Connects a block that was made elsewhere, as it stands, on top of the tip.
+    fn connect_block(&mut self, block: &Block) -> Verdict;
 
     /// Replaces the last `depth` blocks by the blocks of `branch`, which are more. Transactions
     /// that left the chain return to the mempool where they still can.

@@ -9,7 +9,7 @@ use bitcoin::sighash::{Prevouts, SighashCache, TapSighashType};
 use bitcoin::taproot::{LeafVersion, TapLeafHash, TaprootBuilder};
 use bitcoin::transaction::Version;
 use bitcoin::{
-    Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, taproot,
+    Amount, Block, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, taproot,
 };
 
 use crate::chain::Reason;
@@ -306,6 +306,16 @@ impl Tale {
         why: Reason,
     ) -> Self {
         self.steps.push(Step::Connect { what, txs: owned(txs), expect: Verdict::Refuse(why) });
+        self
+    }
+
+    pub(super) fn block(mut self, what: &'static str, block: &Block) -> Self {
+        self.steps.push(Step::Block { what, block: block.clone(), expect: Verdict::Accept });
+        self
+    }
+
+    pub(super) fn wrong(mut self, what: &'static str, block: &Block, why: Reason) -> Self {
+        self.steps.push(Step::Block { what, block: block.clone(), expect: Verdict::Refuse(why) });
         self
     }
 

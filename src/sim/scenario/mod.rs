@@ -10,6 +10,7 @@
 //! that each transaction can be signed when the list is made.
 //!
 mod arena;
+mod blocks;
 mod coins;
 mod fees;
 mod lab;
@@ -27,7 +28,7 @@ mod truc;
 pub use arena::{Arena, Verdict};
 pub use run::{Mismatch, Outcome, Report, run};
 
-use bitcoin::{Transaction, Txid};
+use bitcoin::{Block, Transaction, Txid};
 
 use crate::units::{Blame, Blocks};
 
@@ -47,6 +48,7 @@ pub fn all() -> Result<Vec<Scenario>, BuildError> {
         stream_pinning::scenarios(&lab)?,
         stream_holds::scenarios(&lab)?,
         stream_hold_ends::scenarios(&lab)?,
+        blocks::scenarios(&lab)?,
     ];
     Ok(rooms.into_iter().flatten().collect())
 }
@@ -67,6 +69,12 @@ pub enum BuildError {
     /// A channel's key.
     #[error(transparent)]
     Key(#[from] crate::keys::KeyError),
+    /// A template or the block made of it.
+    #[error(transparent)]
+    Template(#[from] crate::chain::template::TemplateError),
+    /// A block that the list is made with is not taken by its own chain.
+    #[error("a block of the list cannot be made")]
+    Block,
     /// A Taproot tree or sighash.
     #[error("a taproot tree or sighash of the list is malformed")]
     Taproot,
@@ -77,7 +85,13 @@ impl BuildError {
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::Unit(_) | Self::Secp(_) | Self::Tx(_) | Self::Key(_) | Self::Taproot => Blame::Us,
+            Self::Unit(_)
+            | Self::Secp(_)
+            | Self::Tx(_)
+            | Self::Key(_)
+            | Self::Template(_)
+            | Self::Block
+            | Self::Taproot => Blame::Us,
         }
     }
 }
@@ -125,6 +139,15 @@ pub enum Step {
         /// The transactions.
         txs: Vec<Transaction>,
         /// What consensus must say; a refused block leaves the chain as it was.
+        expect: Verdict,
+    },
+    /// A whole block, coinbase and header included, is offered to the chain.
+    Block {
+        /// What it is, for the report.
+        what: &'static str,
+        /// The block.
+        block: Block,
+        /// What the chain must say; a refused block leaves it as it was.
         expect: Verdict,
     },
     /// The last blocks are replaced by a longer branch.

@@ -1,6 +1,6 @@
 //! The simulated chain as an arena.
 
-use bitcoin::{Transaction, Txid};
+use bitcoin::{Block, Transaction, Txid};
 
 use crate::chain::Reason;
 use crate::chain::regtest::Regtest;
@@ -24,6 +24,10 @@ impl Arena for Regtest {
 
     fn connect(&mut self, txs: &[Transaction]) -> Verdict {
         Self::connect(self, txs).map(drop).into()
+    }
+
+    fn connect_block(&mut self, block: &Block) -> Verdict {
+        Self::connect_block(self, block).map(drop).into()
     }
 
     fn reorg(&mut self, depth: Blocks, branch: &[Vec<Transaction>]) -> Verdict {

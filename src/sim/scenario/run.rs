@@ -64,7 +64,8 @@ impl Report {
         let counter = match step {
             Step::Submit { expect, .. }
             | Step::Package { expect, .. }
-            | Step::Connect { expect, .. } => match expect {
+            | Step::Connect { expect, .. }
+            | Step::Block { expect, .. } => match expect {
                 Verdict::Accept => &mut self.accepted,
                 Verdict::Refuse(_) => &mut self.refused,
             },
@@ -86,6 +87,9 @@ fn play(step: &Step, arena: &mut impl Arena) -> (&'static str, Outcome, Outcome)
         }
         Step::Connect { what, txs, expect } => {
             (what, Outcome::Verdict(*expect), Outcome::Verdict(arena.connect(txs)))
+        }
+        Step::Block { what, block, expect } => {
+            (what, Outcome::Verdict(*expect), Outcome::Verdict(arena.connect_block(block)))
         }
         Step::Mine { blocks } => {
             let expected = arena.tip().height.saturating_after(*blocks);

@@ -2,7 +2,7 @@
 //!
 //! Used by `tests/scenarios.rs`.
 
-use bitcoin::{Transaction, Txid};
+use bitcoin::{Block, Transaction, Txid};
 use millstream::chain::Reason;
 use millstream::sim::scenario::{Arena, Verdict};
 use millstream::tx::seen::Tip;
@@ -88,6 +88,13 @@ impl Arena for Court {
 
     fn connect(&mut self, txs: &[Transaction]) -> Verdict {
         let said = self.core.mine(txs).map(|_| ());
+        self.note(said)
+    }
+
+    fn connect_block(&mut self, block: &Block) -> Verdict {
+        // Tested first, because Core remembers a refused block and keeps branches of less work.
+        let said =
+            self.core.test_block(block).and_then(|()| self.core.connect_block(block).map(drop));
         self.note(said)
     }
 

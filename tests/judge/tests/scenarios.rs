@@ -95,6 +95,7 @@ fn label(step: &Step) -> String {
         Step::Submit { what, .. } => format!("submit {what}"),
         Step::Package { what, .. } => format!("package {what}"),
         Step::Connect { what, .. } => format!("connect {what}"),
+        Step::Block { what, .. } => format!("block {what}"),
         Step::Mine { blocks } => format!("mine {blocks}"),
         Step::Reorg { depth, branch } => format!("{depth} replaced by {}", branch.len()),
         Step::InMempool { what, .. } => format!("look for {what}"),

@@ -41,7 +41,7 @@ pub(super) struct Policy {
 pub(super) struct Entry {
     pub(super) tx: Transaction,
     /// In satoshis.
-    fee: u64,
+    pub(super) fee: u64,
     /// In weight units, raised for many signature operations.
     weight: u64,
     /// The n-th transaction that came.
