@@ -34,6 +34,7 @@
 //! | 4 | [`stream`] | the channel: payer and payee, from [`stream::Terms`] to the refund |
 //! | 2 | [`meter`] | tariffs, sessions, and the window of mutual risk |
 //! | 2 | [`batch`] | many payments under one root, lanes, receipts |
+//! | 2 | [`shares`] | proof of work that workers claim, checked and counted once |
 //! | 2 | [`ledger`] | what accepted work is worth, to whom it is owed, what was paid |
 //! | 1 | [`wire`] | the messages as bytes |
 //! | 1 | [`store`] | records by key, in atomic commits |
@@ -170,6 +171,8 @@ pub mod batch;
 pub mod ledger;
 #[cfg(feature = "alloc")]
 pub mod meter;
+#[cfg(feature = "alloc")]
+pub mod shares;
 #[cfg(feature = "alloc")]
 pub mod tx;
 

@@ -168,6 +168,11 @@ pub(crate) const PUBLIC_EXCEPTIONS: &[Exception] = &[
                  and the heads of schemes and receipts",
     },
     Exception {
+        folder: "src/shares",
+        limit: 14,
+        reason: "a job and its parts, the desk with what it takes and gives, and two reckoners",
+    },
+    Exception {
         folder: "src/meter",
         limit: 12,
         reason: "the tariff is a part of its own, and the session shows the head of it",

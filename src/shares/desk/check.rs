@@ -1,0 +1,167 @@
+//! The checks of one share, in their order (V1).
+
+use super::{Desk, Good, Grace, Issued, Policy};
+use crate::shares::job::Built;
+use crate::shares::seen::{Key, Seen};
+use crate::shares::{Refused, Share};
+use crate::units::{UtcSeconds, Work};
+
+/// A share that passed every check that looks at the share and its job alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) issued: &'a Issued,
+    /// The job's tip is the one before, in its grace.
+    pub(super) before: bool,
+}
+
+impl Desk {
+    /// Whether a share counts, and what it is worth. Changes nothing.
+    ///
+    /// # Errors
+    /// The first reason against it, in the order of V1.
+    pub fn check(&self, now: UtcSeconds, share: &Share) -> Result<Good, Refused> {
+        let place = self.place(now, share)?;
+        self.within_budget(now, place.before)?;
+        let built = place.issued.job.build(self.engine, &self.space, share);
+        let hash = built.hash(self.engine);
+        let good = self.judge(now, &place, share, &built, hash)?;
+        self.not_counted(&good, place.before)?;
+        Ok(good)
+    }
+
+    /// [`Self::check`] and [`Self::apply`] in one.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn take(&mut self, now: UtcSeconds, share: &Share) -> Result<Good, Refused> {
+        let good = self.check(now, share)?;
+        self.count(&good);
+        Ok(good)
+    }
+
+    /// Job, tip, version, time, space: nothing here needs a hash or depends on other shares.
+    #[inline]
+    pub(super) fn place(&self, now: UtcSeconds, share: &Share) -> Result<Place<'_>, Refused> {
+        let Share { job, extranonce, version, time, .. } = *share;
+        // The newest first: nearly every share is of it.
+        let issued = self.jobs.iter().rev().find(|issued| issued.id == job);
+        let issued = issued.ok_or(Refused::UnknownJob { job })?;
+        let before = issued.tip != self.tip;
+        if before && !self.in_grace(now, issued.tip) {
+            return Err(Refused::Stale { job, ago: now.saturating_since(self.since) });
+        }
+        let head = issued.job.head();
+        if (version ^ head.version) & !head.version_mask != 0 {
+            let (base, mask) = (head.version, head.version_mask);
+            return Err(Refused::BadVersion { got: version, base, mask });
+        }
+        let last = self.time_max(now).min(issued.job.time_max());
+        if time < head.min_time || time > last {
+            return Err(Refused::BadTime { got: time, first: head.min_time, last });
+        }
+        let size = issued.job.extranonce_size();
+        if extranonce & !largest(size) != 0 {
+            return Err(Refused::NotYourSpace { got: extranonce, size });
+        }
+        Ok(Place { issued, before })
+    }
+
+    /// That one share more may be counted, if it is good.
+    #[inline]
+    pub(super) fn within_budget(&self, now: UtcSeconds, before: bool) -> Result<(), Refused> {
+        let seen = self.seen_of(before);
+        if seen.is_full() {
+            return Err(Refused::OverBudget { limit: seen.limit(), span: "tip" });
+        }
+        if self.bucket.filled(&self.policy, now).shares == 0 {
+            let limit = self.policy.shares_per_second;
+            return Err(Refused::OverBudget { limit, span: "second" });
+        }
+        Ok(())
+    }
+
+    /// That the hash meets the target that was assigned.
+    #[inline]
+    pub(super) fn judge(
+        &self,
+        now: UtcSeconds,
+        place: &Place<'_>,
+        share: &Share,
+        built: &Built,
+        hash: [u8; 32],
+    ) -> Result<Good, Refused> {
+        let Place { issued, before } = *place;
+        if !issued.target.is_met_by(&hash) {
+            return Err(Refused::Low { hash, target: issued.target });
+        }
+        // V2: the assigned target, not the hash, says what it is worth.
+        let work = match self.policy.grace {
+            Grace::Unpaid(_) if before => Work::ZERO,
+            Grace::None | Grace::Unpaid(_) | Grace::Paid(_) => issued.work,
+        };
+        Ok(Good {
+            share: *share,
+            hash,
+            header: built.header(),
+            work,
+            network_work: issued.job.network_work(),
+            block: issued.job.network().is_met_by(&hash),
+            tip: issued.tip,
+            at: now,
+        })
+    }
+
+    /// V3: by the hash of the header, whatever the share calls its job.
+    #[inline]
+    pub(super) fn not_counted(&self, good: &Good, before: bool) -> Result<(), Refused> {
+        if self.seen_of(before).holds(Key::of(&good.hash)) {
+            return Err(Refused::Duplicate { job: good.share.job });
+        }
+        Ok(())
+    }
+
+    /// A share that was found good on the desk as it is counts.
+    #[inline]
+    pub(super) fn count(&mut self, good: &Good) {
+        let applied = self.apply(good);
+        debug_assert_eq!(applied, Ok(()));
+    }
+
+    /// Whether the jobs of a tip that is not the current one still count.
+    pub(super) fn in_grace(&self, now: UtcSeconds, tip: u32) -> bool {
+        match self.policy.grace {
+            Grace::None => false,
+            Grace::Unpaid(lasts) | Grace::Paid(lasts) => {
+                self.is_before(tip) && now.saturating_since(self.since) <= lasts
+            }
+        }
+    }
+
+    /// Whether a tip is the one before the current one.
+    pub(super) fn is_before(&self, tip: u32) -> bool {
+        tip.checked_add(1) == Some(self.tip)
+    }
+
+    const fn seen_of(&self, before: bool) -> &Seen {
+        if before { &self.seen_before } else { &self.seen }
+    }
+
+    /// The last time that a header may have at this time.
+    fn time_max(&self, now: UtcSeconds) -> u32 {
+        let ahead = self.policy.ahead_max.min(Policy::AHEAD_MAX);
+        u32::try_from(now.saturating_after(ahead).to_u64()).unwrap_or(u32::MAX)
+    }
+}
+
+/// The largest number of so many bytes.
+const fn largest(bytes: u8) -> u64 {
+    match bytes {
+        0 => 0,
+        1..=7 => {
+            #[expect(clippy::as_conversions, reason = "widens, and `From` is not const")]
+            let bits = (bytes as u32).wrapping_mul(8);
+            u64::MAX.wrapping_shr(64_u32.wrapping_sub(bits))
+        }
+        _ => u64::MAX,
+    }
+}

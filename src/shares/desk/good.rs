@@ -1,0 +1,58 @@
+//! The proof that a share was checked.
+
+use crate::shares::Share;
+use crate::units::{UtcSeconds, Work};
+
+/// A share that was checked and found good: only a [`Desk`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "it counts once it is applied"]
+pub struct Good {
+    pub(super) share: Share,
+    pub(super) hash: [u8; 32],
+    pub(super) header: [u8; 80],
+    pub(super) work: Work,
+    pub(super) network_work: Work,
+    pub(super) block: bool,
+    /// Number of the job's tip on its desk.
+    pub(super) tip: u32,
+    /// When it was checked.
+    pub(super) at: UtcSeconds,
+}
+
+impl Good {
+    /// What the worker sent.
+    #[must_use]
+    pub const fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// What it is worth: the work of the target assigned to it, or nothing in an unpaid grace.
+    #[must_use]
+    pub const fn work(&self) -> Work {
+        self.work
+    }
+
+    /// The work that a block took on the share's tip.
+    #[must_use]
+    pub const fn network_work(&self) -> Work {
+        self.network_work
+    }
+
+    /// Whether it is a block: then submit it at once.
+    #[must_use]
+    pub const fn is_block(&self) -> bool {
+        self.block
+    }
+
+    /// The header.
+    #[must_use]
+    pub const fn header(&self) -> &[u8; 80] {
+        &self.header
+    }
+
+    /// Its double hash; the last byte counts most.
+    #[must_use]
+    pub const fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+}
