@@ -39,7 +39,7 @@
 //! | 1 | [`wire`] | the messages as bytes |
 //! | 1 | [`store`] | records by key, in atomic commits |
 //! | 0 | [`sha256`] | the hash, on as many lanes as the processor has |
-//! | 1 | [`miner`] | the search for proof of work, by the best kernel of the processor |
+//! | 1 | [`miner`] | the search for proof of work: jobs, shares found, budgets |
 //! | 1 | [`merkle`] | one root for a million payments, and a proof of each |
 //! | 4 | [`hub`] | conditional payments forwarded from channel to channel |
 //! | 4 | [`swap`] | money of one chain for money of another, both or neither |
@@ -116,7 +116,7 @@
 //!
 //! | feature | brings |
 //! | --- | --- |
-//! | none | [`units`], [`sha256`] and [`miner`], on `core` |
+//! | none | [`units`], [`sha256`] and [`miner`], on `core` without an allocator |
 //! | `alloc` | the whole core, [`keys`] to [`node`], without an operating system |
 //! | `std` (default) | `chain`, and of `db` the seed file |
 //! | `rt` | the tokio driver over TCP |
@@ -127,7 +127,7 @@
 //! | `cli` | the `millstream` command |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// `units` alone: the other rooms, which this page links, are not there.
+// Three rooms alone: the other rooms, which this page links, are not there.
 #![cfg_attr(not(feature = "alloc"), allow(rustdoc::broken_intra_doc_links))]
 // P5: no input, whatever it is, can make the library panic: these are errors outside its tests.
 #![cfg_attr(
