@@ -45,6 +45,7 @@
 //! | 4 | [`swap`] | money of one chain for money of another, both or neither |
 //! | 4 | [`monitor`] | what one side does on the chain about its holds |
 //! | 5 | [`node`] | many peers, channels and sessions behind one input and one drain |
+//! | 5 | `stratum` | Stratum V1 without I/O: what miners and pools speak |
 //! | 6 | `chain` | where chain events come from, and the coins that fund and pay fees |
 //! | 6 | `db` | the store on real databases |
 //! | 7 | `rt` | the driver over TCP |
@@ -119,6 +120,7 @@
 //! | none | [`units`], [`sha256`] and [`miner`], on `core` without an allocator |
 //! | `alloc` | the whole core, [`keys`] to [`node`], without an operating system |
 //! | `std` (default) | `chain`, and of `db` the seed file |
+//! | `stratum` | Stratum V1 without I/O; `rt` and `sim` bring it |
 //! | `rt` | the tokio driver over TCP |
 //! | `redb`, `sqlite` | durable stores |
 //! | `sim` | the simulated world; `consensus` checks its scripts by Bitcoin Core's interpreter |
@@ -190,6 +192,9 @@ pub mod swap;
 
 #[cfg(feature = "alloc")]
 pub mod node;
+
+#[cfg(feature = "stratum")]
+pub mod stratum;
 
 #[cfg(feature = "std")]
 pub mod chain;
