@@ -7,7 +7,7 @@ use bitcoin::OutPoint;
 use super::account::Bound;
 use super::step::{Change, Changes};
 use super::{Account, Credit, Ledger, LedgerError, LedgerStep, Totals, WorkerKey};
-use crate::units::Msat;
+use crate::units::{Msat, Overflow};
 
 /// What shares, channels and the operator bring to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,21 @@ pub enum Input {
         /// The channel's last cumulative amount.
         paid: Msat,
     },
+    /// The bound channel goes on at another outpoint, went back to one, or is spent and has ended:
+    /// what was paid is told anew, as the chain shows it. It may be less than was signed, where an
+    /// older voucher was settled: then the rest is due again.
+    Moved {
+        /// Who is paid.
+        worker: WorkerKey,
+        /// What was paid before it came to `channel`.
+        before: Msat,
+        /// By which channel it is paid now; none where it has ended.
+        channel: Option<OutPoint>,
+        /// What the channel had paid when the account came to it; zero without one.
+        base: Msat,
+        /// What the channel has paid by now; zero without one.
+        paid: Msat,
+    },
     /// The account is closed. What it has of a millisatoshi falls to the pool.
     Forget {
         /// Whose account.
@@ -88,6 +103,10 @@ impl Ledger {
             }
             Input::Shown { worker, channel, paid } => self.paid(worker, channel, paid),
             Input::Unbind { worker, channel, paid } => self.unbind(worker, channel, paid),
+            Input::Moved { worker, before, channel, base, paid } => {
+                let bound = channel.map(|channel| Bound { channel, base, paid });
+                self.moved(worker, before, bound)
+            }
             Input::Forget { worker } => self.forget(worker),
         }
     }
@@ -154,6 +173,20 @@ impl Ledger {
         let paid = paid.max(bound.paid);
         let here = paid.sub(bound.base)?;
         let after = Account { before: account.before.add(here)?, bound: None, ..*account };
+        Ok(self.step(Some((worker, Some(after))), None))
+    }
+
+    fn moved(
+        &self,
+        worker: WorkerKey,
+        before: Msat,
+        bound: Option<Bound>,
+    ) -> Result<LedgerStep, LedgerError> {
+        let account = self.accounts.get(&worker).ok_or(LedgerError::NoWorker { worker })?;
+        let after = Account { before, bound, ..*account };
+        if !after.holds_together() {
+            return Err(Overflow { unit: "paid" }.into());
+        }
         Ok(self.step(Some((worker, Some(after))), None))
     }
 

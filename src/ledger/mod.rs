@@ -125,6 +125,13 @@ impl Limits {
     pub const WORKERS_MAX: u32 = 32_768;
 }
 
+/// No limit of what is owed, and as many workers as there can be.
+impl Default for Limits {
+    fn default() -> Self {
+        Self { unpaid_max: Msat::MAX, workers_max: Self::WORKERS_MAX }
+    }
+}
+
 /// The accounts of all workers.
 ///
 /// One decision costs the look-up of an account and two records; a drain needs one a worker.
@@ -135,6 +142,14 @@ pub struct Ledger {
     totals: Totals,
     /// Steps applied since it was loaded.
     applied: u64,
+}
+
+/// Without accounts, within [`Limits::default`].
+impl Default for Ledger {
+    fn default() -> Self {
+        let (accounts, totals) = (BTreeMap::new(), Totals::NONE);
+        Self { limits: Limits::default(), accounts, totals, applied: 0 }
+    }
 }
 
 impl Ledger {

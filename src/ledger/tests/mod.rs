@@ -74,6 +74,35 @@ fn earn(number: u8, work: u128) -> Input {
 }
 
 #[test]
+fn account_that_moves_counts_what_the_chain_says_and_is_owed_the_rest_again() {
+    let (mut ledger, mut store) = after(&[bind(1, 1, 5), earn(1, 100), paid(1, 1, 105)]);
+    let moved = |before, at: Option<u8>, base, paid| Input::Moved {
+        worker: worker(1),
+        before: msat(before),
+        channel: at.map(channel),
+        base: msat(base),
+        paid: msat(paid),
+    };
+    // A settlement of 85 went to the chain: 20 are due again where the channel goes on.
+    take(&mut ledger, &mut store, moved(80, Some(2), 3, 3)).unwrap();
+    let account = *ledger.account(worker(1)).unwrap();
+    assert_eq!((account.paid(), account.pay_to()), (msat(80), Some((channel(2), msat(23)))));
+    take(&mut ledger, &mut store, paid(1, 2, 23)).unwrap();
+    // A better one takes its place: nothing is due, and more than is owed was paid.
+    take(&mut ledger, &mut store, moved(100, Some(3), 7, 9)).unwrap();
+    let account = *ledger.account(worker(1)).unwrap();
+    assert_eq!((account.ahead(), account.due()), (msat(2), Msat::ZERO));
+    take(&mut ledger, &mut store, moved(90, None, 0, 0)).unwrap();
+    assert_eq!(ledger.account(worker(1)).unwrap().channel(), None);
+    assert_eq!(ledger.due(worker(1)), msat(10));
+    ledger.holds_together().unwrap();
+    let refused = [moved(0, Some(3), 8, 7), moved(Msat::MAX.to_msat(), Some(3), 0, 1)];
+    for input in refused {
+        assert!(matches!(ledger.decide(&input), Err(LedgerError::Overflow(_))), "{input:?}");
+    }
+}
+
+#[test]
 fn shares_too_small_for_a_millisatoshi_are_paid_when_they_make_one() {
     let (mut ledger, mut store) = after(&[bind(1, 1, 0)]);
     let small = Input::Credit { worker: worker(1), credit: credit(1, 1) };
