@@ -176,6 +176,12 @@ impl<S: Signer> Node<S> {
                     };
                     let told = is_told(before, &noticed);
                     self.continue_payer(now, outpoint, stated, told, noticed.successor())?;
+                    match noticed.successor() {
+                        Some(next) => {
+                            self.move_work(outpoint, next.outpoint(), stated, next.start())?;
+                        }
+                        None => self.rest_work(outpoint, stated)?,
+                    }
                 }
                 PayerNews::SettledAboveSigned { paid, signed } => {
                     self.effects.tell(Event::SettledAboveSigned { outpoint, paid, signed });
@@ -297,6 +303,7 @@ impl<S: Signer> Node<S> {
     fn go_back(&mut self, now: &Now, outpoint: OutPoint) -> Result<(), NodeError> {
         self.effects.tell(Event::SpendUndone { outpoint });
         self.return_sessions(outpoint)?;
+        self.return_work(outpoint)?;
         match self.slot(outpoint)?.link {
             Some(link) => self.attach(now, link, outpoint),
             None => Ok(()),
@@ -363,6 +370,7 @@ impl<S: Signer> Node<S> {
             }
             Side::Payer => {
                 self.close_budgets(outpoint);
+                self.forget_work(outpoint)?;
                 if let Some(slot) = self.payers.remove(&outpoint) {
                     self.aliases.remove(&slot.alias);
                 }

@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness};
 
-use super::LinkId;
+use super::{LinkId, WorkPolicy};
 use crate::batch::Sealed;
 use crate::batch::flight::FlightLimits;
+use crate::ledger::{Credit, WorkerKey};
 use crate::meter::Window;
 use crate::meter::tariff::Tariff;
 use crate::monitor::Policy;
@@ -318,6 +319,34 @@ pub enum Command {
         /// Confirmed coins that may raise a settlement, and those that a pending one spends.
         coins: Vec<FeeInput>,
     },
+    /// Pool: credits accepted work of a worker. The next flush pays what is due by
+    /// [`Self::TendWork`], in one voucher however often a worker was credited until then; the
+    /// credit itself is durable behind it, with a channel or without.
+    ///
+    /// Only for work that was verified, and once: what is refused is not credited.
+    CreditWork {
+        /// Whose: the base key of its terms.
+        worker: WorkerKey,
+        /// How much, and what it is worth: of as many shares as were verified.
+        credit: Credit,
+    },
+    /// Pool: lets a payer's channel pay a worker's work, what is owed until now and what comes.
+    /// Also another one in place of the channel before, once everything on that is acknowledged.
+    ///
+    /// The channel's payee is the worker, it is open, and from now on it pays nothing else.
+    BindWorker {
+        /// Whose work.
+        worker: WorkerKey,
+        /// The channel.
+        outpoint: OutPoint,
+        /// The name of its budget at the signer: no session of the same payee.
+        session: SessionId,
+        /// The most that may be paid for its work; bound again it can be raised.
+        budget: Msat,
+    },
+    /// Pool: when work is paid from now on, until it is said again; after each start anew. Without
+    /// it every millisatoshi is paid at once.
+    TendWork(WorkPolicy),
     /// Ends a session.
     EndSession(SessionId),
     /// Forgets a session that has ended, and writes off what it is still owed.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bitcoin::{OutPoint, Transaction, Txid};
 
 use super::{LinkId, NodeError, ReceivedBatch};
+use crate::ledger::WorkerKey;
 use crate::meter::tariff::TariffHash;
 use crate::meter::{MeterError, Statement, Window};
 use crate::store::{Batch, Durability, Key, Store, StoreError};
@@ -393,6 +394,29 @@ pub enum Event {
         /// The transaction.
         spend: Box<JointSpend>,
     },
+    /// Pool: a voucher for a worker's work is signed; it leaves with this, and both records are
+    /// durable.
+    WorkPaid {
+        /// Whose work.
+        worker: WorkerKey,
+        /// The channel.
+        outpoint: OutPoint,
+        /// How much more.
+        paid: Msat,
+        /// What the worker was paid in all, over all its channels.
+        total: Msat,
+    },
+    /// Pool: a worker cannot be paid, wholly or in part. What is due stays owed; it is told once
+    /// until something is paid again. With [`NodeError::NoRoom`] the channel wants a top-up or a
+    /// settlement, or another one is to be bound.
+    WorkUnpaid {
+        /// Whose work.
+        worker: WorkerKey,
+        /// What is due.
+        due: Msat,
+        /// Why it is not paid.
+        why: NodeError,
+    },
     /// A message of the peer does not make sense here; the state is as it was.
     Misbehaved {
         /// From whom.
@@ -420,6 +444,8 @@ pub enum WakeReason {
     Resend,
     /// What a session or a channel asked of the peer was not answered; it is asked again.
     Repeat,
+    /// Work has been owed for so long that it is paid, be it little.
+    PayWork,
 }
 
 impl Effects {

@@ -6,6 +6,7 @@ use super::LinkId;
 use crate::batch::BatchError;
 use crate::batch::flight::FlightError;
 use crate::batch::lanes::LanesError;
+use crate::ledger::LedgerError;
 use crate::meter::MeterError;
 use crate::meter::tariff::TariffError;
 use crate::monitor::MonitorError;
@@ -139,6 +140,26 @@ pub enum NodeError {
         /// The limit.
         max: usize,
     },
+    /// The channel does not pay this worker's key.
+    #[error("channel {outpoint} pays another key")]
+    OtherPayee {
+        /// Which.
+        outpoint: OutPoint,
+    },
+    /// The channel pays work, or is to, and something else: nobody could tell which was paid.
+    #[error("channel {outpoint} pays something else")]
+    Taken {
+        /// Which.
+        outpoint: OutPoint,
+    },
+    /// More is due than the channel can pay.
+    #[error("channel {outpoint} has room for {room} only")]
+    NoRoom {
+        /// Which.
+        outpoint: OutPoint,
+        /// What it can still pay.
+        room: Msat,
+    },
     /// A batch does not check, or the lanes that it pays in.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -148,6 +169,9 @@ pub enum NodeError {
     /// Lanes do not allow it.
     #[error(transparent)]
     Lanes(#[from] LanesError),
+    /// The ledger refused.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// A stored record has the right version and checksum, and is not what its key says or what
     /// was ever written.
     #[error("record under {key:?} has a wrong {what}")]
@@ -202,6 +226,9 @@ impl NodeError {
             | Self::MayConfirm { .. }
             | Self::NoLanes { .. }
             | Self::InFlight { .. }
+            | Self::OtherPayee { .. }
+            | Self::Taken { .. }
+            | Self::NoRoom { .. }
             | Self::BrokenRecord { .. } => Blame::Us,
             Self::NoAlias { .. }
             | Self::SessionExists { .. }
@@ -212,6 +239,7 @@ impl NodeError {
             Self::Batch(error) => error.blame(),
             Self::Flight(error) => error.blame(),
             Self::Lanes(error) => error.blame(),
+            Self::Ledger(error) => error.blame(),
             Self::Stream(error) => error.blame(),
             Self::Monitor(error) => error.blame(),
             Self::Meter(error) => error.blame(),

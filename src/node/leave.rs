@@ -153,6 +153,7 @@ impl<S: Signer> Node<S> {
         slot.top_up = None;
         let to = successor.outpoint();
         self.move_sessions(outpoint, to, stated, successor.start())?;
+        self.move_work(outpoint, to, stated, successor.start())?;
         self.send_to_chain(tx)?;
         let capacity = successor.capacity();
         self.effects.tell(Event::RolledOver { from: outpoint, to, capacity });

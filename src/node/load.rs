@@ -10,6 +10,7 @@ use bitcoin::secp256k1::XOnlyPublicKey;
 use super::session::SessionSlot;
 use super::{Config, LinkId, Node, NodeError, PayeeSlot, PayerSlot};
 use crate::keys::Context;
+use crate::ledger::{Ledger, Limits};
 use crate::monitor::Watch;
 use crate::signer::{KeyName, Role, Signer};
 use crate::store::{Key, Store};
@@ -48,6 +49,10 @@ impl<S: Signer> Node<S> {
         let mut scripts = BTreeMap::new();
         for (key, bytes) in records(store, &PayerRecord::PREFIX)? {
             node.load_payer(PayerRecord::decode(&key, &bytes)?, &mut scripts)?;
+        }
+        node.load_work(Ledger::load(Limits::default(), store)?);
+        for (key, bytes) in records(store, &super::work::PREFIX)? {
+            node.load_line(&key, &bytes)?;
         }
         for (key, bytes) in records(store, &super::lineage::PREFIX)? {
             node.load_parent(&key, &bytes)?;

@@ -38,6 +38,7 @@ mod session;
 mod tests;
 mod unconfirmed;
 pub mod watch;
+mod work;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,7 @@ pub use batch::{Receipts, ReceivedBatch};
 pub use command::Command;
 pub use effects::{Effects, Event, Outbox, ReceivedBundle, Wake, WakeReason};
 pub use error::NodeError;
+pub use work::WorkPolicy;
 
 use crate::batch::lanes::Lanes;
 use crate::keys::{Context, Entropy};
@@ -157,6 +159,8 @@ pub struct Node<S> {
     pending_holds: BTreeMap<LinkId, Box<hold::Pending>>,
     /// The watch over each channel that has holds, or had them.
     watches: hold::Watches,
+    /// What work has earned, and which channels pay it.
+    works: work::Works,
 }
 
 /// A payee's channel and where its payer is.
@@ -285,6 +289,7 @@ impl<S: Signer> Node<S> {
             waiting_holds: Vec::new(),
             pending_holds: BTreeMap::new(),
             watches: hold::Watches::default(),
+            works: work::Works::default(),
         }
     }
 
@@ -338,6 +343,7 @@ impl<S: Signer> Node<S> {
     pub fn flush(&mut self, now: &Now, store: &mut dyn Store) -> Result<Outbox, NodeError> {
         let mut outbox = Outbox::default();
         loop {
+            let settled = self.settle_work(now);
             let mut waiting = core::mem::take(&mut self.waiting);
             let mut holds = core::mem::take(&mut self.waiting_holds);
             let ahead = waiting.first().map(|(_, ahead)| *ahead);
@@ -361,12 +367,16 @@ impl<S: Signer> Node<S> {
                 self.signer.apply(staged.after_barrier())?;
             }
             if (waiting.is_empty() && holds.is_empty()) || !reserved {
-                return Ok(outbox);
+                if settled {
+                    return Ok(outbox);
+                }
+                continue;
             }
             for (payment, _) in waiting {
                 // A payment that is refused now was refused for good; its session shows it as due.
-                if self.pay_to(now, payment).is_err() {
+                if let Err(why) = self.pay_to(now, payment) {
                     self.drop_unsigned(&payment);
+                    self.work_refused(now, payment.outpoint, why);
                 }
             }
             self.order_again(now, holds);
@@ -382,7 +392,8 @@ impl<S: Signer> Node<S> {
         let repeat = asked.chain(self.sessions.values().filter_map(SessionSlot::repeat));
         let repeat = repeat.map(|repeat| repeat.at).chain(self.next_told());
         let repeat = repeat.map(|at| Wake { at, why: WakeReason::Repeat });
-        resend.into_iter().chain(repeat).min_by_key(|wake| wake.at)
+        let work = self.works.next_at().map(|at| Wake { at, why: WakeReason::PayWork });
+        resend.into_iter().chain(repeat).chain(work).min_by_key(|wake| wake.at)
     }
 
     /// The outpoints whose status the node must be told after every change of the chain: its
@@ -510,15 +521,6 @@ impl<S: Signer> Node<S> {
                 self.accept_session(now, outpoint, Acceptance { session, offer, budget, slack })
             }
             Command::Meter { session, total } => self.meter(now, session, total),
-            Command::OpenLane { outpoint, lane, limit, session } => {
-                self.open_lane(now, outpoint, (lane, limit), session)
-            }
-            Command::LimitLane { outpoint, lane, limit } => self.limit_lane(outpoint, lane, limit),
-            Command::CloseLane { outpoint, lane } => self.close_lane(outpoint, lane),
-            Command::LimitFlight { outpoint, limits } => self.limit_flight(outpoint, limits),
-            Command::PayBatch { outpoint, batch, session } => {
-                self.pay_batch(now, outpoint, *batch, session)
-            }
             Command::OfferHold { outpoint, hash, amount, expiry, session } => {
                 self.order_hold(now, outpoint, session, Order::Offer { hash, amount, expiry })
             }
@@ -538,6 +540,32 @@ impl<S: Signer> Node<S> {
             Command::TendHolds { policy, rate, coins } => self.tend_holds(now, policy, rate, coins),
             Command::EndSession(session) => self.end_session(now, session),
             Command::ForgetSession(session) => self.forget_session(now, session),
+            other => self.run_many(now, other),
+        }
+    }
+
+    /// What pays many at once: lanes with their batches, and work.
+    fn run_many(&mut self, now: &Now, command: Command) -> Result<(), NodeError> {
+        match command {
+            Command::OpenLane { outpoint, lane, limit, session } => {
+                self.open_lane(now, outpoint, (lane, limit), session)
+            }
+            Command::LimitLane { outpoint, lane, limit } => self.limit_lane(outpoint, lane, limit),
+            Command::CloseLane { outpoint, lane } => self.close_lane(outpoint, lane),
+            Command::LimitFlight { outpoint, limits } => self.limit_flight(outpoint, limits),
+            Command::PayBatch { outpoint, batch, session } => {
+                self.pay_batch(now, outpoint, *batch, session)
+            }
+            Command::CreditWork { worker, credit } => self.credit_work(worker, credit),
+            Command::BindWorker { worker, outpoint, session, budget } => {
+                self.bind_worker(worker, outpoint, (session, budget))
+            }
+            Command::TendWork(policy) => {
+                self.tend_work(policy);
+                Ok(())
+            }
+            // Every other command is the caller's.
+            _ => Err(NodeError::NotAsked { what: "this command" }),
         }
     }
 }

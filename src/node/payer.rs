@@ -156,6 +156,13 @@ impl<S: Signer> Node<S> {
         Ok(())
     }
 
+    /// P4: the channel's record goes into the commit, and is durable before anything leaves.
+    pub(super) fn put_payer(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
+        let record = self.slot(outpoint)?.machine.record();
+        let (key, bytes) = (record.key()?, record.encode()?);
+        Ok(self.effects.put(key, &bytes)?)
+    }
+
     fn keep_payer(&mut self, machine: Payer, parent: Option<OutPoint>) -> Result<(), NodeError> {
         let record = machine.record();
         let outpoint = machine.outpoint();
@@ -258,6 +265,7 @@ impl<S: Signer> Node<S> {
         let signed = slot.machine.signed();
         self.follow_holds(Side::Payer, outpoint)?;
         self.effects.tell(Event::Ready { outpoint, signed, behind });
+        self.work_met(outpoint)?;
         // It also shows the payee who is here, before the sessions are taken up.
         let holds = self.holds_stand(outpoint);
         let shows = behind > Msat::ZERO || holds || self.unstated_on(outpoint).is_some();
@@ -381,6 +389,7 @@ impl<S: Signer> Node<S> {
         let signed = self.slot(outpoint)?.machine.signed();
         let signed = before.map_or(signed, |paid| paid.max(signed));
         self.check_no_start(outpoint)?;
+        self.check_no_work(outpoint)?;
         let paid = signed.add(more).map_err(crate::tx::TxError::from)?;
         self.pay_to(now, Payment { outpoint, paid, session, ending })
     }
@@ -416,6 +425,7 @@ impl<S: Signer> Node<S> {
         slot.machine.apply(step.record())?;
         let voucher = step.voucher();
         slot.resend_at = slot.link.map(|_| resend_at).or(slot.resend_at);
+        self.count_work(outpoint)?;
         if self.launch(outpoint, voucher, session)? {
             return Ok(());
         }
@@ -449,8 +459,10 @@ impl<S: Signer> Node<S> {
             return self.show_holds(now, outpoint);
         }
         let paid = self.slot(outpoint)?.machine.signed();
-        // The same state again costs no budget, so that any session will do.
-        let session = self.session_on(outpoint).unwrap_or(SessionId::MIN);
+        // The same state again costs no budget, so that any session will do; what a restart has
+        // made the signer forget costs it anew.
+        let session = self.session_on(outpoint).or_else(|| self.work_session(outpoint));
+        let session = session.unwrap_or(SessionId::MIN);
         let ending = self.ending_for(outpoint, paid);
         self.pay_to(now, Payment { outpoint, paid, session, ending })
     }
@@ -511,6 +523,7 @@ impl<S: Signer> Node<S> {
         }
         self.ask_again(now);
         self.tell_outcomes_again(now);
+        self.work_woken(now);
         first.and(self.repeat_sessions(now))
     }
 

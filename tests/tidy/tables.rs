@@ -143,9 +143,9 @@ pub(crate) const PUBLIC_EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         folder: "src/node",
-        limit: 17,
-        reason: "one input and one drain with all that they hold, the heads of two folders, and \
-                 receipts",
+        limit: 18,
+        reason: "one input and one drain with all that they hold, the heads of two folders, \
+                 receipts, and when work is paid",
     },
     Exception {
         folder: "src/signer",

@@ -56,6 +56,7 @@ impl<S: Signer> Node<S> {
         (lane, limit): (Lane, Msat),
         session: SessionId,
     ) -> Result<(), NodeError> {
+        self.check_no_work(outpoint)?;
         let slot = self.slot_mut(outpoint)?;
         if let Some(sending) = slot.batches.as_deref() {
             let mut lanes = sending.lanes.clone();

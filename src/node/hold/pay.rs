@@ -106,6 +106,7 @@ impl<S: Signer> Node<S> {
         slot.machine.apply(step.record())?;
         slot.held.session = session;
         let is_news = slot.machine.signed() > before;
+        self.work_shown(outpoint)?;
         // P4, S9: the outbox opens only after the barrier that this sets.
         let voucher = step.stage(self.effects.batch_for_barrier())?.after_barrier();
         self.follow_holds(Side::Payer, outpoint)?;
@@ -148,6 +149,7 @@ impl<S: Signer> Node<S> {
     /// Nothing is held beside batches that are on their way, nor where a session is paid.
     fn check_holdable(&self, outpoint: OutPoint) -> Result<(), NodeError> {
         let slot = self.slot(outpoint)?;
+        self.check_no_work(outpoint)?;
         if let Some(session) = self.unstated_on(outpoint) {
             return Err(NodeError::Busy { session });
         }
@@ -326,6 +328,7 @@ impl<S: Signer> Node<S> {
         slot.asked = None;
         self.follow_holds(Side::Payer, outpoint)?;
         self.effects.tell(Event::Ready { outpoint, signed, behind });
+        self.work_met(outpoint)?;
         // The channel is taken up whatever keeps this side from signing now: the next payment, or
         // the time, shows the state again.
         let shown = self.show_holds(now, outpoint);

@@ -194,8 +194,9 @@ impl<S: Signer> Node<S> {
         acceptance: Acceptance,
     ) -> Result<(), NodeError> {
         let session = acceptance.session;
-        // What a fold pays would count for it.
+        // What a fold pays would count for it, and what is paid for work.
         self.check_no_holds(outpoint)?;
+        self.check_no_work(outpoint)?;
         let payer = self.slot(outpoint)?;
         let signed = payer.machine.signed();
         match payer.machine.phase() {

@@ -21,39 +21,64 @@ use crate::wire;
 
 /// 16 spends of one channel that are not buried: one in each block, at a depth of 16. What is older
 /// is forgotten, and a session does not follow a spend that replaces one of those.
-pub(super) const BEFORE_MAX: usize = 16;
+pub(in crate::node) const BEFORE_MAX: usize = 16;
 
 /// An outpoint that pays a session, and how its cumulative amount counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) outpoint: OutPoint,
+pub(in crate::node) struct Place {
+    pub(in crate::node) outpoint: OutPoint,
     /// What this session paid on earlier outpoints of the channel.
-    pub(super) earlier: Msat,
+    pub(in crate::node) earlier: Msat,
     /// What the outpoint had counted when the session came to it.
-    pub(super) from: Msat,
+    pub(in crate::node) from: Msat,
 }
 
 impl Place {
     /// What the session has paid when the channel's cumulative amount is `paid`.
-    pub(super) const fn paid(&self, paid: Msat) -> Msat {
+    pub(in crate::node) const fn paid(&self, paid: Msat) -> Msat {
         self.earlier.saturating_add(paid.saturating_sub(self.from))
     }
 
     /// Its 52 bytes.
-    pub(super) fn write(&self, to: &mut Vec<u8>) {
+    pub(in crate::node) fn write(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(self.outpoint.txid.as_byte_array());
         to.extend_from_slice(&self.outpoint.vout.to_be_bytes());
         to.extend_from_slice(&self.earlier.to_msat().to_be_bytes());
         to.extend_from_slice(&self.from.to_msat().to_be_bytes());
     }
 
-    pub(super) fn read(from: &mut wire::Reader<'_>) -> Result<Self, NodeError> {
+    pub(in crate::node) fn read(from: &mut wire::Reader<'_>) -> Result<Self, NodeError> {
         let txid = bitcoin::Txid::from_byte_array(from.array::<32>()?);
         let outpoint = OutPoint { txid, vout: from.u32()? };
         let earlier = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
         let counted = Msat::new(from.u64()?).map_err(crate::tx::TxError::from)?;
         Ok(Self { outpoint, earlier, from: counted })
     }
+}
+
+/// Lets a line of places, oldest first, go on from `from` to `to`: what was paid there in all is
+/// `stated` by the spend, and what is there counts from `start` on. False if `from` is not in it.
+pub(in crate::node) fn go_along(
+    line: &mut Vec<Place>,
+    from: OutPoint,
+    to: OutPoint,
+    (stated, start): (Msat, Msat),
+) -> bool {
+    let Some(at) = line.iter().position(|place| place.outpoint == from) else { return false };
+    let (_, later) = line.split_at_mut(at);
+    let Some((base, later)) = later.split_first_mut() else { return false };
+    let earlier = base.paid(stated);
+    let next = later.first().filter(|next| next.outpoint == to).map(|next| next.earlier);
+    if let Some(was) = next {
+        // It has come there already: only what the spend states is known better now.
+        for place in later {
+            place.earlier = place.earlier.saturating_sub(was).saturating_add(earlier);
+        }
+    } else {
+        line.truncate(at.saturating_add(1));
+        line.push(Place { outpoint: to, earlier, from: start });
+    }
+    true
 }
 
 impl SessionSlot {
@@ -79,25 +104,12 @@ impl SessionSlot {
         let Some(last) = self.place else { return false };
         let mut line = self.before.clone();
         line.push(last);
-        let Some(at) = line.iter().position(|place| place.outpoint == from) else { return false };
-        let (_, later) = line.split_at_mut(at);
-        let Some((base, later)) = later.split_first_mut() else { return false };
-        if !self.meter.record().has_begun() {
+        let base = line.iter_mut().find(|place| place.outpoint == from);
+        if let Some(base) = base.filter(|_| !self.meter.record().has_begun()) {
             // What is paid before its start is paid beside it.
             base.from = base.from.max(stated);
         }
-        let earlier = base.paid(stated);
-        let next = later.first().filter(|next| next.outpoint == to).map(|next| next.earlier);
-        if let Some(was) = next {
-            // It has come there already: only what the spend states is known better now.
-            for place in later {
-                place.earlier = place.earlier.saturating_sub(was).saturating_add(earlier);
-            }
-        } else {
-            line.truncate(at.saturating_add(1));
-            line.push(Place { outpoint: to, earlier, from: start });
-        }
-        self.goes_along(line)
+        go_along(&mut line, from, to, (stated, start)) && self.goes_along(line)
     }
 
     /// Goes back to where it was before a spend that is undone. Whether that is news.

@@ -26,7 +26,7 @@
 mod agree;
 mod count;
 mod end;
-mod line;
+pub(super) mod line;
 mod place;
 mod repeat;
 

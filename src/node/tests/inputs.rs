@@ -9,8 +9,8 @@ use alloc::string::String;
 use bitcoin::Witness;
 
 use super::scenes::{
-    close, fulfil_hold, hold, offer_hold, open_lane, pay_batch, preimage, release_hold, settle,
-    tend_holds, top_up,
+    bind_worker, close, credit_work, fulfil_hold, hold, offer_hold, open_lane, pay_batch, preimage,
+    release_hold, settle, tend_holds, top_up,
 };
 use super::*;
 use crate::batch::Sealed;
@@ -26,7 +26,7 @@ use crate::units::{FeeRate, ItemId, Lane};
 use crate::wire::{self, Bytes, Padding, PeerText, Refusal};
 
 /// The names of all commands, by [`command_index`].
-pub(super) const COMMANDS: [&str; 31] = [
+pub(super) const COMMANDS: [&str; 34] = [
     "AskTerms",
     "Fund",
     "Adopt",
@@ -58,6 +58,9 @@ pub(super) const COMMANDS: [&str; 31] = [
     "ReleaseHold",
     "SettleHeld",
     "TendHolds",
+    "CreditWork",
+    "BindWorker",
+    "TendWork",
 ];
 
 /// A new command does not compile here: give it an index, a name above and a place in [`commands`].
@@ -94,6 +97,9 @@ const fn command_index(command: &Command) -> usize {
         Command::ReleaseHold { .. } => 28,
         Command::SettleHeld { .. } => 29,
         Command::TendHolds { .. } => 30,
+        Command::CreditWork { .. } => 31,
+        Command::BindWorker { .. } => 32,
+        Command::TendWork(_) => 33,
     }
 }
 
@@ -217,6 +223,9 @@ fn commands(stage: &Stage, words: &Words) -> Vec<Command> {
         release_hold(outpoint),
         Command::SettleHeld { settlement: Box::new(words.held.clone()), witnesses: Vec::new() },
         tend_holds(),
+        credit_work(),
+        bind_worker(outpoint),
+        Command::TendWork(WorkPolicy::default()),
     ])
 }
 

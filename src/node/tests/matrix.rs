@@ -43,7 +43,7 @@ fn first(shown: &str) -> String {
 /// Everything that a node knows: its machines, its names and its signer, secrets left out.
 fn views(node: &Node<MemorySigner>) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         node.payees,
         node.payers,
         node.asked,
@@ -57,6 +57,7 @@ fn views(node: &Node<MemorySigner>) -> String {
         node.waiting_holds,
         node.pending_holds,
         node.watches,
+        node.works,
         node.tip,
         node.signer.snapshot(),
     )

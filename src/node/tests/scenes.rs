@@ -3,11 +3,12 @@
 use super::*;
 use crate::batch::Sealed;
 use crate::batch::item::{Charge, Item, LeafSize};
+use crate::ledger::{Credit, HashPrice};
 use crate::signer::PeerId;
 use crate::tx::hold::Preimage;
 use crate::tx::seen::Spend;
 use crate::tx::{FeeInput, payee_script};
-use crate::units::{FeeRate, HoldId, ItemId, Lane};
+use crate::units::{FeeRate, HoldId, ItemId, Lane, Work};
 
 /// One state of both sides. What comes later contains what came before, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +63,14 @@ pub(super) enum Scene {
     Fulfilled,
     /// Holding; the seller has released the hold, and the buyer has not heard it.
     Released,
+    /// Open; it pays the seller's work, and has paid some.
+    Working,
+    /// The same, and a voucher for more of it is lost.
+    Crediting,
 }
 
 impl Scene {
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::Apart,
         Self::Linked,
         Self::Shown,
@@ -91,6 +96,8 @@ impl Scene {
         Self::Offering,
         Self::Fulfilled,
         Self::Released,
+        Self::Working,
+        Self::Crediting,
     ];
 
     /// The scene that this one is made from, and nothing that leaves is left behind.
@@ -100,7 +107,8 @@ impl Scene {
             Self::Linked => Some(Self::Apart),
             Self::Shown => Some(Self::Linked),
             Self::Open => Some(Self::Shown),
-            Self::Offered | Self::Flying | Self::Holding => Some(Self::Open),
+            Self::Offered | Self::Flying | Self::Holding | Self::Working => Some(Self::Open),
+            Self::Crediting => Some(Self::Working),
             Self::Offering | Self::Fulfilled | Self::Released => Some(Self::Holding),
             Self::Asking => Some(Self::Flying),
             Self::Taken | Self::Running => Some(Self::Offered),
@@ -149,6 +157,7 @@ impl Scene {
             Self::Asking => stage.lose_batches(),
             Self::Holding | Self::Offering | Self::Fulfilled | Self::Released => self.hold(stage),
             Self::Taken => stage.run(BUYER, accept(7, outpoint)),
+            Self::Working | Self::Crediting => self.work(stage),
             Self::Running => {
                 stage.run(BUYER, accept(7, outpoint));
                 stage.settle_down();
@@ -204,6 +213,18 @@ impl Scene {
                 stage.run(BUYER, offer_hold(outpoint, 5_000));
                 stage.settle_down();
             }
+        }
+    }
+}
+
+impl Scene {
+    fn work(self, stage: &mut Stage) {
+        if self == Self::Working {
+            stage.run(BUYER, bind_worker(stage.outpoint));
+            stage.run(BUYER, credit_work());
+            stage.settle_down();
+        } else {
+            stage.run(BUYER, credit_work());
         }
     }
 }
@@ -305,6 +326,18 @@ pub(super) fn fulfil_hold(outpoint: OutPoint) -> Command {
 
 pub(super) fn release_hold(outpoint: OutPoint) -> Command {
     Command::ReleaseHold { outpoint, id: hold(1) }
+}
+
+/// 1,000 msat of work by the seller.
+pub(super) fn credit_work() -> Command {
+    let price = HashPrice::from_q96(1 << 96).unwrap();
+    let credit = Credit::priced(Work::new(1_000), price).unwrap();
+    Command::CreditWork { worker: base().into(), credit }
+}
+
+pub(super) fn bind_worker(outpoint: OutPoint) -> Command {
+    let (session, budget) = (id(4), msat(500_000_000));
+    Command::BindWorker { worker: base().into(), outpoint, session, budget }
 }
 
 pub(super) fn tend_holds() -> Command {

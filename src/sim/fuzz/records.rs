@@ -63,7 +63,7 @@ pub fn records(data: &[u8]) {
 /// How many bytes of the front are the key: as long as its kind's are.
 const fn key_bytes(data: &[u8]) -> usize {
     match data {
-        [0x01, 0x03, ..] => 34,
+        [0x01, 0x03 | 0x08, ..] | [0x06, 0x01, ..] => 34,
         [0x01, 0x04 | 0x06, ..] => 39,
         [0x02, ..] => 2,
         [0x05, ..] => 9,
