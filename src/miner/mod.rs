@@ -26,6 +26,7 @@
 //! Rank 1: builds on `core` alone, without an allocator. Used by `shares`, which checks what is
 //! found here, and by whoever drives a search: `rt`, the firmware, the command line.
 
+pub mod governor;
 pub mod job;
 pub mod kernel;
 pub mod search;
