@@ -18,11 +18,15 @@
 //!   root     = fold of the branches, starting at the coinbase's hash
 //! ```
 //!
+//! The module `rpc`, behind a feature of that name, asks a node over JSON-RPC.
+//!
 //! Used by `rt` (the pool's server), the command line and the simulated chain.
 
 mod coinbase;
 mod error;
 mod plan;
+#[cfg(feature = "rpc")]
+pub mod rpc;
 
 #[cfg(test)]
 mod tests;
