@@ -5,7 +5,7 @@
 //!                               +--> Template --[Layout]--> BlockPlan --> prefix, suffix, branches
 //!   regtest::Regtest -----------+                               |         (jobs for miners)
 //!                                                               |
-//!                        Solution of a miner --------------> solve() --> Block
+//!               Solution of a miner, or a Share --> solve(), block() --> Block
 //! ```
 //!
 //! [`Template`] is what the chain asks for. [`Layout`] is what the pool wants in its coinbase: who
@@ -18,6 +18,10 @@
 //!   root     = fold of the branches, starting at the coinbase's hash
 //! ```
 //!
+//! The jobs are those of [`shares`](crate::shares): [`BlockPlan::job`] for workers that vary the
+//! extranonce, [`BlockPlan::fixed_job`] for one whose merkle root is given, and
+//! [`BlockPlan::block`] is the way back from a share that is a block.
+//!
 //! The module `rpc`, behind a feature of that name, asks a node over JSON-RPC.
 //!
 //! Used by `rt` (the pool's server), the command line and the simulated chain.
@@ -27,6 +31,7 @@ mod error;
 mod plan;
 #[cfg(feature = "rpc")]
 pub mod rpc;
+mod work;
 
 #[cfg(test)]
 mod tests;

@@ -33,11 +33,12 @@ const AHEAD_MAX: u64 = 7_200;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockPlan {
-    template: Template,
-    prefix: Vec<u8>,
-    suffix: Vec<u8>,
-    branches: Vec<[u8; 32]>,
-    sizes: (usize, usize),
+    pub(super) template: Template,
+    pub(super) prefix: Vec<u8>,
+    pub(super) suffix: Vec<u8>,
+    pub(super) branches: Vec<[u8; 32]>,
+    /// Bytes of both parts of the extranonce: the pool's, the miner's.
+    pub(super) sizes: (usize, usize),
 }
 
 /// What a miner found: everything that it may choose of a block.

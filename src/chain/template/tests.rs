@@ -1,10 +1,15 @@
 //! Unit tests of templates: real blocks built again, and what is refused.
 
+use std::sync::Arc;
+
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, ScriptBuf, TxMerkleNode};
 
 use super::*;
+use crate::chain::regtest::Regtest;
+use crate::shares::{Desk, JobError, Policy, Share, Space};
+use crate::units::{JobId, Seconds};
 
 /// Block 926,485 of testnet3: four transactions, one of them with a witness, mined through a pool
 /// that lays its coinbase out as we do. From BIP158's `testnet-19.json`.
@@ -247,4 +252,65 @@ fn template_without_a_target_or_beyond_the_weight_is_refused() {
         heavy.txs = vec![TemplateTx::new(tx.clone(), None)];
         assert_eq!(BlockPlan::new(heavy.clone(), &layout()).is_ok(), fits, "{bytes}");
     }
+}
+
+#[test]
+fn share_that_meets_the_network_is_the_block_that_extends_its_chain() {
+    let mut chain = Regtest::unchecked_scripts();
+    let space = Space::numbered(77, 4).unwrap();
+    let roll = Seconds::new(600).unwrap();
+    for fixed in [false, true, false] {
+        let template = chain.block_template();
+        let now = template.current_time;
+        let plan = BlockPlan::new(template.clone(), &layout()).unwrap();
+        let job = if fixed { plan.fixed_job(&space, roll) } else { plan.job(roll) }.unwrap();
+        let previous = template.previous.to_byte_array();
+        let policy = Policy::for_aim(Seconds::new(1).unwrap());
+        let mut desk = Desk::new(space, policy, previous, now);
+        let id = JobId::new(5).unwrap();
+        let network = job.network();
+        desk.assign(id, Arc::new(job), network).unwrap();
+        let share = |nonce| Share {
+            job: id,
+            extranonce: if fixed { 0 } else { 0x0102_0304_0506_0708 },
+            version: template.version ^ 0x0001_6000,
+            time: u32::try_from(now.to_u64()).unwrap() + 600,
+            nonce,
+        };
+        let good = (0..).find_map(|nonce| desk.check(now, &share(nonce)).ok()).unwrap();
+        assert!(good.is_block());
+        let block = plan.block(&space, good.share()).unwrap();
+        assert_eq!(block.block_hash().to_byte_array(), *good.hash());
+        assert_eq!(chain.connect_block(&block).unwrap().hash, block.block_hash());
+    }
+}
+
+#[test]
+fn jobs_that_do_not_fit_are_refused() {
+    let roll = Seconds::new(600).unwrap();
+    let with = |size1, size2| {
+        let mut layout = layout();
+        (layout.extranonce1_size, layout.extranonce2_size) = (size1, size2);
+        BlockPlan::new(template(1), &layout).unwrap()
+    };
+    assert!(with(16, 8).job(roll).is_ok());
+    assert!(matches!(with(17, 8).job(roll), Err(JobError::TooMany { got: 17, .. })));
+    assert!(matches!(with(16, 9).job(roll), Err(JobError::TooMany { got: 9, .. })));
+    let space = Space::numbered(1, 5).unwrap();
+    let misfit = with(4, 8).fixed_job(&space, roll);
+    assert_eq!(misfit, Err(JobError::SpaceMisfit { got: 5, room: 4 }));
+    let mut late = template(0);
+    late.min_time = utc(1_600_000_001);
+    let late = BlockPlan::new(late, &layout()).unwrap().job(roll);
+    assert!(matches!(late, Err(JobError::BadWindow { .. })));
+    // An extranonce that needs more bytes than there are.
+    let share = Share {
+        job: JobId::new(1).unwrap(),
+        extranonce: 0x1_0000,
+        version: 0x2000_0000,
+        time: 1_600_000_000,
+        nonce: 0,
+    };
+    let block = with(4, 2).block(&Space::numbered(1, 4).unwrap(), &share);
+    assert_eq!(block, Err(TemplateError::ExtranonceSize { got: 8, want: 2 }));
 }

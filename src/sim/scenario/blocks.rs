@@ -8,13 +8,17 @@ use bitcoin::{
 
 use crate::chain::Reason;
 use crate::chain::regtest::Regtest;
-use crate::chain::template::{BlockPlan, Layout, Template, TemplateError};
+use crate::chain::template::{BlockPlan, Layout, Template};
+use crate::miner::job::{Parts, TimeRoll};
+use crate::miner::kernel::Kernel;
+use crate::miner::{Found, Job, Search};
+use crate::shares::{Share, Space};
 use crate::sim::scenario::lab::{Draft, FEE, Lab, START, Tale, output_of};
 use crate::sim::scenario::{BuildError, Scenario};
-use crate::units::{Blocks, Sat};
+use crate::units::{Blocks, JobId, Sat, Target, UtcSeconds};
 
-/// What the search of the right block rolls of the version: bits that no deployment uses.
-const ROLLED: u32 = 0x00c0_e000;
+/// What the search of a block rolls of the version: sixteen values.
+const ROLLED: u32 = 0x00c0_6000;
 
 pub(super) fn scenarios(lab: &Lab) -> Result<Vec<Scenario>, BuildError> {
     Ok(vec![mined_from_templates(lab)?, wrong_in_one_way(lab)?])
@@ -54,23 +58,40 @@ impl Pool {
         Ok(block)
     }
 
-    /// The next block, by a walk over extranonces with a rolled version.
     fn find(&self) -> Result<Block, BuildError> {
         self.find_for(self.chain.block_template())
     }
 
+    /// The block that the search finds with a rolled version and beyond its first extranonces.
     fn find_for(&self, template: Template) -> Result<Block, BuildError> {
+        let (time, bits) = (template.current_time, template.bits.to_consensus());
         let plan = BlockPlan::new(template, &self.layout)?;
-        let mut solution = plan.first_solution(&[0xa1, 2, 3, 4], &[0; 8]);
-        solution.version ^= ROLLED;
-        for extranonce in 0_u64..256 {
-            solution.extranonce2 = extranonce.to_be_bytes().to_vec();
-            match plan.solve(&solution) {
-                Err(TemplateError::HighHash { .. }) => {}
-                found => return Ok(found?),
-            }
-        }
-        Err(BuildError::Block)
+        let space = Space::numbered(0x00a1_0203, 4).map_err(|_| BuildError::Block)?;
+        let template = plan.template();
+        let job = Job::new(Parts {
+            id: JobId::new(1)?,
+            version: template.version,
+            version_mask: ROLLED,
+            previous: template.previous.to_byte_array(),
+            root: plan.search_root(&space).map_err(|_| BuildError::Block)?,
+            bits,
+            time: u32::try_from(time.to_u64()).map_err(|_| BuildError::Block)?,
+            roll: TimeRoll::Free(0),
+            // One nonce a version, so that versions and extranonces are walked.
+            nonce_first: 0,
+            nonce_last: 0,
+            target: Target::from_compact(bits).map_err(|_| BuildError::Block)?,
+            expires: UtcSeconds::MAX,
+        })
+        .map_err(|_| BuildError::Block)?;
+        let mut search = Search::new();
+        let _start = search.take(&job).map_err(|_| BuildError::Block)?;
+        let mut found = Vec::new();
+        let _step = search.step(&job, time, 256, &mut Kernel::best(), &mut |it| found.push(it));
+        let rolled = |it: &&Found| it.version != job.parts().version && it.extranonce > 2;
+        let it = found.iter().find(rolled).ok_or(BuildError::Block)?;
+        let Found { job, extranonce, version, time, nonce, .. } = *it;
+        Ok(plan.block(&space, &Share { job, extranonce, version, time, nonce })?)
     }
 }
 
