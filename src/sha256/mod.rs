@@ -33,7 +33,7 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
-mod shani;
+pub(crate) mod shani;
 
 #[cfg(test)]
 mod tests;

@@ -86,10 +86,10 @@ struct Way {
 
 /// One of four lanes: of its schedule only the newest four words are in a register.
 #[derive(Clone, Copy)]
-struct Lane {
-    abef: __m128i,
-    cdgh: __m128i,
-    newest: __m128i,
+pub(crate) struct Lane {
+    pub(crate) abef: __m128i,
+    pub(crate) cdgh: __m128i,
+    pub(crate) newest: __m128i,
 }
 
 /// Four rounds of one of four lanes, and the words that the same place holds sixteen rounds later.
@@ -152,18 +152,20 @@ macro_rules! last_quad_of {
 
 /// The same four rounds of all four lanes, for each place in turn.
 macro_rules! quads {
-    ($quad:ident, $table:ident, [$($lane:ident $words:ident),+], $($at:literal)+) => {
-        quads!(@ $quad, $table, [$($lane $words),+] $($at)+)
+    ($quad:ident, $table:ident, [$($lane:ident $words:ident),+], $($at:tt)+) => {
+        $crate::sha256::shani::quads!(@ $quad, $table, [$($lane $words),+] $($at)+)
     };
-    (@ $quad:ident, $table:ident, $lanes:tt $at:literal $($rest:literal)*) => {
-        quads!(@one $quad, $table, $lanes $at);
-        quads!(@ $quad, $table, $lanes $($rest)*)
+    (@ $quad:ident, $table:ident, $lanes:tt $at:tt $($rest:tt)*) => {
+        $crate::sha256::shani::quads!(@one $quad, $table, $lanes $at);
+        $crate::sha256::shani::quads!(@ $quad, $table, $lanes $($rest)*)
     };
     (@ $quad:ident, $table:ident, $lanes:tt) => {};
-    (@one $quad:ident, $table:ident, [$($lane:ident $words:ident),+] $at:literal) => {
+    (@one $quad:ident, $table:ident, [$($lane:ident $words:ident),+] $at:tt) => {
         $($quad!($lane, $words, $table, $at);)+
     };
 }
+
+pub(crate) use {last_quad_of, quad_of, quads};
 
 #[target_feature(enable = "sha,ssse3,sse4.1,avx")]
 fn four(states: &mut [State; 4], messages: &[&[[u8; 64]]; 4]) {
@@ -334,7 +336,7 @@ fn words(block: &[u8; 64]) -> [__m128i; 4] {
 /// A state to ABEF and CDGH.
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
-fn from_words(words: [u32; 8]) -> (__m128i, __m128i) {
+pub(crate) fn from_words(words: [u32; 8]) -> (__m128i, __m128i) {
     // SAFETY: both are 32 bytes, and every pattern of bits is a value of either.
     let [dcba, hgfe] = unsafe { core::mem::transmute::<[u32; 8], [__m128i; 2]>(words) };
     let cdab = _mm_shuffle_epi32::<0xb1>(dcba);
@@ -346,10 +348,16 @@ fn from_words(words: [u32; 8]) -> (__m128i, __m128i) {
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 fn to_words(abef: __m128i, cdgh: __m128i) -> [u32; 8] {
+    // SAFETY: both are 32 bytes, and every pattern of bits is a value of either.
+    unsafe { core::mem::transmute::<[__m128i; 2], [u32; 8]>(to_halves(abef, cdgh)) }
+}
+
+/// ABEF and CDGH to the first four words and the last four.
+#[inline]
+#[target_feature(enable = "sha,ssse3,sse4.1")]
+pub(crate) fn to_halves(abef: __m128i, cdgh: __m128i) -> [__m128i; 2] {
     let feba = _mm_shuffle_epi32::<0x1b>(abef);
     let dchg = _mm_shuffle_epi32::<0xb1>(cdgh);
     let dcba = _mm_blend_epi16::<0xf0>(feba, dchg);
-    let hgfe = _mm_alignr_epi8::<8>(dchg, feba);
-    // SAFETY: both are 32 bytes, and every pattern of bits is a value of either.
-    unsafe { core::mem::transmute::<[__m128i; 2], [u32; 8]>([dcba, hgfe]) }
+    [dcba, _mm_alignr_epi8::<8>(dchg, feba)]
 }

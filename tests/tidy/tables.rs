@@ -82,8 +82,14 @@ pub(crate) const BANS: &[Ban] = &[
 ];
 
 /// Files of `src` that may say `unsafe`: kernels in vector registers, and nothing else.
-pub(crate) const UNSAFE_FILES: &[&str] =
-    &["src/sha256/avx2.rs", "src/sha256/avx512.rs", "src/sha256/shani.rs"];
+pub(crate) const UNSAFE_FILES: &[&str] = &[
+    "src/miner/kernel/avx2.rs",
+    "src/miner/kernel/avx512.rs",
+    "src/miner/kernel/shani.rs",
+    "src/sha256/avx2.rs",
+    "src/sha256/avx512.rs",
+    "src/sha256/shani.rs",
+];
 
 /// Errors without a `blame`, each with its reason.
 pub(crate) const BLAMELESS: &[(&str, &str)] = &[

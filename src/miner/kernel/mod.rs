@@ -15,27 +15,36 @@
 //! is hashed again without any shortcut. The target may be any, easier than difficulty 1 too: what
 //! is compared first is a number, never only a zero.
 //!
-//! On bare metal the kernel is chosen by its type, so that no other is linked: [`Compact`] or
-//! [`Portable`], or a type of the firmware that drives the SHA engine of its chip. All of them are
-//! a [`Backend`], and so is [`Kernel`].
+//! On bare metal the kernel is chosen by its type, so that no other is linked: [`Compact`],
+//! [`Portable`] or [`Fast`], or a type of the firmware that drives the SHA engine of its chip. All of
+//! them are a [`Backend`], and so is [`Kernel`].
 //!
 //! Used by `miner`'s search. `unsafe` stands in the files of SIMD kernels only, as in `sha256`,
 //! whose operations on words these kernels are made of. Source: FIPS 180-4.
 
 mod compact;
-mod portable;
+mod plain;
 mod prepared;
 mod rounds;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod shani;
 
 #[cfg(test)]
 mod tests;
 
 pub use compact::Compact;
-pub use portable::Portable;
+pub use plain::{Fast, Portable};
 
 use crate::sha256::State;
 use crate::units::Target;
 use prepared::Prepared;
+#[cfg(target_arch = "x86_64")]
+use prepared::{Start, Words};
 use rounds::{END, HASH_BITS, HEADER_BITS};
 
 /// The ways in which nonces can be searched. All find the same.
@@ -46,11 +55,20 @@ pub enum Kind {
     Compact,
     /// Plain integers: every machine.
     Portable,
+    /// Plain integers in much flash: every machine.
+    Fast,
+    /// AVX2, eight nonces.
+    Avx2,
+    /// The SHA instructions of x86 (with AVX), four nonces interleaved.
+    ShaNi,
+    /// AVX-512 (F and BW), sixteen nonces.
+    Avx512,
 }
 
 impl Kind {
     /// Every kind, from the slowest to the one that is preferred.
-    pub const ALL: [Self; 2] = [Self::Compact, Self::Portable];
+    pub const ALL: [Self; 6] =
+        [Self::Compact, Self::Portable, Self::Fast, Self::Avx2, Self::ShaNi, Self::Avx512];
 
     /// Whether this processor has it: asked of the processor with feature `std`, else what the
     /// build was told to expect (`-C target-feature`).
@@ -65,6 +83,10 @@ impl Kind {
         match self {
             Self::Compact => "compact",
             Self::Portable => "portable",
+            Self::Fast => "fast",
+            Self::Avx2 => "AVX2 x8",
+            Self::ShaNi => "SHA-NI x4",
+            Self::Avx512 => "AVX-512 x16",
         }
     }
 
@@ -72,7 +94,10 @@ impl Kind {
     #[must_use]
     pub const fn lanes(self) -> u32 {
         match self {
-            Self::Compact | Self::Portable => 1,
+            Self::Compact | Self::Portable | Self::Fast => 1,
+            Self::Avx2 => 8,
+            Self::ShaNi => 4,
+            Self::Avx512 => 16,
         }
     }
 }
@@ -144,17 +169,16 @@ fn hash(by: &mut impl Backend, midstate: &State, tail: &[u32; 3], nonce: u32) ->
 }
 
 /// Hashes a candidate without any shortcut, and tells `hit` if the whole hash meets the target.
-fn meeting(
+fn check(
     midstate: &State,
     tail: &[u32; 3],
     target: &Target,
+    nonce: u32,
     hit: &mut impl FnMut(u32, [u8; 32]),
-) -> impl FnMut(u32) {
-    move |nonce| {
-        let hash = hash(&mut Compact, midstate, tail, nonce).to_bytes();
-        if target.is_met_by(&hash) {
-            hit(nonce, hash);
-        }
+) {
+    let hash = hash(&mut Compact, midstate, tail, nonce).to_bytes();
+    if target.is_met_by(&hash) {
+        hit(nonce, hash);
     }
 }
 
@@ -185,6 +209,13 @@ pub struct Kernel(Inner);
 enum Inner {
     Compact,
     Portable,
+    Fast,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Found),
+    #[cfg(target_arch = "x86_64")]
+    ShaNi(shani::Found),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Found),
 }
 
 impl Default for Kernel {
@@ -197,7 +228,11 @@ impl Kernel {
     /// The best that there is: the last of [`Kind::ALL`] that is available.
     #[must_use]
     pub fn best() -> Self {
-        Kind::ALL.into_iter().rev().find_map(Self::of).unwrap_or(Self(Inner::Portable))
+        Self::best_of(Self::of)
+    }
+
+    fn best_of(have: impl FnMut(Kind) -> Option<Self>) -> Self {
+        Kind::ALL.into_iter().rev().find_map(have).unwrap_or(Self(Inner::Portable))
     }
 
     /// Every kernel of this processor, the best one last.
@@ -211,6 +246,15 @@ impl Kernel {
         match kind {
             Kind::Compact => Some(Self(Inner::Compact)),
             Kind::Portable => Some(Self(Inner::Portable)),
+            Kind::Fast => Some(Self(Inner::Fast)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => Some(Self(Inner::Avx2(avx2::Found::detect()?))),
+            #[cfg(target_arch = "x86_64")]
+            Kind::ShaNi => Some(Self(Inner::ShaNi(shani::Found::detect()?))),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => Some(Self(Inner::Avx512(avx512::Found::detect()?))),
+            #[cfg(not(target_arch = "x86_64"))]
+            Kind::Avx2 | Kind::ShaNi | Kind::Avx512 => None,
         }
     }
 
@@ -220,6 +264,13 @@ impl Kernel {
         match self.0 {
             Inner::Compact => Kind::Compact,
             Inner::Portable => Kind::Portable,
+            Inner::Fast => Kind::Fast,
+            #[cfg(target_arch = "x86_64")]
+            Inner::Avx2(_) => Kind::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Inner::ShaNi(_) => Kind::ShaNi,
+            #[cfg(target_arch = "x86_64")]
+            Inner::Avx512(_) => Kind::Avx512,
         }
     }
 
@@ -244,14 +295,61 @@ impl Kernel {
         }
         let prepared = Prepared::new(midstate, tail, target);
         let next = |span| self.next(&prepared, span);
-        let candidate = meeting(midstate, tail, target, hit);
-        groups(Span { first, count }, self.kind().lanes(), next, candidate);
+        groups(Span { first, count }, self.kind().lanes(), next, |_, nonce| {
+            check(midstate, tail, target, nonce, hit);
+        });
+    }
+
+    /// [`scan`](Self::scan) of several versions of a header at once: `hit` is told of the version's
+    /// number too.
+    ///
+    /// The version stands in the first 64 bytes, so each has a midstate of its own; the rest is the
+    /// same, and AVX2 and AVX-512 compute a third of the first hash once for all. Hits of a version
+    /// come in order of nonces; versions may be mixed.
+    pub fn scan_versions<const N: usize>(
+        self,
+        midstates: &[State; N],
+        tail: &[u32; 3],
+        first: u32,
+        count: u32,
+        target: &Target,
+        hit: &mut impl FnMut(usize, u32, [u8; 32]),
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.0, Inner::Avx2(_) | Inner::Avx512(_)) {
+            let starts = midstates.map(|midstate| Start::new(&midstate, tail));
+            let (words, top) = (Words::new(tail), prepared::top(target));
+            let next = |span| match self.0 {
+                Inner::Avx2(found) => found.next_of(&starts, &words, top, span),
+                Inner::Avx512(found) => found.next_of(&starts, &words, top, span),
+                _ => None,
+            };
+            return groups(Span { first, count }, self.kind().lanes(), next, |version, nonce| {
+                if let Some(midstate) = midstates.get(version) {
+                    check(midstate, tail, target, nonce, &mut |nonce, hash| {
+                        hit(version, nonce, hash);
+                    });
+                }
+            });
+        }
+        for (version, midstate) in midstates.iter().enumerate() {
+            self.scan(midstate, tail, first, count, target, &mut |nonce, hash| {
+                hit(version, nonce, hash);
+            });
+        }
     }
 
     /// The first group of the span in which a hash may meet the target.
     fn next(self, prepared: &Prepared, span: Span) -> Option<Group> {
         match self.0 {
-            Inner::Compact | Inner::Portable => portable::next(prepared, span),
+            Inner::Compact | Inner::Portable => plain::portable::next(prepared, span),
+            Inner::Fast => plain::fast::next(prepared, span),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Avx2(found) => found.next(prepared, span),
+            #[cfg(target_arch = "x86_64")]
+            Inner::ShaNi(found) => found.next(prepared, span),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Avx512(found) => found.next(prepared, span),
         }
     }
 }
@@ -286,30 +384,48 @@ impl Span {
     const fn nonce(self, at: u32) -> u32 {
         self.first.wrapping_add(at)
     }
+
+    /// The group at `at`, if a lane is found that the span reaches.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn group<const N: usize>(self, at: u32, lanes: u32, mut found: [u32; N]) -> Option<Group<N>> {
+        if found == [0; N] {
+            return None;
+        }
+        let left = self.count.wrapping_sub(at);
+        if left < lanes {
+            // Lanes are 16 at most, so that a shift by fewer is one of fewer than the bits.
+            found = found.map(|lanes| lanes & !u32::MAX.wrapping_shl(left));
+        }
+        (found != [0; N]).then_some(Group { at, lanes: found })
+    }
 }
 
 /// Nonces that a kernel worked on together, of which some may meet the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Group {
+struct Group<const N: usize = 1> {
     /// The number of the group's first nonce in the span.
     at: u32,
-    /// A bit for each, the lowest for the first.
-    lanes: u32,
+    /// Of each version a bit for each nonce, the lowest for the first.
+    lanes: [u32; N],
 }
 
-/// Tells `candidate` of all nonces that `next` gives in groups of so many lanes, in order.
-fn groups(
+/// Tells `candidate` of all nonces that `next` gives in groups of so many lanes, each with the
+/// number of its version, in order.
+fn groups<const N: usize>(
     mut span: Span,
     lanes: u32,
-    mut next: impl FnMut(Span) -> Option<Group>,
-    mut candidate: impl FnMut(u32),
+    mut next: impl FnMut(Span) -> Option<Group<N>>,
+    mut candidate: impl FnMut(usize, u32),
 ) {
-    while let Some(Group { at, lanes: mut left }) = next(span) {
-        while left != 0 {
-            let lane = left.trailing_zeros();
-            candidate(span.nonce(at.wrapping_add(lane)));
-            // The lowest bit that is set is no more.
-            left &= left.wrapping_sub(1);
+    while let Some(Group { at, lanes: found }) = next(span) {
+        for (version, mut left) in found.into_iter().enumerate() {
+            while left != 0 {
+                let lane = left.trailing_zeros();
+                candidate(version, span.nonce(at.wrapping_add(lane)));
+                // The lowest bit that is set is no more.
+                left &= left.wrapping_sub(1);
+            }
         }
         // The last group may be longer than what is left.
         let done = at.saturating_add(lanes).min(span.count);

@@ -82,7 +82,6 @@ pub(super) struct Words {
     pub(super) w19: u32,
     /// Less what later words give.
     pub(super) w31: u32,
-    pub(super) w32: u32,
 }
 
 impl Words {
@@ -98,7 +97,6 @@ impl Words {
             w18: add(w2, small_sigma1(w16)),
             w19: add(small_sigma0(END), small_sigma1(w17)),
             w31: add(HEADER_BITS, small_sigma0(w16)),
-            w32: add(w16, small_sigma0(w17)),
         }
     }
 }

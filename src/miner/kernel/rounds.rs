@@ -197,22 +197,6 @@ macro_rules! header {
     };
 }
 
-/// Words 32 to 47 of a header's second block, and their constants: the first two are made of words
-/// that are the same for all nonces.
-macro_rules! header_next {
-    (0 [$w:ident $k:ident $p:ident]) => {{
-        $w[0] = add(splat($p.w32), add($w[9], small_sigma1($w[14])));
-        add($w[0], splat($k[0]))
-    }};
-    (1 [$w:ident $k:ident $p:ident]) => {{
-        $w[1] = add(add(splat($p.w17), small_sigma0($w[2])), add($w[10], small_sigma1($w[15])));
-        add($w[1], splat($k[1]))
-    }};
-    ($n:tt [$w:ident $k:ident $p:ident]) => {
-        $crate::miner::kernel::rounds::next!($n [$w $k])
-    };
-}
-
 /// Words 16 to 31 of the second hash's block, and their constants.
 macro_rules! hash {
     (@ $w:ident $n:tt $value:expr) => {{
@@ -274,40 +258,117 @@ macro_rules! hash {
     };
 }
 
-/// The first hash: `Start` and `Words` of a header, and the nonce as a word, to eight words.
-macro_rules! first {
-    ($start:ident, $words:ident, $nonce:ident) => {{
+/// Rounds 4 to 15 of the first hash, whose words are padding: `Start` and the nonce to a state.
+macro_rules! began {
+    ($start:ident, $nonce:ident) => {{
         let [mut f, mut g, mut h] = $start.abc.map(|word| splat(word));
         let [mut b, mut c, mut d] = $start.efg.map(|word| splat(word));
         let (mut e, mut a) = (add(splat($start.a), $nonce), add(splat($start.e), $nonce));
         let padding = &$crate::miner::kernel::rounds::HEADER_PADDING;
-        let [_, _, k2, k3] = &$crate::sha256::rounds::K;
-        let mut w = [splat(0); 16];
         {
-            use $crate::miner::kernel::rounds::{
-                eight, fixed, header, header_next, next, round, sixteen,
-            };
+            use $crate::miner::kernel::rounds::{eight, fixed, round};
             eight!(fixed [padding]; 0 1 2 3 4 5 6 7; e f g h a b c d);
             round!(fixed!(8 [padding]); e f g h a b c d);
             round!(fixed!(9 [padding]); d e f g h a b c);
             round!(fixed!(10 [padding]); c d e f g h a b);
             round!(fixed!(11 [padding]); b c d e f g h a);
-            sixteen!(header [w $words $nonce]; a b c d e f g h);
-            sixteen!(header_next [w k2 $words]; a b c d e f g h);
-            sixteen!(next [w k3]; a b c d e f g h);
         }
+        [a, b, c, d, e, f, g, h]
+    }};
+}
+
+/// The sums of a hash: what the rounds have made, and the state before them.
+macro_rules! ended {
+    ($start:ident, $state:expr) => {{
+        let [a, b, c, d, e, f, g, h] = $state;
         let [ma, mb, mc, md, me, mf, mg, mh] = $start.midstate.map(|word| splat(word));
         [
-            add(ma, a), add(mb, b), add(mc, c), add(md, d),
-            add(me, e), add(mf, f), add(mg, g), add(mh, h),
+            add(ma, a),
+            add(mb, b),
+            add(mc, c),
+            add(md, d),
+            add(me, e),
+            add(mf, f),
+            add(mg, g),
+            add(mh, h),
         ]
     }};
 }
 
+/// The first hash: `Start` and `Words` of a header, and the nonce as a word, to eight words.
+///
+/// `$low` and `$high` are functions: eight rounds by [`eight`] with [`next`], the words of the first
+/// or second half of the sixteen. A kernel whose code would outgrow the cache of instructions has
+/// them once, others inline.
+macro_rules! first {
+    ($start:ident, $words:ident, $nonce:ident, $low:ident, $high:ident) => {{
+        use $crate::miner::kernel::rounds::{began, ended, header, sixteen};
+        let [_, _, k2, k3] = &$crate::sha256::rounds::K;
+        let mut w = [splat(0); 16];
+        (w[0], w[1]) = (splat($words.w16), splat($words.w17));
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = began!($start, $nonce);
+        sixteen!(header [w $words $nonce]; a b c d e f g h);
+        let state = $low([a, b, c, d, e, f, g, h], &mut w, k2);
+        let state = $high(state, &mut w, k2);
+        let state = $low(state, &mut w, k3);
+        ended!($start, $high(state, &mut w, k3))
+    }};
+}
+
+/// Words 16 to 63 of a header's second block with their constants, in rows of sixteen: the same for
+/// all versions, because the version is in the first block.
+#[cfg(target_arch = "x86_64")]
+macro_rules! schedule {
+    ($words:ident, $nonce:ident) => {{
+        use $crate::miner::kernel::rounds::{header, next, row};
+        let [_, _, k2, k3] = &$crate::sha256::rounds::K;
+        let mut w = [splat(0); 16];
+        (w[0], w[1]) = (splat($words.w16), splat($words.w17));
+        let second = row!(header [w $words $nonce]);
+        let third = row!(next [w k2]);
+        [second, third, row!(next [w k3])]
+    }};
+}
+
+/// Sixteen words by the macro `$word`.
+#[cfg(target_arch = "x86_64")]
+macro_rules! row {
+    ($word:ident $from:tt) => {
+        [
+            $word!(0 $from), $word!(1 $from), $word!(2 $from), $word!(3 $from),
+            $word!(4 $from), $word!(5 $from), $word!(6 $from), $word!(7 $from),
+            $word!(8 $from), $word!(9 $from), $word!(10 $from), $word!(11 $from),
+            $word!(12 $from), $word!(13 $from), $word!(14 $from), $word!(15 $from),
+        ]
+    };
+}
+
+/// A word of a [`schedule`], which has its constant.
+#[cfg(target_arch = "x86_64")]
+macro_rules! stored {
+    ($n:tt [$row:ident]) => {
+        $row[$n]
+    };
+}
+
+/// The first hash with the words of a [`schedule`].
+#[cfg(target_arch = "x86_64")]
+macro_rules! first_of {
+    ($start:ident, $schedule:ident, $nonce:ident) => {{
+        use $crate::miner::kernel::rounds::{began, ended, sixteen, stored};
+        let [second, third, fourth] = &$schedule;
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = began!($start, $nonce);
+        sixteen!(stored [second]; a b c d e f g h);
+        sixteen!(stored [third]; a b c d e f g h);
+        sixteen!(stored [fourth]; a b c d e f g h);
+        ended!($start, [a, b, c, d, e, f, g, h])
+    }};
+}
+
 /// The last word of the second hash, which is the first to be compared with a target: its bytes
-/// reversed are the highest of the number. Eight words to one.
+/// reversed are the highest of the number. Eight words to one; `$low` and `$high`: see [`first`].
 macro_rules! second {
-    ($first:expr) => {{
+    ($first:expr, $low:ident, $high:ident) => {{
         let [w0, w1, w2, w3, w4, w5, w6, w7] = $first;
         let zero = splat(0);
         let mut w = [
@@ -321,9 +382,7 @@ macro_rules! second {
         let padding = &$crate::miner::kernel::rounds::HASH_PADDING;
         let [k0, _, k2, k3] = &$crate::sha256::rounds::K;
         {
-            use $crate::miner::kernel::rounds::{
-                eight, fixed, given, hash, last_round, next, round, sixteen,
-            };
+            use $crate::miner::kernel::rounds::{eight, fixed, given, hash, round, sixteen};
             round!(given!(1 [w k0]); a b c d e f g h);
             round!(given!(2 [w k0]); h a b c d e f g);
             round!(given!(3 [w k0]); g h a b c d e f);
@@ -333,8 +392,12 @@ macro_rules! second {
             round!(given!(7 [w k0]); c d e f g h a b);
             eight!(fixed [padding]; 0 1 2 3 4 5 6 7; b c d e f g h a);
             sixteen!(hash [w]; b c d e f g h a);
-            sixteen!(next [w k2]; b c d e f g h a);
-            eight!(next [w k3]; 0 1 2 3 4 5 6 7; b c d e f g h a);
+        }
+        let state = $low([b, c, d, e, f, g, h, a], &mut w, k2);
+        let state = $high(state, &mut w, k2);
+        let [mut b, mut c, mut d, mut e, f, g, h, mut a] = $low(state, &mut w, k3);
+        {
+            use $crate::miner::kernel::rounds::{last_round, next, round};
             round!(next!(8 [w k3]); b c d e f g h a);
             last_round!(next!(9 [w k3]); d e f g h);
             last_round!(next!(10 [w k3]); c d e f g);
@@ -345,6 +408,32 @@ macro_rules! second {
     }};
 }
 
+/// The two functions that [`first`] and [`second`] want, of vectors of the type `$vector`.
+macro_rules! halves {
+    ($(#[$attribute:meta])* $vector:ty) => {
+        /// Rounds of the first half of a row of constants, whose words come of sixteen before.
+        $(#[$attribute])*
+        fn low(state: [$vector; 8], w: &mut [$vector; 16], k: &[u32; 16]) -> [$vector; 8] {
+            use $crate::miner::kernel::rounds::{eight, next};
+            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
+            eight!(next [w k]; 0 1 2 3 4 5 6 7; a b c d e f g h);
+            [a, b, c, d, e, f, g, h]
+        }
+
+        /// Rounds of the second half.
+        $(#[$attribute])*
+        fn high(state: [$vector; 8], w: &mut [$vector; 16], k: &[u32; 16]) -> [$vector; 8] {
+            use $crate::miner::kernel::rounds::{eight, next};
+            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
+            eight!(next [w k]; 8 9 10 11 12 13 14 15; a b c d e f g h);
+            [a, b, c, d, e, f, g, h]
+        }
+    };
+}
+
 pub(super) use {
-    eight, first, fixed, given, hash, header, header_next, last_round, next, round, second, sixteen,
+    began, eight, ended, first, fixed, given, halves, hash, header, last_round, next, round,
+    second, sixteen,
 };
+#[cfg(target_arch = "x86_64")]
+pub(super) use {first_of, row, schedule, stored};

@@ -258,7 +258,7 @@ fn kernel_proposes_no_nonce_whose_highest_bits_miss() {
         let mut proposed = Vec::new();
         let span = Span { first: 500, count: 100 };
         let next = |span| kernel.next(&prepared, span);
-        groups(span, kernel.kind().lanes(), next, |nonce| proposed.push(nonce));
+        groups(span, kernel.kind().lanes(), next, |_, nonce| proposed.push(nonce));
         let want: Vec<u32> = cut.hits(500, 100, &target).into_iter().map(|(at, _)| at).collect();
         if kernel.kind() != Kind::Compact {
             assert_eq!(proposed, want, "{}", kernel.name());
@@ -273,6 +273,7 @@ fn backend_of_bare_metal_finds_what_hashing_finds() {
     assert!(!want.is_empty());
     assert_eq!(cut.scan(&mut Compact, 0, 500, &target), want);
     assert_eq!(cut.scan(&mut Portable, 0, 500, &target), want);
+    assert_eq!(cut.scan(&mut Fast, 0, 500, &target), want);
 }
 
 #[test]
@@ -287,6 +288,7 @@ fn absorb_is_the_compression_of_sha256() {
         let want = Cut::any(seed + 1).midstate.compressed(&block);
         assert_eq!(Compact.absorb(Cut::any(seed + 1).midstate, &words), want);
         assert_eq!(Portable.absorb(Cut::any(seed + 1).midstate, &words), want);
+        assert_eq!(Fast.absorb(Cut::any(seed + 1).midstate, &words), want);
         assert_eq!(Kernel::best().absorb(Cut::any(seed + 1).midstate, &words), want);
     }
 }
@@ -301,6 +303,51 @@ fn best_kernel_is_the_last_available_kind() {
         assert_eq!(Kernel::of(kernel.kind()), Some(kernel));
         assert!(kernel.kind().lanes() >= 1 && !kernel.name().is_empty());
     }
+}
+
+/// By forcing: each kernel in turn is the best that there is.
+#[test]
+fn best_kernel_falls_back_to_the_next_that_is_there() {
+    for (above, kind) in Kind::ALL.into_iter().enumerate() {
+        let best = Kernel::best_of(|kind| {
+            Kind::ALL[..=above].contains(&kind).then(|| Kernel::of(kind)).flatten()
+        });
+        let want = Kind::ALL[..=above].iter().rfind(|kind| kind.available());
+        assert_eq!(Some(&best.kind()), want, "{kind:?}");
+    }
+    assert_eq!(Kernel::best_of(|_| None).kind(), Kind::Portable);
+}
+
+/// Versions share their words: hits must be those of each alone, none of another.
+#[test]
+fn scan_versions_finds_of_each_version_what_its_own_scan_finds() {
+    let mut found = 0;
+    for kernel in kernels() {
+        for bits in [0, 1, 3, 7] {
+            for count in [0, 1, 3, 7, 8, 9, 15, 16, 17, 33, 100] {
+                let cut = Cut::any(count.into());
+                let versions =
+                    [2, 3, 4, 5].map(|seed| Cut { midstate: Cut::any(seed).midstate, ..cut });
+                let first = 30_u32.wrapping_sub(count);
+                let (mut hits, target) = ([const { Vec::new() }; 4], of_bits(bits));
+                kernel.scan_versions(
+                    &versions.map(|version| version.midstate),
+                    &cut.tail,
+                    first,
+                    count,
+                    &target,
+                    &mut |version, nonce, hash| hits[version].push((nonce, hash)),
+                );
+                for (hits, version) in hits.iter().zip(&versions) {
+                    let want = version.scan(&mut Compact, first, count, &target);
+                    assert_eq!(*hits, want, "{} {count}", kernel.name());
+                    found += want.len();
+                }
+            }
+        }
+    }
+    println!("{found} hits compared");
+    assert!(found > 0);
 }
 
 proptest! {

@@ -9,6 +9,7 @@
 //!              |  durable:    wall time, a store and a bare file in turns
 //!              |  planner:    what settles now, of many channels
 //!              |  sizes:      bytes and virtual bytes of what was really signed
+//!              |  mine:       nonces searched by each kernel, and by `sha2`
 //!              |  holds:      virtual bytes of holds, as the simulated chain takes them
 //!              '- memory:     resident bytes of many idle channels
 //!            Vec<Row> --> a table, or JSON
@@ -27,6 +28,7 @@ mod memory;
 mod messages;
 mod meter;
 mod meters;
+mod mine;
 mod pay;
 mod planner;
 mod row;
@@ -94,6 +96,7 @@ const GROUPS: &[Group] = &[
     Group { names: sizes::NAMES, long: false, run: sizes::rows },
     Group { names: holds::NAMES, long: false, run: holds::rows },
     Group { names: messages::NAMES, long: false, run: messages::rows },
+    Group { names: mine::NAMES, long: false, run: mine::rows },
     Group { names: planner::NAMES, long: false, run: planner::rows },
 ];
 
