@@ -5,6 +5,8 @@
 
 #[path = "attacks/aggregation.rs"]
 mod aggregation;
+#[path = "attacks/shares.rs"]
+mod shares;
 mod test_names;
 
 use std::collections::BTreeSet;
@@ -375,7 +377,7 @@ fn every_attack_has_its_test() {
     let names = test_names::all();
     let mut missing: Vec<&str> = Vec::new();
     let (mut shown, mut later) = (0, 0);
-    let rows = || TABLE.iter().chain(aggregation::TABLE);
+    let rows = || TABLE.iter().chain(aggregation::TABLE).chain(shares::TABLE);
     for (attack, by) in rows() {
         match by {
             By(tests) => {

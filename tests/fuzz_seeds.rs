@@ -31,6 +31,7 @@ const TARGETS: &[Target] = &[
     Target { name: "files", body: fuzz::files },
     Target { name: "hold_ops", body: fuzz::hold_ops },
     Target { name: "hub_ops", body: fuzz::hub_ops },
+    Target { name: "ledger_ops", body: fuzz::ledger_ops },
     Target { name: "meter", body: fuzz::meter },
     Target { name: "batch_decode", body: fuzz::batch_decode },
     Target { name: "pair", body: fuzz::pair },

@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 
 use super::account::Bound;
+use super::scheme::Reach;
 use super::step::{Change, Changes};
 use super::{Account, Credit, Ledger, LedgerError, LedgerStep, Totals, WorkerKey};
-use crate::units::{Msat, Overflow};
+use crate::units::{Msat, Overflow, Ppm};
 
 /// What shares, channels and the operator bring to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,27 @@ pub enum Input {
         worker: WorkerKey,
         /// What it is worth.
         credit: Credit,
+    },
+    /// Verified shares of a worker that blocks will pay: credits without a price.
+    Log {
+        /// Who did the work.
+        worker: WorkerKey,
+        /// How much it is.
+        credit: Credit,
+        /// What a block that is found now is shared over.
+        reach: Reach,
+    },
+    /// A block was found; what it brings is owed from now on, whether or not the chain keeps it.
+    /// Told later, it is shared over the work of then. Again: nothing.
+    Block {
+        /// Its hash.
+        id: [u8; 32],
+        /// Subsidy and fees.
+        reward: Msat,
+        /// What the pool keeps of it.
+        fee: Ppm,
+        /// What it is shared over.
+        reach: Reach,
     },
     /// From now on this channel pays the worker. Again for the same channel: nothing. The account
     /// begins with it if there is none.
@@ -90,6 +112,8 @@ impl Ledger {
     pub fn decide(&self, input: &Input) -> Result<LedgerStep, LedgerError> {
         match *input {
             Input::Credit { worker, credit } => self.credit(worker, &credit),
+            Input::Log { worker, credit, reach } => self.log(worker, &credit, reach),
+            Input::Block { id, reward, fee, reach } => self.block(id, reward, fee, reach),
             Input::Bind { worker, channel, paid } => self.bind(worker, channel, paid),
             Input::Paid { worker, channel, paid } => {
                 let step = self.paid(worker, channel, paid)?;
@@ -204,7 +228,7 @@ impl Ledger {
         Ok(self.step(Some((worker, None)), Some(totals)))
     }
 
-    fn account_or_new(&self, worker: WorkerKey) -> Result<Account, LedgerError> {
+    pub(super) fn account_or_new(&self, worker: WorkerKey) -> Result<Account, LedgerError> {
         if let Some(account) = self.accounts.get(&worker) {
             return Ok(*account);
         }
@@ -230,13 +254,15 @@ impl Ledger {
         Ok((account, bound))
     }
 
-    fn step(
+    pub(super) fn step(
         &self,
         change: Option<(WorkerKey, Option<Account>)>,
         totals: Option<Totals>,
     ) -> LedgerStep {
         let accounts: Vec<_> =
             change.into_iter().map(|(worker, after)| Change { worker, after }).collect();
-        LedgerStep { changes: Changes { at: self.applied, accounts, totals } }
+        let changes =
+            Changes { at: self.applied, accounts, totals, slots: Vec::new(), blocks: None };
+        LedgerStep { changes }
     }
 }

@@ -4,7 +4,7 @@ use bitcoin::OutPoint;
 
 use super::WorkerKey;
 use crate::store::StoreError;
-use crate::units::{Blame, Msat, Overflow};
+use crate::units::{Blame, Msat, Overflow, Work};
 
 /// Why the ledger refused an input; it is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,33 @@ pub enum LedgerError {
     /// A network that finds blocks without work has no price.
     #[error("a network of no work")]
     NoNetworkWork,
+    /// Rows of a price table that do not rise, or too few or many of them.
+    #[error("a table of {rows} rows; 1 to 16 must rise")]
+    Table {
+        /// How many.
+        rows: usize,
+    },
+    /// A share that is smaller than the table's smallest.
+    #[error("shares of {share} have no price")]
+    NoPrice {
+        /// Its work.
+        share: Work,
+    },
+    /// Work that was priced, and should be paid by blocks too.
+    #[error("work of worker {worker} has a price, and blocks pay it no second time")]
+    Priced {
+        /// Who did it.
+        worker: WorkerKey,
+    },
+    /// A block that nobody worked for.
+    #[error("there is no work that the block could be shared over")]
+    NobodyWorked,
+    /// More workers in the window than it can have.
+    #[error("{max} entries of work, each of another worker")]
+    WindowFull {
+        /// The most entries.
+        max: usize,
+    },
     /// More workers than a block could pay in one commit, or none.
     #[error("{got} workers, 1 to {max} can be")]
     Limits {
@@ -117,6 +144,11 @@ impl LedgerError {
             Self::PriceZero
             | Self::PriceTooHigh
             | Self::NoNetworkWork
+            | Self::Table { .. }
+            | Self::NoPrice { .. }
+            | Self::Priced { .. }
+            | Self::NobodyWorked
+            | Self::WindowFull { .. }
             | Self::Limits { .. }
             | Self::TooManyWorkers { .. }
             | Self::NoWorker { .. }

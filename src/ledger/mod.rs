@@ -18,6 +18,9 @@
 //! its key, until one is bound. The worker's own side can keep the same ledger with one account, to
 //! know when to stop: the limit of what is unpaid is either's.
 //!
+//! A [`scheme`] says whether a share has a price or is paid by blocks. The latter are logged, and a
+//! block's reward is shared over the log ([`Input::Log`], [`Input::Block`]).
+//!
 //! # Rules
 //!
 //! * L1. Nothing is rounded but a derived price: owed is the sum of work x price, in any order.
@@ -33,6 +36,9 @@
 //! * L6. The number of accounts is bounded, and none is forgotten that money stands in: at most a
 //!   part of a millisatoshi falls to the pool with it.
 //!
+//! * L7. A block is shared whole, once, over work that is counted once in it: the parts add up to
+//!   the reward, and the weights to the reach.
+//!
 //! | rule | kept in |
 //! | --- | --- |
 //! | L1, L2 | [`Exact::of`], [`Exact::plus`]; [`HashPrice`] is of a job |
@@ -40,6 +46,9 @@
 //! | L4 | [`Account::pay_to`]; `Ledger::paid`, `Ledger::bind` |
 //! | L5 | `Totals::holds`, asked when it is loaded |
 //! | L6 | `Ledger::account_or_new`, [`Account::is_idle`] |
+//! | L7 | `scheme::split`, `Window::weights`, the `Blocks` that were shared last |
+//!
+//! What a device can check of all this by itself is a [`receipt`] of its shares.
 //!
 //! # What a power cut does
 //!
@@ -48,7 +57,8 @@
 //! ([`Input::Shown`]), it counts as paid, and the account is ahead until new work has caught up.
 //! So nothing is paid twice; and what was credited with a barrier is paid in the end.
 //!
-//! Rank 2. Used by `node` and by `sim`; imports `store`, `wire` (its reader), `units`.
+//! Rank 2. Used by `node` and by `sim`; imports `keys` (to check a signature), `merkle`, `store`,
+//! `wire` (its reader), `units`.
 //!
 //! ```
 //! use bitcoin::OutPoint;
@@ -88,12 +98,16 @@
 //! ```
 
 mod account;
+mod block;
 mod decide;
 mod error;
 mod exact;
+pub mod receipt;
+pub mod scheme;
 mod step;
 mod totals;
 mod wide;
+mod window;
 
 use alloc::collections::BTreeMap;
 use core::ops::ControlFlow;
@@ -106,7 +120,10 @@ pub use step::{LedgerStaged, LedgerStep};
 pub use totals::Totals;
 
 use crate::store::Store;
-use crate::units::{Msat, Overflow};
+use crate::units::{Msat, Overflow, Work};
+use block::Blocks;
+use scheme::Reach;
+use window::{Slot, Window};
 
 /// The store's room byte of the ledger's records.
 const ROOM: u8 = 0x06;
@@ -140,6 +157,8 @@ pub struct Ledger {
     limits: Limits,
     accounts: BTreeMap<WorkerKey, Account>,
     totals: Totals,
+    window: Window,
+    blocks: Blocks,
     /// Steps applied since it was loaded.
     applied: u64,
 }
@@ -147,8 +166,14 @@ pub struct Ledger {
 /// Without accounts, within [`Limits::default`].
 impl Default for Ledger {
     fn default() -> Self {
-        let (accounts, totals) = (BTreeMap::new(), Totals::NONE);
-        Self { limits: Limits::default(), accounts, totals, applied: 0 }
+        Self {
+            limits: Limits::default(),
+            accounts: BTreeMap::new(),
+            totals: Totals::NONE,
+            window: Window::new(Window::ENTRIES_MAX),
+            blocks: Blocks::default(),
+            applied: 0,
+        }
     }
 }
 
@@ -160,12 +185,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Limits`].
-    pub const fn new(limits: Limits) -> Result<Self, LedgerError> {
+    pub fn new(limits: Limits) -> Result<Self, LedgerError> {
         let (got, max) = (limits.workers_max, Limits::WORKERS_MAX);
         if got == 0 || got > max {
             return Err(LedgerError::Limits { got, max });
         }
-        Ok(Self { limits, accounts: BTreeMap::new(), totals: Totals::NONE, applied: 0 })
+        Ok(Self { limits, ..Self::default() })
     }
 
     /// The ledger as it was committed, after a restart.
@@ -178,16 +203,25 @@ impl Ledger {
         if let Some(bytes) = store.get(&Totals::key()?)? {
             ledger.totals = Totals::decode(&Totals::key()?, &bytes)?;
         }
+        if let Some(bytes) = store.get(&Blocks::key()?)? {
+            ledger.blocks = Blocks::decode(&bytes)?;
+        }
         let mut broken = Ok(());
-        store.scan(&Account::PREFIX, &mut |key, bytes| match Account::decode(key, bytes) {
-            Ok(account) => {
-                ledger.accounts.insert(account.worker, account);
-                ControlFlow::Continue(())
-            }
+        let mut stop_at = |result: Result<(), LedgerError>| match result {
+            Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 broken = Err(error);
                 ControlFlow::Break(())
             }
+        };
+        store.scan(&Account::PREFIX, &mut |key, bytes| {
+            stop_at(Account::decode(key, bytes).map(|account| {
+                ledger.accounts.insert(account.worker, account);
+            }))
+        })?;
+        store.scan(&Slot::PREFIX, &mut |key, bytes| {
+            let slot = Slot::decode(key, bytes);
+            stop_at(slot.map(|slot| ledger.window.apply(&[slot])))
         })?;
         broken?;
         ledger.holds_together()?;
@@ -204,6 +238,7 @@ impl Ledger {
         if changes.at != self.applied {
             return Err(LedgerError::OldStep { got: changes.at, want: self.applied });
         }
+        self.window.apply(&changes.slots);
         for change in &changes.accounts {
             match change.after {
                 Some(account) => self.accounts.insert(change.worker, account),
@@ -212,6 +247,9 @@ impl Ledger {
         }
         if let Some(totals) = changes.totals {
             self.totals = totals;
+        }
+        if let Some(blocks) = &changes.blocks {
+            self.blocks = blocks.clone();
         }
         // A step a nanosecond takes centuries to get there.
         self.applied = self.applied.wrapping_add(1);
@@ -252,13 +290,20 @@ impl Ledger {
         &self.totals
     }
 
+    /// How much each worker counts in a block that is found now.
+    #[must_use]
+    pub fn weights(&self, reach: Reach) -> BTreeMap<WorkerKey, Work> {
+        self.window.weights(reach)
+    }
+
     /// L5: what all accounts have earned, with the pool's fee and what forgotten accounts were
     /// paid, is exactly what was credited.
     ///
     /// # Errors
     /// [`LedgerError::Unbalanced`], [`LedgerError::BrokenRecord`].
     pub fn holds_together(&self) -> Result<(), LedgerError> {
-        if !self.accounts.values().all(Account::holds_together) {
+        let accounts_hold = self.accounts.values().all(Account::holds_together);
+        if !accounts_hold || !self.window.holds_together() {
             return Err(LedgerError::BrokenRecord { at: 0 });
         }
         let owed = self.sum()?;

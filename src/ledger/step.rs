@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::block::Blocks;
+use super::window::Slot;
 use super::{Account, LedgerError, Totals, WorkerKey};
 use crate::store::{Batch, Durability, Store};
 
@@ -20,6 +22,10 @@ pub(super) struct Changes {
     pub(super) accounts: Vec<Change>,
     /// Only if they change.
     pub(super) totals: Option<Totals>,
+    /// Of the window, in their order.
+    pub(super) slots: Vec<Slot>,
+    /// Only if one was shared out.
+    pub(super) blocks: Option<Blocks>,
 }
 
 /// What an input changes. L3: nothing of it is told or paid before it stands in a batch.
@@ -40,7 +46,8 @@ impl LedgerStep {
     /// Whether nothing changes: what was told was known.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.changes.accounts.is_empty() && self.changes.totals.is_none()
+        let Changes { at: _, accounts, totals, slots, blocks } = &self.changes;
+        accounts.is_empty() && slots.is_empty() && totals.is_none() && blocks.is_none()
     }
 
     /// The accounts as they will be; those that are forgotten are not among them.
@@ -48,7 +55,8 @@ impl LedgerStep {
         self.changes.accounts.iter().filter_map(|change| change.after.as_ref())
     }
 
-    /// Writes the records into the batch of a drain: one of each account, and the totals.
+    /// Writes the records into the batch of a drain: one of each account and the totals, and of
+    /// the window what changes, all in all at most half of what a batch holds.
     ///
     /// # Errors
     /// [`LedgerError::Store`] if the batch is full; it may hold a part of the step then, and must
@@ -63,6 +71,10 @@ impl LedgerStep {
         }
         if let Some(totals) = &self.changes.totals {
             batch.put(Totals::key()?, &totals.encode()?)?;
+        }
+        self.changes.slots.iter().try_for_each(|slot| slot.stage(batch))?;
+        if let Some(blocks) = &self.changes.blocks {
+            batch.put(Blocks::key()?, &blocks.encode()?)?;
         }
         Ok(LedgerStaged { changes: self.changes })
     }

@@ -391,6 +391,8 @@ pub enum Attest {
     Statement,
     /// A receipt; tag "millstream/receipt".
     Receipt,
+    /// What a pool counted of a worker's shares; tag "millstream/shares".
+    Shares,
 }
 
 impl Attest {
@@ -399,6 +401,7 @@ impl Attest {
         match self {
             Self::Statement => b"millstream/statement",
             Self::Receipt => b"millstream/receipt",
+            Self::Shares => b"millstream/shares",
         }
     }
 }

@@ -10,7 +10,9 @@ use super::*;
 use crate::store::{Batch, Durability, Key, MemoryStore};
 use crate::units::{Ppm, Work};
 
+mod blocks;
 mod cuts;
+mod window;
 
 fn msat(value: u64) -> Msat {
     Msat::new(value).unwrap()

@@ -182,6 +182,7 @@ fn statement_and_receipt_of_the_same_bytes_have_different_digests() {
     let mut sign =
         |kind| signer.sign(&Request::Attest { kind, bytes: b"same" }, at(NOON), &AUX).unwrap();
     assert_ne!(sign(Attest::Statement), sign(Attest::Receipt));
+    assert_ne!(sign(Attest::Shares), sign(Attest::Receipt));
 }
 
 #[test]

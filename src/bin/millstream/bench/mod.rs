@@ -3,6 +3,7 @@
 //! ```text
 //!   Args --> groups of rows --> Stage: a payer and a payee, channels open and deep
 //!              |  pay, meter: CPU time of this thread, ours and bare operations in turns
+//!              |  ledger:     shares into credits, credits into payments
 //!              |  batch:      windows of items on both ends, and their bytes
 //!              |  grid:       the same for every window, leaf and mix of amounts; long
 //!              |  tcp:        windows of items between two processes, wall time; some long
@@ -24,6 +25,7 @@ mod clock;
 mod durable;
 mod grid;
 mod holds;
+mod ledger;
 mod memory;
 mod messages;
 mod meter;
@@ -88,6 +90,7 @@ const GROUPS: &[Group] = &[
     Group { names: memory::NAMES, long: false, run: memory::rows },
     Group { names: pay::NAMES, long: false, run: pay::rows },
     Group { names: meter::NAMES, long: false, run: meter::rows },
+    Group { names: ledger::NAMES, long: false, run: ledger::rows },
     Group { names: batch::NAMES, long: false, run: batch::rows },
     Group { names: grid::NAMES, long: true, run: grid::rows },
     Group { names: tcp::NAMES, long: false, run: tcp::rows },
