@@ -26,6 +26,11 @@ impl Clock {
         Ok(Now { time: self.hold(since_epoch()), aux: entropy()? })
     }
 
+    /// The time alone.
+    pub(super) fn time(&mut self) -> UtcSeconds {
+        self.hold(since_epoch())
+    }
+
     /// How long it is until `at`.
     pub(super) fn until(&self, at: UtcSeconds) -> Duration {
         self.until_from(since_epoch(), at)

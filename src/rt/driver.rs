@@ -298,6 +298,11 @@ impl Gate {
 
 async fn listen(address: SocketAddr, options: &Options) -> Result<TcpListener, RtError> {
     options.check(address)?;
+    bind(address).await
+}
+
+/// Listens, and says by name if another program does.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, RtError> {
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => RtError::PortInUse { address },
         _ => RtError::Listen { address, source },

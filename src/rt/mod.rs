@@ -43,6 +43,7 @@ mod clock;
 mod driver;
 mod link;
 mod owner;
+pub mod stratum;
 
 use std::io;
 use std::net::SocketAddr;

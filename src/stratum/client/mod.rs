@@ -17,8 +17,10 @@ use alloc::vec::Vec;
 pub use session::ClientSession;
 
 use super::message::{Extranonce, Label, Notify, Refusal};
+use crate::miner::job::{Parts, Root, TimeRoll};
+use crate::miner::{Coinbase, Found, Job, MinerError};
 use crate::stratum::Difficulty;
-use crate::units::Target;
+use crate::units::{JobId, Target, UtcSeconds};
 use crate::wire::PeerText;
 
 /// What this side wants of a pool.
@@ -87,6 +89,39 @@ pub struct Task {
     pub(super) space: Space,
 }
 
+impl Task {
+    /// The job as a search walks it.
+    ///
+    /// `id`: this side's own number for it; `roll`: how far its time may be set ahead, which the
+    /// protocol leaves open; `expires`: likewise.
+    ///
+    /// # Errors
+    /// [`MinerError::VersionMask`] for a mask of more than 16 bits, which this side did not ask
+    /// for.
+    pub fn job(
+        &self,
+        id: JobId,
+        roll: TimeRoll,
+        expires: UtcSeconds,
+    ) -> Result<Job<'_>, MinerError> {
+        let Notify { suffix, branches, previous, version, bits, time, .. } = &self.job;
+        Job::new(Parts {
+            id,
+            version: *version,
+            version_mask: self.version_mask,
+            previous: *previous,
+            root: Root::Coinbase(Coinbase::new(&self.prefix, &[], self.size, suffix, branches)?),
+            bits: *bits,
+            time: *time,
+            roll,
+            nonce_first: 0,
+            nonce_last: u32::MAX,
+            target: self.target,
+            expires,
+        })
+    }
+}
+
 /// Which part of the coinbases is this connection's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Space {
@@ -106,6 +141,13 @@ pub struct Find {
     pub time: u32,
     /// The header's nonce.
     pub nonce: u32,
+}
+
+impl From<Found> for Find {
+    fn from(found: Found) -> Self {
+        let Found { extranonce, version, time, nonce, .. } = found;
+        Self { extranonce2: extranonce, version, time, nonce }
+    }
 }
 
 /// What a pool's line came to.

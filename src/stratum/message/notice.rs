@@ -10,13 +10,14 @@ use serde_json::value::RawValue;
 use super::json::{self, Params};
 use super::request::print_method;
 use super::{Extranonce, Label, RequestId};
+use crate::miner::Coinbase;
 use crate::stratum::{Difficulty, StratumError};
 use crate::wire::PeerText;
 
 /// 12 parameters: `mining.notify` has 9.
 const PARAMS_MAX: usize = 12;
-/// 24 branches of a coinbase: 2^24 transactions, a thousand times what a block holds.
-const BRANCHES_MAX: usize = 24;
+/// 20 branches of a coinbase: 2^20 transactions, sixty times what a block holds.
+const BRANCHES_MAX: usize = Coinbase::BRANCHES_MAX;
 /// 16 KiB a part of a coinbase: some pools pay a few hundred outputs in it.
 const PART_MAX: usize = 16_384;
 /// A text to show; it is cut when it is shown.
@@ -134,11 +135,12 @@ impl Notice {
                 "mining.set_version_mask"
             }
             Self::Notify(notify) => {
-                notify.write(&notify.job, &mut params);
+                notify.write(&notify.job, notify.clean, &mut params);
                 "mining.notify"
             }
+            // No parameters at all: every miner takes that as the same host and port.
+            Self::Reconnect { host: None, port: None, wait_s: 0 } => "client.reconnect",
             Self::Reconnect { host, port, wait_s } => {
-                // Miners that know no optional parameters take an empty host as the same.
                 json::write_text(host.as_deref().unwrap_or_default(), &mut params);
                 let _ = write!(params, ",{},{wait_s}", port.unwrap_or(0));
                 "client.reconnect"
@@ -187,14 +189,15 @@ impl Notify {
         })
     }
 
-    /// Appends the line under another name than its own: one template is many miners' job.
-    pub(in crate::stratum) fn print_as(&self, name: &Label, out: &mut String) {
+    /// Appends the line under another name than its own: one template is many miners' job, and
+    /// to some of them a clean one.
+    pub(in crate::stratum) fn print_as(&self, name: &Label, clean: bool, out: &mut String) {
         let mut params = String::new();
-        self.write(name, &mut params);
+        self.write(name, clean, &mut params);
         print_method(&RequestId::null(), "mining.notify", &params, out);
     }
 
-    fn write(&self, name: &Label, params: &mut String) {
+    fn write(&self, name: &Label, clean: bool, params: &mut String) {
         json::write_text(name.as_untrusted_str(), params);
         for bytes in [&reverse_words(self.previous)[..], &self.prefix, &self.suffix] {
             params.push(',');
@@ -207,7 +210,7 @@ impl Notify {
             }
             json::write_hex(branch, params);
         }
-        let Self { version, bits, time, clean, .. } = self;
+        let Self { version, bits, time, .. } = self;
         let _ = write!(params, "],\"{version:08x}\",\"{bits:08x}\",\"{time:08x}\",{clean}");
     }
 }

@@ -102,7 +102,7 @@ fn texts() -> impl Strategy<Value = PeerText> {
 fn notices() -> impl Strategy<Value = Notice> {
     let bytes = || vec(any::<u8>(), 0..40);
     let words = (any::<u32>(), any::<u32>(), any::<u32>(), any::<bool>());
-    let branches = vec(any::<[u8; 32]>(), 0..=24);
+    let branches = vec(any::<[u8; 32]>(), 0..=20);
     let jobs = (labels(), any::<[u8; 32]>(), bytes(), bytes(), branches, words).prop_map(
         |(job, previous, prefix, suffix, branches, (version, bits, time, clean))| {
             let (job, previous) = (job, previous);
@@ -364,8 +364,8 @@ fn malformed_lines_are_refused_by_name() {
             WrongType { what: "size of extranonce2" },
         ),
         (r#"{"method":"client.reconnect","params":["h",65536]}"#, OutOfRange { what: "port" }),
-        (&many(25), TooMany { what: "branches", max: 24 }),
-        (&many(10_000), TooMany { what: "branches", max: 24 }),
+        (&many(21), TooMany { what: "branches", max: 20 }),
+        (&many(10_000), TooMany { what: "branches", max: 20 }),
         (&BLOCK_170.replace("169e1e", "169e1"), NotHex { what: "branch" }),
         (&BLOCK_170.replace("0a84bd", "0a84bg"), NotHex { what: "previous block" }),
         (&BLOCK_170.replace("0704\"", "070\""), NotHex { what: "coinbase" }),
@@ -377,7 +377,7 @@ fn malformed_lines_are_refused_by_name() {
     }
     assert!(matches!(FromPool::parse(b"{\"method\":\"\xff\"}"), Err(NotUtf8)));
     assert!(matches!(FromMiner::parse(b"\xff"), Err(NotUtf8)));
-    assert!(notice(&many(24)).is_ok());
+    assert!(notice(&many(20)).is_ok());
 }
 
 /// A request that is read in part is refused under its own id.

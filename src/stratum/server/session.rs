@@ -260,8 +260,16 @@ impl ServerSession {
     /// mining yet; nothing is said then.
     ///
     /// `target`: what the job is assigned at; `id`: higher than every one before, and also the
-    /// name that the job gets on the wire.
-    pub fn issue(&mut self, id: JobId, target: Target, job: &Notify, out: &mut String) -> bool {
+    /// name that the job gets on the wire; `clean`: whether earlier ones are worthless from now on.
+    /// Both stand for what `job` says of itself.
+    pub fn issue(
+        &mut self,
+        id: JobId,
+        target: Target,
+        job: &Notify,
+        clean: bool,
+        out: &mut String,
+    ) -> bool {
         if !matches!(self.stage, Stage::Mining(_)) {
             return false;
         }
@@ -278,7 +286,7 @@ impl ServerSession {
             self.jobs.remove(0);
         }
         self.jobs.push((id, job.version));
-        job.print_as(&Label::of_u32(id.to_u32()), out);
+        job.print_as(&Label::of_u32(id.to_u32()), clean, out);
         true
     }
 

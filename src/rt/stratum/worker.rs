@@ -1,0 +1,303 @@
+//! One worker's desk behind its connection, and the shelf where it waits when that is cut.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bitcoin::secp256k1::XOnlyPublicKey;
+
+use super::{Credit, Job, ServerOptions};
+use crate::rt::RtError;
+use crate::rt::clock::entropy;
+use crate::shares::{Desk, Head, JobError, Refused, Share, Space, Vardiff};
+use crate::stratum::WorkerName;
+use crate::stratum::message::{Extranonce, Label};
+use crate::stratum::server::{Claim, Judge, Offer, ServerSession, Verdict};
+use crate::units::{JobId, Target, UtcSeconds};
+
+/// Cut sessions that wait: as many as a server has connections by default. The oldest goes first.
+const KEPT_MAX: usize = 1_024;
+
+/// What makes each connection's coinbases its own, and keeps desks of cut connections.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    next: AtomicU32,
+    /// By the session's name; the front was cut first.
+    kept: Mutex<VecDeque<(Label, Instant, Kept)>>,
+    resume_max: Duration,
+    extranonce2_size: u8,
+}
+
+/// What must not be forgotten of a cut connection while it can come back: what was counted.
+#[derive(Debug)]
+struct Kept {
+    offer: Offer,
+    key: XOnlyPublicKey,
+    desk: Desk,
+    vardiff: Vardiff,
+    jobs: BTreeMap<JobId, Arc<Job>>,
+    next_job: u32,
+}
+
+impl Shelf {
+    /// Extranonces begin anywhere: a server that starts again on the same tip must not meet those
+    /// that it gave out before.
+    pub(super) fn new(options: &ServerOptions) -> Result<Self, RtError> {
+        let [a, b, c, d, ..] = random()?;
+        Ok(Self {
+            next: AtomicU32::new(u32::from_be_bytes([a, b, c, d])),
+            kept: Mutex::new(VecDeque::new()),
+            resume_max: options.resume_max,
+            extranonce2_size: options.extranonce2_size,
+        })
+    }
+
+    /// An offer that no other connection has: 2^32 connections until one comes again.
+    pub(super) fn offer(&self) -> Result<(Offer, Space), RtError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let [name @ .., _, _, _, _] = random()?.map(char_of);
+        let name: String = name.iter().collect();
+        // Both have room for four bytes, and a label for 28 letters.
+        let none = |_| RtError::NoEntropy;
+        let space = Space::new(&number).map_err(|_| RtError::NoEntropy)?;
+        let offer = Offer {
+            session: Label::new(&name).map_err(none)?,
+            extranonce1: Extranonce::new(&number).map_err(none)?,
+            size: self.extranonce2_size,
+            version_mask: Head::MASK_MAX,
+        };
+        Ok((offer, space))
+    }
+
+    fn keep(&self, session: Label, kept: Kept) {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        while all.len() >= KEPT_MAX || all.front().is_some_and(|(_, at, _)| self.is_old(*at)) {
+            all.pop_front();
+        }
+        all.push_back((session, now(), kept));
+    }
+
+    fn take(&self, session: &Label) -> Option<Kept> {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = all.iter().position(|(name, _, _)| name == session)?;
+        let (_, at, kept) = all.remove(at)?;
+        (!self.is_old(at)).then_some(kept)
+    }
+
+    fn is_old(&self, at: Instant) -> bool {
+        now().saturating_duration_since(at) > self.resume_max
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a session waits is not a matter of UTC")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+fn random() -> Result<[u8; 32], RtError> {
+    Ok(*entropy()?.as_bytes())
+}
+
+/// One of 32 letters and digits.
+fn char_of(byte: u8) -> char {
+    char::from_digit(u32::from(byte & 31), 32).unwrap_or('0')
+}
+
+/// A worker: what its session asks about, and what it has found.
+#[derive(Debug)]
+pub(super) struct Worker {
+    shelf: Arc<Shelf>,
+    policy: crate::shares::Policy,
+    space: Space,
+    /// Set by the driver before each line.
+    pub(super) now: UtcSeconds,
+    name: Option<Arc<WorkerName>>,
+    /// Whose session was resumed.
+    resumed: Option<XOnlyPublicKey>,
+    /// None before the first job.
+    desk: Option<Desk>,
+    vardiff: Vardiff,
+    jobs: BTreeMap<JobId, Arc<Job>>,
+    next_job: u32,
+    /// The target of the newest job.
+    target: Option<Target>,
+    found: Vec<Credit>,
+    /// Whether the refused share came too late, for which nobody is to blame.
+    pub(super) was_stale: bool,
+}
+
+/// Why a job cannot be given to a worker.
+pub(super) enum NotIssued {
+    /// It went back to a tip that it left: it needs another space.
+    WentBack,
+    /// A defect of ours.
+    Broken,
+}
+
+impl Worker {
+    pub(super) fn new(
+        shelf: Arc<Shelf>,
+        options: &ServerOptions,
+        space: Space,
+        now: UtcSeconds,
+    ) -> Self {
+        let (least, most, start) = options.work;
+        Self {
+            shelf,
+            policy: options.desk,
+            space,
+            now,
+            name: None,
+            resumed: None,
+            desk: None,
+            vardiff: Vardiff::new(least, most, start, options.aim, now),
+            jobs: BTreeMap::new(),
+            next_job: 1,
+            target: None,
+            found: Vec::new(),
+            was_stale: false,
+        }
+    }
+
+    /// Gives the session a job, at this worker's target; the difficulty goes with it.
+    ///
+    /// Does nothing before the session is mining.
+    pub(super) fn issue(
+        &mut self,
+        session: &mut ServerSession,
+        job: &Arc<Job>,
+        out: &mut String,
+    ) -> Result<(), NotIssued> {
+        if !session.is_mining() {
+            return Ok(());
+        }
+        let previous = job.pool.head().previous;
+        let (space, policy, now) = (self.space, self.policy, self.now);
+        // The first job of a connection is clean: whatever was searched before is another's.
+        let clean = self.target.is_none() || self.newest().is_none_or(|old| old != previous);
+        let desk = self.desk.get_or_insert_with(|| Desk::new(space, policy, previous, now));
+        desk.new_tip(previous, now).map_err(|error| match error {
+            JobError::TipLeft => NotIssued::WentBack,
+            _ => NotIssued::Broken,
+        })?;
+        let id = JobId::new(self.next_job).map_err(|_| NotIssued::Broken)?;
+        let wanted = session.hardened(self.vardiff.target());
+        let target = desk.assign(id, Arc::clone(&job.pool), wanted);
+        let target = target.map_err(|_| NotIssued::Broken)?;
+        self.next_job = self.next_job.checked_add(1).ok_or(NotIssued::Broken)?;
+        self.target = Some(target);
+        self.jobs.insert(id, Arc::clone(job));
+        while self.jobs.len() > Desk::JOBS_MAX {
+            self.jobs.pop_first();
+        }
+        session.allow_versions(job.pool.head().version_mask, out);
+        session.issue(id, target, &job.notify, clean, out);
+        Ok(())
+    }
+
+    /// What the newest job builds on.
+    fn newest(&self) -> Option<[u8; 32]> {
+        self.jobs.last_key_value().map(|(_, job)| job.pool.head().previous)
+    }
+
+    /// Whether the newest job's target is not what it would be now.
+    pub(super) fn wants_other_target(&mut self, session: &ServerSession) -> bool {
+        self.vardiff.wake(self.now);
+        let wanted = session.hardened(self.vardiff.target());
+        let network = self.jobs.last_key_value().map(|(_, job)| job.pool.network());
+        // A target above the network's is raised to it when it is assigned.
+        let wanted = network.map_or(wanted, |network| wanted.max(network));
+        self.target.is_some_and(|target| target != wanted)
+    }
+
+    /// Starts anew in another space, after the chain went back.
+    pub(super) fn move_to(&mut self, space: Space) {
+        self.space = space;
+        self.desk = None;
+        self.jobs.clear();
+        self.target = None;
+    }
+
+    /// What was found since the last call.
+    pub(super) fn take_found(&mut self) -> Vec<Credit> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// Keeps what was counted for whoever resumes the session.
+    pub(super) fn shelve(self, offer: &Offer) {
+        if let (Some(desk), Some(name)) = (self.desk, self.name) {
+            let Self { vardiff, jobs, next_job, .. } = self;
+            let (offer, key) = (offer.clone(), name.key);
+            let session = offer.session.clone();
+            self.shelf.keep(session, Kept { offer, key, desk, vardiff, jobs, next_job });
+        }
+    }
+}
+
+impl Judge for Worker {
+    fn resume(&mut self, session: &Label) -> Option<Offer> {
+        // Its own desk would be lost by it.
+        if self.desk.is_some() || self.resumed.is_some() {
+            return None;
+        }
+        let kept = self.shelf.take(session)?;
+        if self.name.as_ref().is_some_and(|name| name.key != kept.key) {
+            // Somebody else's: put it back.
+            self.shelf.keep(session.clone(), kept);
+            return None;
+        }
+        let Kept { offer, key, desk, vardiff, jobs, next_job } = kept;
+        self.space = *desk.space();
+        (self.resumed, self.desk, self.vardiff) = (Some(key), Some(desk), vardiff);
+        (self.jobs, self.next_job) = (jobs, next_job);
+        Some(offer)
+    }
+
+    fn authorize(&mut self, worker: &WorkerName) -> bool {
+        if self.resumed.is_some_and(|key| key != worker.key) {
+            return false;
+        }
+        if self.name.is_none() {
+            self.name = Some(Arc::new(worker.clone()));
+        }
+        true
+    }
+
+    fn suggest(&mut self, target: Target) {
+        self.vardiff.suggest(target);
+    }
+
+    fn judge(&mut self, claim: &Claim) -> Verdict {
+        self.was_stale = false;
+        let (Some(desk), Some(worker)) = (&mut self.desk, &self.name) else {
+            return Verdict::Stale;
+        };
+        let Claim { job, extranonce, version, time, nonce } = *claim;
+        let good = match desk.take(self.now, &Share { job, extranonce, version, time, nonce }) {
+            Ok(good) => good,
+            Err(refused) => {
+                self.was_stale = matches!(refused, Refused::Stale { .. });
+                return verdict_of(&refused);
+            }
+        };
+        // The desk has the job, so that it is here too: both keep the same number.
+        let Some(of) = self.jobs.get(&job) else { return Verdict::Stale };
+        self.vardiff.found(self.now, good.work());
+        let (worker, job) = (Arc::clone(worker), Arc::clone(of));
+        self.found.push(Credit { worker, good, job, extranonce1: self.space });
+        Verdict::Good
+    }
+}
+
+fn verdict_of(refused: &Refused) -> Verdict {
+    match refused {
+        Refused::UnknownJob { .. } | Refused::Stale { .. } => Verdict::Stale,
+        Refused::Duplicate { .. } => Verdict::Duplicate,
+        Refused::Low { .. } => Verdict::Low,
+        Refused::BadVersion { .. } => Verdict::Other("version outside the mask"),
+        Refused::BadTime { .. } => Verdict::Other("time out of range"),
+        Refused::NotYourSpace { .. } => Verdict::Other("extranonce2 out of range"),
+        Refused::OverBudget { .. } => Verdict::Other("too many shares"),
+    }
+}
