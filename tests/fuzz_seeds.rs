@@ -33,6 +33,7 @@ const TARGETS: &[Target] = &[
     Target { name: "hub_ops", body: fuzz::hub_ops },
     Target { name: "ledger_ops", body: fuzz::ledger_ops },
     Target { name: "meter", body: fuzz::meter },
+    Target { name: "miner_job", body: fuzz::miner_job },
     Target { name: "batch_decode", body: fuzz::batch_decode },
     Target { name: "pair", body: fuzz::pair },
     Target { name: "receipt_verify", body: fuzz::receipt_verify },

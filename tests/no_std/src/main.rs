@@ -3,9 +3,9 @@
 //!
 //! It has a panic handler of its own and, for `alloc`, a global allocator of its own. Whatever pulls
 //! in `std` brings second ones, and the build fails; whatever needs an allocator without `alloc`
-//! does not link. Without a feature it prices a quantity. With `alloc` two nodes open a channel from
-//! terms, pay and are paid, and come back from their stores: `machines.rs`; a batch is counted:
-//! `batches.rs`. Only the C library is linked beside it, for the start of the process and for
+//! does not link. Without a feature it prices a quantity and finds the nonce of the first block:
+//! `mining.rs`. With `alloc` two nodes open a channel from terms, pay and are paid, and come back
+//! from their stores: `machines.rs`; a batch is counted: `batches.rs`. Only the C library is linked beside it, for the start of the process and for
 //! libsecp256k1's copying of memory.
 #![no_std]
 #![no_main]
@@ -21,6 +21,7 @@ mod arena;
 mod batches;
 #[cfg(feature = "alloc")]
 mod machines;
+mod mining;
 
 #[link(name = "c")]
 unsafe extern "C" {
@@ -70,6 +71,9 @@ pub extern "C" fn main() -> i32 {
     }
     if millstream_tagged() != 0xc216_d352 {
         return 3;
+    }
+    if mining::millstream_mines(300) != 2_083_236_893 {
+        return 5;
     }
     #[cfg(feature = "alloc")]
     if machines::millstream_pays(60) != 60 * 18_750 {
