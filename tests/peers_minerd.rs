@@ -129,14 +129,14 @@ async fn real_miner_follows_difficulty_tip_and_a_lost_connection() {
     server.publish(job(2, b"next")).unwrap();
     let next = of_tip(&mut credits, 2).await;
     assert!(next.good.work() > first.good.work(), "{}", next.good.work());
-    // Sent away, it comes back to the session that it had.
+    // Sent away, it comes back: to the session that it had if that was cut by then, which is not
+    // waited for, else to a new one.
     let (host, port) = (Some("127.0.0.1".into()), Some(server.address().port()));
     let mut news = server.news();
     assert!(server.tell(Notice::Reconnect { host, port, wait_s: 0 }));
     while !matches!(news.next().await, Some(ServerNews::Up { .. })) {}
     server.publish(job(3, b"and next")).unwrap();
     let back = of_tip(&mut credits, 3).await;
-    assert_eq!(back.extranonce1, first.extranonce1);
     println!("shares of {} to {}", first.good.work(), back.good.work());
 }
 

@@ -3,7 +3,9 @@
 
 use millstream::stratum::client::{ClientSession, Find, Follow, Task, Told, Wanted};
 use millstream::stratum::message::{Extranonce, Label, Notice, Notify};
-use millstream::stratum::server::{Claim, Heard, Judge, Offer, Refused, ServerSession, Verdict};
+use millstream::stratum::server::{
+    Claim, Heard, Issue, Judge, Offer, Refused, ServerSession, Verdict,
+};
 use millstream::stratum::{Difficulty, DifficultyError, StratumError, WorkerName};
 use millstream::units::{JobId, Target};
 use millstream::wire::PeerText;
@@ -28,6 +30,10 @@ impl Judge for Pool {
 
     fn authorize(&mut self, worker: &WorkerName) -> bool {
         worker.rig() != "banned"
+    }
+
+    fn version_of(&self, job: JobId) -> Option<u32> {
+        (job == id(1)).then_some(0x2000_0000)
     }
 
     fn suggest(&mut self, target: Target) {
@@ -63,6 +69,10 @@ fn job() -> Notify {
     }
 }
 
+fn issue(number: u32, target: Target) -> Issue {
+    Issue { id: id(number), target, time: 1_700_000_060, clean: false }
+}
+
 fn id(number: u32) -> JobId {
     JobId::new(number).unwrap()
 }
@@ -91,7 +101,7 @@ fn session_in(lines: &[String], pool: &mut Pool) -> ServerSession {
         session.receive(line.as_bytes(), pool, &mut out).unwrap();
     }
     if session.is_mining() {
-        assert!(session.issue(id(1), Target::DIFFICULTY_ONE, &job(), true, &mut out));
+        assert!(session.issue(&issue(1, Target::DIFFICULTY_ONE), &job(), &mut out));
     }
     session
 }
@@ -245,7 +255,7 @@ fn difficulty_is_stated_once_for_each_target_and_before_its_job() {
     let mut issued = |number, target: &str| {
         let mut out = String::new();
         let target = target.parse::<Difficulty>().unwrap().target();
-        assert!(session.issue(id(number), target, &job(), false, &mut out));
+        assert!(session.issue(&issue(number, target), &job(), &mut out));
         let lines: Vec<String> = out.lines().map(String::from).collect();
         assert!(lines.last().unwrap().contains(&format!("\"{number:08x}\"")));
         lines[..lines.len() - 1].to_vec()
@@ -306,6 +316,19 @@ fn resumed_session_keeps_its_extranonce() {
     let mut pool = Pool::default();
     let session = session_in(&[line("mining.subscribe", r#"["a","before"]"#)], &mut pool);
     assert_eq!(session.offer(), &offer("before", 0xbb));
+    // A miner goes on with the job that it had before the cut, under its name.
+    let mut resumed = ServerSession::new(offer("first", 0xaa));
+    let share = format!(r#"["{KEY}","00000001","00000001","65538800","0000002a"]"#);
+    let mut heard = Vec::new();
+    for line in [
+        line("mining.subscribe", r#"["a","before"]"#),
+        line("mining.authorize", &format!("[\"{KEY}\"]")),
+        line("mining.submit", &share),
+    ] {
+        let mut out = String::new();
+        heard.push(resumed.receive(line.as_bytes(), &mut pool, &mut out).unwrap());
+    }
+    assert_eq!(heard, [Heard::Answered, Heard::Ready, Heard::Good]);
     let session = session_in(&[line("mining.subscribe", r#"["a","unknown"]"#)], &mut pool);
     assert_eq!(session.offer(), &offer("first", 0xaa));
 }
@@ -352,7 +375,7 @@ impl Pair {
     }
 
     fn task(&mut self, number: u32, target: Target) -> Task {
-        assert!(self.server.issue(id(number), target, &job(), false, &mut self.to_client));
+        assert!(self.server.issue(&issue(number, target), &job(), &mut self.to_client));
         self.run();
         match self.told.pop() {
             Some(Told::Task(task)) => *task,
@@ -370,6 +393,7 @@ fn both_sides_agree_from_the_greeting_to_the_verdict() {
     let task = pair.task(1, target);
     assert!(task.target <= target);
     assert_eq!((task.size, task.version_mask), (4, 0x1fff_e000));
+    assert_eq!((task.job.time, task.job.clean), (1_700_000_060, false));
     assert_eq!(task.prefix, [1, 2, 0xaa, 0xaa, 0xaa, 0xaa]);
     let find =
         Find { extranonce2: 0xffff_ffff, version: 0x2000_4000, time: 1_700_000_001, nonce: 7 };

@@ -74,7 +74,10 @@ async fn shares_of_our_miner_are_credited_once_and_all_of_them() {
 #[tokio::test]
 async fn cut_session_is_resumed_with_its_extranonce_and_counts_no_share_twice() {
     let (server, mut credits) = server(options(BITS)).await;
-    let mut miner = StratumClient::start(client_of(&server, KEY));
+    // The server has seen the end of the old connection when the new one comes.
+    let mut patient = client_of(&server, KEY);
+    patient.retry_after = Duration::from_millis(300);
+    let mut miner = StratumClient::start(patient);
     let before = until_task(&mut miner).await;
     let find = search(&before, 1)[0];
     assert!(miner.submit(&before, find));

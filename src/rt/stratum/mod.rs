@@ -60,6 +60,9 @@ pub struct ServerOptions {
     pub idle_max: Duration,
     /// For how long the session of a cut connection can be resumed.
     pub resume_max: Duration,
+    /// After how long without a new job the last one is given out again, with the present time:
+    /// there are miners that stop when they hear nothing for two minutes.
+    pub repeat_after: Duration,
     /// The work of a share: least, most, and at the beginning.
     pub work: (WorkBits, WorkBits, WorkBits),
     /// How often a miner should find a share.
@@ -89,6 +92,7 @@ impl ServerOptions {
             stall_max: Duration::from_secs(30),
             idle_max: Duration::from_secs(900),
             resume_max: Duration::from_secs(600),
+            repeat_after: Duration::from_secs(60),
             work: (bits(16), bits(64), bits(32)),
             aim,
             desk: Policy::for_aim(aim),

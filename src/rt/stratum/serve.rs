@@ -42,6 +42,8 @@ struct Connection {
     worker: Worker,
     clock: Clock,
     began: Instant,
+    /// When the last job was given out.
+    issued: Instant,
     bytes: Allowance,
     lines: Allowance,
     refusals: Allowance,
@@ -74,6 +76,7 @@ impl Connection {
             worker,
             clock,
             began: Instant::now(),
+            issued: Instant::now(),
             bytes: of(options.bytes),
             lines: of(options.lines),
             refusals: of(options.refusals),
@@ -200,6 +203,7 @@ impl Connection {
     fn issue(&mut self, jobs: &mut watch::Receiver<Option<Arc<Job>>>) -> Result<(), ConnectionEnd> {
         let job = jobs.borrow_and_update().clone();
         let Some(job) = job else { return Ok(()) };
+        self.issued = Instant::now();
         self.worker.now = self.time();
         match self.worker.issue(&mut self.session, &job, &mut self.out) {
             Ok(()) => Ok(()),
@@ -217,13 +221,18 @@ impl Connection {
         }
     }
 
-    /// Another difficulty, if the worker has become faster or slower or has asked for one.
+    /// Another difficulty, if the worker has become faster or slower or has asked for one; the same
+    /// job at the present time, if there was none for long.
     fn adjust(
         &mut self,
         jobs: &mut watch::Receiver<Option<Arc<Job>>>,
     ) -> Result<(), ConnectionEnd> {
         self.worker.now = self.time();
-        if self.worker.wants_other_target(&self.session) { self.issue(jobs) } else { Ok(()) }
+        let is_old = self.issued.elapsed() >= self.shared.options.repeat_after;
+        if is_old || self.worker.wants_other_target(&self.session) {
+            return self.issue(jobs);
+        }
+        Ok(())
     }
 
     async fn hand_over(&mut self) -> Result<(), ConnectionEnd> {

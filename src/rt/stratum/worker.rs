@@ -13,7 +13,7 @@ use crate::rt::clock::entropy;
 use crate::shares::{Desk, Head, JobError, Refused, Share, Space, Vardiff};
 use crate::stratum::WorkerName;
 use crate::stratum::message::{Extranonce, Label};
-use crate::stratum::server::{Claim, Judge, Offer, ServerSession, Verdict};
+use crate::stratum::server::{Claim, Issue, Judge, Offer, ServerSession, Verdict};
 use crate::units::{JobId, Target, UtcSeconds};
 
 /// Cut sessions that wait: as many as a server has connections by default. The oldest goes first.
@@ -192,8 +192,16 @@ impl Worker {
             self.jobs.pop_first();
         }
         session.allow_versions(job.pool.head().version_mask, out);
-        session.issue(id, target, &job.notify, clean, out);
+        let time = Self::time_of(now, job.pool.head());
+        session.issue(&Issue { id, target, time, clean }, &job.notify, out);
         Ok(())
+    }
+
+    /// The present, as far as the job allows it.
+    fn time_of(now: UtcSeconds, head: &Head) -> u32 {
+        let roll = u32::try_from(head.roll_max.to_u64()).unwrap_or(u32::MAX);
+        let present = u32::try_from(now.to_u64()).unwrap_or(u32::MAX);
+        present.min(head.start.saturating_add(roll)).max(head.start)
     }
 
     /// What the newest job builds on.
@@ -262,6 +270,10 @@ impl Judge for Worker {
             self.name = Some(Arc::new(worker.clone()));
         }
         true
+    }
+
+    fn version_of(&self, job: JobId) -> Option<u32> {
+        self.jobs.get(&job).map(|job| job.pool.head().version)
     }
 
     fn suggest(&mut self, target: Target) {

@@ -135,7 +135,7 @@ impl Notice {
                 "mining.set_version_mask"
             }
             Self::Notify(notify) => {
-                notify.write(&notify.job, notify.clean, &mut params);
+                notify.write(&notify.job, notify.time, notify.clean, &mut params);
                 "mining.notify"
             }
             // No parameters at all: every miner takes that as the same host and port.
@@ -189,15 +189,21 @@ impl Notify {
         })
     }
 
-    /// Appends the line under another name than its own: one template is many miners' job, and
-    /// to some of them a clean one.
-    pub(in crate::stratum) fn print_as(&self, name: &Label, clean: bool, out: &mut String) {
+    /// Appends the line under another name and time than its own: one template is many miners'
+    /// job, again and again, and to some of them a clean one.
+    pub(in crate::stratum) fn print_as(
+        &self,
+        name: &Label,
+        time: u32,
+        clean: bool,
+        out: &mut String,
+    ) {
         let mut params = String::new();
-        self.write(name, clean, &mut params);
+        self.write(name, time, clean, &mut params);
         print_method(&RequestId::null(), "mining.notify", &params, out);
     }
 
-    fn write(&self, name: &Label, clean: bool, params: &mut String) {
+    fn write(&self, name: &Label, time: u32, clean: bool, params: &mut String) {
         json::write_text(name.as_untrusted_str(), params);
         for bytes in [&reverse_words(self.previous)[..], &self.prefix, &self.suffix] {
             params.push(',');
@@ -210,7 +216,7 @@ impl Notify {
             }
             json::write_hex(branch, params);
         }
-        let Self { version, bits, time, .. } = self;
+        let Self { version, bits, .. } = self;
         let _ = write!(params, "],\"{version:08x}\",\"{bits:08x}\",\"{time:08x}\",{clean}");
     }
 }

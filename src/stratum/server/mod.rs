@@ -52,6 +52,20 @@ pub struct Claim {
     pub nonce: u32,
 }
 
+/// What is one miner's own of a job that many have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Issue {
+    /// Its number, higher than every one before, and its name on the wire.
+    pub id: JobId,
+    /// What it is assigned at.
+    pub target: Target,
+    /// The time to begin with. One that moves on makes a job that comes again another: miners that
+    /// compare headers would go on with the old one, and with its difficulty.
+    pub time: u32,
+    /// Whether earlier jobs are worthless from now on.
+    pub clean: bool,
+}
+
 /// What the pool decides.
 pub trait Judge {
     /// The offer of a session that was cut and may go on, taken from where it is kept.
@@ -59,6 +73,9 @@ pub trait Judge {
 
     /// Whether work is taken from this worker.
     fn authorize(&mut self, worker: &WorkerName) -> bool;
+
+    /// The version of a job that this worker was given, before a resumed session was cut included.
+    fn version_of(&self, job: JobId) -> Option<u32>;
 
     /// What the miner would like its shares' target to be; the judge may follow or not.
     fn suggest(&mut self, target: Target);

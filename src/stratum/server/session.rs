@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bitcoin::secp256k1::XOnlyPublicKey;
 
-use super::{Claim, Heard, Judge, Offer, Refused, Verdict};
+use super::{Claim, Heard, Issue, Judge, Offer, Refused, Verdict};
 use crate::stratum::message::{
     Code, Configure, Configured, FromMiner, Label, Notice, Notify, Request, RequestId, Submit,
     Subscribed, print_refusal, print_true,
@@ -13,8 +13,6 @@ use crate::stratum::message::{
 use crate::stratum::{Difficulty, StratumError, WorkerName};
 use crate::units::{JobId, Target};
 
-/// 64 jobs: as many as a desk keeps.
-const JOBS_MAX: usize = 64;
 /// 16 machines behind one connection: a proxy with more opens more connections.
 const NAMES_MAX: usize = 16;
 /// What a pool asks of its own accord carries ids far from any miner's.
@@ -32,8 +30,6 @@ pub struct ServerSession {
     follows_extranonce: bool,
     /// What was stated last, and for which target.
     stated: Option<(Target, Difficulty)>,
-    /// What was given out, the newest last, each with its version.
-    jobs: Vec<(JobId, u32)>,
 }
 
 /// How far the greeting has come.
@@ -63,7 +59,6 @@ impl ServerSession {
             minimum: None,
             follows_extranonce: false,
             stated: None,
-            jobs: Vec::new(),
         }
     }
 
@@ -221,7 +216,7 @@ impl ServerSession {
         if !names.users.contains(&submit.user) {
             return Err(Refused::NotAuthorized);
         }
-        match judge.judge(&self.claim(submit).map_err(Refused::Share)?) {
+        match judge.judge(&self.claim(submit, judge).map_err(Refused::Share)?) {
             Verdict::Good => {
                 print_true(id, out);
                 Ok(Heard::Good)
@@ -231,12 +226,10 @@ impl ServerSession {
     }
 
     /// The share, with the version that its bits make of the job's.
-    fn claim(&self, submit: &Submit) -> Result<Claim, Verdict> {
+    fn claim(&self, submit: &Submit, judge: &impl Judge) -> Result<Claim, Verdict> {
         let Submit { extranonce2, time, nonce, version_bits, .. } = *submit;
         let job = submit.job.to_u32().and_then(|job| JobId::new(job).ok()).ok_or(Verdict::Stale)?;
-        // The newest first: nearly every share is of it.
-        let found = self.jobs.iter().rev().find(|(known, _)| *known == job);
-        let (_, version) = found.ok_or(Verdict::Stale)?;
+        let version = judge.version_of(job).ok_or(Verdict::Stale)?;
         let bits = version_bits.unwrap_or(version & self.mask);
         if bits & !self.mask != 0 {
             return Err(Verdict::Other("version bits outside the mask"));
@@ -259,34 +252,20 @@ impl ServerSession {
     /// Gives the miner a job, its difficulty before it where that has changed. `false` if it is not
     /// mining yet; nothing is said then.
     ///
-    /// `target`: what the job is assigned at; `id`: higher than every one before, and also the
-    /// name that the job gets on the wire; `clean`: whether earlier ones are worthless from now on.
-    /// Both stand for what `job` says of itself.
-    pub fn issue(
-        &mut self,
-        id: JobId,
-        target: Target,
-        job: &Notify,
-        clean: bool,
-        out: &mut String,
-    ) -> bool {
+    /// `issue` stands for what `job` says of its name, its time and whether it is clean.
+    pub fn issue(&mut self, issue: &Issue, job: &Notify, out: &mut String) -> bool {
         if !matches!(self.stage, Stage::Mining(_)) {
             return false;
         }
-        let null = RequestId::null();
+        let target = issue.target;
         if self.stated.is_none_or(|(stated, _)| stated != target) {
             let difficulty = Difficulty::not_easier_than(target);
             if self.stated.is_none_or(|(_, stated)| stated != difficulty) {
-                Notice::SetDifficulty(difficulty).print(&null, out);
+                Notice::SetDifficulty(difficulty).print(&RequestId::null(), out);
             }
             self.stated = Some((target, difficulty));
         }
-        // Jobs of an old tip stay: whether they still count is the judge's to say.
-        if self.jobs.len() >= JOBS_MAX {
-            self.jobs.remove(0);
-        }
-        self.jobs.push((id, job.version));
-        job.print_as(&Label::of_u32(id.to_u32()), clean, out);
+        job.print_as(&Label::of_u32(issue.id.to_u32()), issue.time, issue.clean, out);
         true
     }
 
