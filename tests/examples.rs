@@ -11,6 +11,10 @@ mod content_stream;
 mod ev_charger;
 #[path = "../examples/fleet/app/mod.rs"]
 mod fleet;
+#[path = "../examples/mine_to_pay/app/mod.rs"]
+mod mine_to_pay;
+#[path = "../examples/pool/app/mod.rs"]
+mod pool;
 #[path = "../examples/swap/app/mod.rs"]
 mod swap;
 #[path = "../examples/toll_road/app/mod.rs"]
@@ -42,6 +46,16 @@ fn content_stream(options: &Options) -> Report {
 
 fn compute_market(options: &Options) -> Report {
     compute_market::run(options, &mut Screen::new(true)).unwrap()
+}
+
+/// Three hours: everything that goes wrong has gone wrong once.
+fn mine_to_pay(options: &Options) -> Report {
+    mine_to_pay::run_with(options, &mut Screen::new(true), 3).unwrap()
+}
+
+/// An hour and a half: a few blocks.
+fn pool(options: &Options) -> Report {
+    pool::run_with(options, &mut Screen::new(true), 90).unwrap()
 }
 
 fn toll_road(options: &Options) -> Report {
@@ -248,6 +262,57 @@ fn compute_market_keeps_every_invariant_and_pays_no_wrong_unit_whatever_the_chao
 fn compute_market_sees_every_kind_of_broken_invariant() {
     for what in [Sabotage::Conservation, Sabotage::Window, Sabotage::Statement] {
         let report = compute_market(&sabotaged(what));
+        assert!(!report.broken().is_empty(), "{what:?} went unseen");
+    }
+}
+
+#[test]
+fn mine_to_pay_with_the_same_seed_leaves_the_same_bytes() {
+    let (one, again) = (mine_to_pay(&Options::new(7, 1)), mine_to_pay(&Options::new(7, 1)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 4);
+}
+
+#[test]
+fn mine_to_pay_keeps_every_invariant_whatever_the_chaos() {
+    for chaos in 0..=3 {
+        let report = mine_to_pay(&Options::new(2, chaos));
+        assert!(report.broken().is_empty(), "{chaos}: {:?}", report.broken());
+        // A house that stops paying is left.
+        let stopped = !report.summary().contains(" 0 seconds stopped");
+        assert_eq!(stopped, chaos > 0, "{}", report.summary());
+    }
+}
+
+#[test]
+fn mine_to_pay_sees_every_kind_of_broken_invariant() {
+    for what in [Sabotage::Conservation, Sabotage::Window, Sabotage::Statement] {
+        let report = mine_to_pay(&sabotaged(what));
+        assert!(!report.broken().is_empty(), "{what:?} went unseen");
+    }
+}
+
+#[test]
+fn pool_with_the_same_seed_leaves_the_same_bytes() {
+    let (one, again) = (pool(&Options::new(7, 2)), pool(&Options::new(7, 2)));
+    assert_eq!(one.files(), again.files());
+    assert_eq!(one.files().len(), 4);
+}
+
+#[test]
+fn pool_owes_and_pays_to_the_millisatoshi_whatever_cheats_and_chaos_do() {
+    for (chaos, seed) in [(0, 2), (1, 2), (3, 3)] {
+        let report = pool(&Options::new(seed, chaos));
+        assert!(report.broken().is_empty(), "{seed}, {chaos}: {:?}", report.broken());
+        let found = report.summary().contains("refused: 0 sent twice");
+        assert_eq!(found, chaos == 0, "{}", report.summary());
+    }
+}
+
+#[test]
+fn pool_sees_a_broken_invariant() {
+    for what in [Sabotage::Conservation, Sabotage::Statement] {
+        let report = pool(&sabotaged(what));
         assert!(!report.broken().is_empty(), "{what:?} went unseen");
     }
 }
