@@ -24,14 +24,51 @@ pub(super) trait Field: Sized {
     fn take(from: &mut Reader<'_>) -> Result<Self, WireError>;
 }
 
-/// A message: a type, and fields in wire order with the TLV extension behind them.
-pub(super) trait Payload: Sized {
+/// A message by itself: its type, and fields in wire order with the TLV extension behind them.
+///
+/// For devices that speak a part of the protocol: what they never name is not linked, which
+/// [`Message`](super::Message), that knows every message, cannot give.
+///
+/// ```
+/// use millstream::units::{ChannelAlias, Msat};
+/// use millstream::wire::{Ack, Message, Payload, Pong};
+///
+/// let ack = Ack { alias: ChannelAlias::new(7)?, paid: Msat::new(1_250)? };
+/// let (mut alone, mut bytes) = (Vec::new(), Vec::new());
+/// ack.put_message(&mut alone);
+/// Message::Ack(ack).encode(&mut bytes);
+/// assert_eq!(alone, bytes);
+/// assert_eq!(Ack::take_message(&bytes)?, Some(ack));
+/// assert_eq!(Pong::take_message(&bytes)?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Payload: Sized {
     /// The message type.
     const TYPE: u16;
+
     /// Appends everything after the type.
     fn put_payload(&self, out: &mut Vec<u8>);
+
     /// Reads everything after the type, to the end of the message.
+    ///
+    /// # Errors
+    /// What is wrong with the payload.
     fn take_payload(from: &mut Reader<'_>) -> Result<Self, WireError>;
+
+    /// Appends type and payload. Allocates only if `out` has to grow.
+    fn put_message(&self, out: &mut Vec<u8>) {
+        Self::TYPE.put(out);
+        self.put_payload(out);
+    }
+
+    /// Reads a whole message of this type; `None` for one of another type.
+    ///
+    /// # Errors
+    /// As [`Self::take_payload`]; [`WireError::Truncated`] for bytes without a type.
+    fn take_message(bytes: &[u8]) -> Result<Option<Self>, WireError> {
+        let mut from = Reader::new(bytes);
+        if from.u16()? == Self::TYPE { Self::take_payload(&mut from).map(Some) } else { Ok(None) }
+    }
 }
 
 /// Implements [`Payload`] from the list of fields. Fields behind `tlv` are `Option`s, each with its

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::field::{Field as _, Payload};
+use super::field::Payload;
 use super::{
     Accepted, Ack, BatchPart, BatchVoucher, Best, BestHeld, CloseRequest, CloseSigned, HoldAck,
     HoldFulfilled, HoldItems, HoldReleased, HoldVoucher, Init, LanesQuery, LanesTold, Open,
@@ -25,10 +25,7 @@ macro_rules! messages {
             /// Appends type and payload to `out`. Allocates only if `out` has to grow.
             pub fn encode(&self, out: &mut Vec<u8>) {
                 match self {
-                    $(Self::$name(message) => {
-                        $name::TYPE.put(out);
-                        message.put_payload(out);
-                    })+
+                    $(Self::$name(message) => message.put_message(out),)+
                 }
             }
 

@@ -93,6 +93,7 @@ pub use close::{
     COINS_MAX, Carried, CloseRequest, CloseSigned, SCRIPT_MAX, TopUpRequest, TopUpSigned,
 };
 pub use error::WireError;
+pub use field::Payload;
 pub use frame::{FrameReader, MESSAGE_MAX, write_frame};
 pub use hold::{
     BestHeld, HeldAmount, HeldAmounts, HeldBundle, HeldBundles, HoldAck, HoldFulfilled, HoldItems,
