@@ -148,11 +148,17 @@ pub trait Backend {
     ) where
         Self: Sized,
     {
+        let top = prepared::top(target);
         for at in 0..count {
             let nonce = first.wrapping_add(at);
-            let hash = hash(self, midstate, tail, nonce).to_bytes();
-            if target.is_met_by(&hash) {
-                hit(nonce, hash);
+            let hash = hash(self, midstate, tail, nonce);
+            let [.., last] = hash.words();
+            // Nearly all hashes are ruled out by their highest 32 bits alone.
+            if last.swap_bytes() <= top {
+                let hash = hash.to_bytes();
+                if target.is_met_by(&hash) {
+                    hit(nonce, hash);
+                }
             }
         }
     }
