@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test of the project: ./test.sh [root] [judge] [no_std], all of them if none is named.
+# Runs every test of the project: ./test.sh [root] [judge] [firmware] [no_std], all of them if none is
+# named. MILLSTREAM_SKIP_FIRMWARE=1 leaves out the emulated device.
 # Installs what it needs with apt-get if it runs as root, or says what to install. A part that fails
 # does not stop the others; the exit code is 0 only if nothing failed.
 set -u -o pipefail
@@ -106,6 +107,14 @@ part_judge() {
     step "judge tests" tests/judge cargo test --no-fail-fast
 }
 
+part_firmware() {
+    if [ "${MILLSTREAM_SKIP_FIRMWARE:-}" = 1 ]; then
+        closing+=("firmware: SKIPPED, BECAUSE MILLSTREAM_SKIP_FIRMWARE IS 1")
+        return
+    fi
+    step "firmware" examples/firmware ./run.sh
+}
+
 part_no_std() {
     step "no_std, no feature" tests/no_std cargo run
     step "no_std, alloc" tests/no_std cargo run --features alloc
@@ -113,12 +122,12 @@ part_no_std() {
 }
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(root judge no_std)
+[ ${#parts[@]} -gt 0 ] || parts=(root judge firmware no_std)
 for part in "${parts[@]}"; do
     case $part in
-    root | judge | no_std) ;;
+    root | judge | firmware | no_std) ;;
     *)
-        echo "unknown part $part; the parts are: root judge no_std" >&2
+        echo "unknown part $part; the parts are: root judge firmware no_std" >&2
         exit 2
         ;;
     esac
