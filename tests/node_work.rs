@@ -10,7 +10,9 @@ use std::rc::Rc;
 
 use bitcoin::ScriptBuf;
 use bitcoin::key::Secp256k1;
-use millstream::ledger::{Account, LedgerError, WorkerKey};
+use millstream::keys::Context;
+use millstream::ledger::receipt::{Opening, ShareReceipt, ShareWindow, Statement};
+use millstream::ledger::{Account, Credit, Exact, LedgerError, WorkerKey};
 use millstream::node::plan::{Forecast, Policy};
 use millstream::node::{Command, Event, NodeError, WakeReason, WorkPolicy};
 use millstream::signer::{PeerId, Signer};
@@ -487,6 +489,44 @@ proptest! {
             assert_even(&stage, nth);
         }
     }
+}
+
+#[test]
+fn shares_of_a_window_have_receipts_that_the_worker_checks_alone() {
+    let mut stage = Stage::bound(1);
+    stage.earn(0, 77);
+    let (worker, channel) = (stage.workers[0].key, stage.workers[0].outpoint);
+    let owed = stage.node().ledger().account(worker).unwrap().owed();
+    let opening = Opening { worker, channel, window: 1, owed };
+    let (mut window, mut own) = (ShareWindow::proving(opening, 2), Credit::NONE);
+    let mut early = None;
+    for share in 0..5_u8 {
+        let credit = credit(1_000, 40_000 + u64::from(share));
+        window.push(&[share; 24], &credit).unwrap();
+        own = own.plus(&credit).unwrap();
+        if share == 4 {
+            early = Some(window.clone().seal().unwrap());
+        }
+        stage.credit(0, credit);
+    }
+    stage.settle_down();
+    let (statement, proof) = window.into_proof().unwrap();
+    assert_eq!(early, Some(statement));
+    let now = stage.world.now();
+    let node = stage.world.end_mut(stage.pool).unwrap().node_mut();
+    let signature = node.sign_shares(&statement, &now).unwrap();
+    // More than was credited it does not sign.
+    let to = statement.to.plus(Exact::from(msat(1))).unwrap();
+    let error = node.sign_shares(&Statement { to, ..statement }, &now).unwrap_err();
+    assert_eq!(error, LedgerError::AboveOwed { worker, by: msat(1) }.into());
+    // The worker counted the sums alone, and kept one share.
+    let (context, pool) = (Context::new(), base(1));
+    statement.check(&own).unwrap();
+    let receipt = ShareReceipt::new(statement, signature, proof).unwrap();
+    assert_eq!(receipt.verify(&context, pool), Ok(&statement));
+    assert!(receipt.verify(&context, base(10)).is_err());
+    assert_eq!(receipt.proof().share(), [2; 24]);
+    assert_even(&stage, 0);
 }
 
 /// Both records are made for a worker by its key; that of another says so.

@@ -15,8 +15,8 @@
 //! The ledger talks to no channel: `node` brings it [`Credit`]s of what `shares` verified, asks an
 //! [`Account`] for [`Account::pay_to`], lets the payer's machine sign that, and stages the payer's
 //! record and [`Input::Paid`] into one batch. Without a channel what a worker earns is kept under
-//! its key, until one is bound. The worker's own side can keep the same ledger with one account, to
-//! know when to stop: the limit of what is unpaid is either's.
+//! its key, until one is bound. The worker's own side is a [`WorkWindow`], which
+//! says when to stop: the limit of what is unpaid is either's.
 //!
 //! A [`scheme`] says whether a share has a price or is paid by blocks. The latter are logged, and a
 //! block's reward is shared over the log ([`Input::Log`], [`Input::Block`]).
@@ -102,6 +102,7 @@ mod block;
 mod decide;
 mod error;
 mod exact;
+mod own;
 pub mod receipt;
 pub mod scheme;
 mod step;
@@ -116,6 +117,7 @@ pub use account::{Account, Credit, WorkerKey};
 pub use decide::Input;
 pub use error::LedgerError;
 pub use exact::{Exact, HashPrice};
+pub use own::WorkWindow;
 pub use step::{LedgerStaged, LedgerStep};
 pub use totals::Totals;
 

@@ -7,11 +7,24 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
     (
         "shares paid twice after a reconnect or a crash",
         By(&[
+            "worker_is_not_paid_twice_after_a_reconnect_or_a_restart",
+            "power_cut_at_every_write_of_a_workers_life_pays_all_of_it_once",
+            "credits_in_any_order_with_any_cuts_between_are_paid_whole",
+            "what_a_settlement_leaves_out_is_due_on_the_successor_and_not_after_a_better_one",
+            "pool_on_an_old_disk_takes_what_the_worker_shows_for_paid",
             "cut_at_every_barrier_pays_neither_twice_nor_never",
             "cut_that_takes_lazy_commits_never_pays_twice",
             "payment_that_is_told_twice_counts_once",
             "payment_above_what_is_owed_is_refused_unless_the_worker_shows_it",
             "next_channel_is_bound_only_after_the_last_word_of_the_one_before",
+        ]),
+    ),
+    (
+        "pool that does not pay, or another's channel bound to a worker",
+        By(&[
+            "worker_whose_pool_stops_paying_loses_no_more_than_its_window",
+            "worker_stops_above_its_risk_and_goes_on_when_it_is_paid",
+            "channel_of_another_payee_or_in_other_use_is_not_bound",
         ]),
     ),
     (

@@ -175,7 +175,7 @@ pub(crate) const PUBLIC_EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         folder: "src/ledger",
-        limit: 16,
+        limit: 17,
         reason: "exact amounts and prices, the account with its key, the one input, each answer, \
                  and the heads of schemes and receipts",
     },

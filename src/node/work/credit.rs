@@ -1,12 +1,14 @@
 //! What is credited, to whom, and which channel pays it.
 
 use bitcoin::OutPoint;
+use bitcoin::secp256k1::schnorr::Signature;
 
 use super::WorkPolicy;
 use super::line::{WorkLine, key};
-use crate::ledger::{Account, Credit, Input, Ledger, LedgerError, WorkerKey};
-use crate::node::{Node, NodeError};
-use crate::signer::{PeerId, Signer};
+use crate::ledger::receipt::Statement;
+use crate::ledger::{Account, Credit, Exact, Input, Ledger, LedgerError, WorkerKey};
+use crate::node::{Node, NodeError, Now};
+use crate::signer::{Attest, PeerId, Request, Signer};
 use crate::store::Key;
 use crate::stream::StreamError;
 use crate::stream::payer::PayerPhase;
@@ -21,6 +23,27 @@ impl<S: Signer> Node<S> {
     /// What is owed to a worker and not signed in any voucher; also of one without a channel.
     pub fn work_due(&self, worker: WorkerKey) -> Msat {
         self.works.ledger.due(worker)
+    }
+
+    /// Signs what a window of a worker's shares came to, with this node's base key: every share of
+    /// it has its receipt then. One signature; nothing is stored. Only once its credits are flushed
+    /// is it sure that they last.
+    ///
+    /// # Errors
+    /// [`LedgerError::AboveOwed`] for more than was credited to the worker; [`NodeError::Signer`].
+    pub fn sign_shares(
+        &mut self,
+        statement: &Statement,
+        now: &Now,
+    ) -> Result<Signature, NodeError> {
+        let (worker, to) = (statement.worker, statement.to);
+        let owed = self.works.ledger.account(worker).map_or(Exact::ZERO, Account::owed);
+        if to > owed {
+            let by = to.floor_msat().saturating_sub(owed.floor_msat());
+            return Err(LedgerError::AboveOwed { worker, by }.into());
+        }
+        let request = Request::Attest { kind: Attest::Shares, bytes: &statement.encode() };
+        Ok(self.signer.sign(&request, now.time, &now.aux)?)
     }
 
     pub(in crate::node) fn tend_work(&mut self, policy: WorkPolicy) {
