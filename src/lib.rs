@@ -126,6 +126,7 @@
 //! | `sim` | the simulated world; `consensus` checks its scripts by Bitcoin Core's interpreter |
 //! | `bdk` | on-chain coins by `bdk_wallet` |
 //! | `serde` | [`units`] as data |
+//! | `sv2` | pool and miner over Stratum V2, by its reference crates |
 //! | `rpc` | block templates from a node over JSON-RPC |
 //! | `cli` | the `millstream` command |
 #![cfg_attr(not(feature = "std"), no_std)]

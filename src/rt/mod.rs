@@ -44,6 +44,8 @@ mod driver;
 mod link;
 mod owner;
 pub mod stratum;
+#[cfg(feature = "sv2")]
+pub mod sv2;
 
 use std::io;
 use std::net::SocketAddr;

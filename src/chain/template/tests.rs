@@ -263,7 +263,7 @@ fn share_that_meets_the_network_is_the_block_that_extends_its_chain() {
         let template = chain.block_template();
         let now = template.current_time;
         let plan = BlockPlan::new(template.clone(), &layout()).unwrap();
-        let job = if fixed { plan.fixed_job(&space, roll) } else { plan.job(roll) }.unwrap();
+        let job = if fixed { plan.fixed_job(&space, 9, roll) } else { plan.job(roll) }.unwrap();
         let previous = template.previous.to_byte_array();
         let policy = Policy::for_aim(Seconds::new(1).unwrap());
         let mut desk = Desk::new(space, policy, previous, now);
@@ -279,7 +279,8 @@ fn share_that_meets_the_network_is_the_block_that_extends_its_chain() {
         };
         let good = (0..).find_map(|nonce| desk.check(now, &share(nonce)).ok()).unwrap();
         assert!(good.is_block());
-        let block = plan.block(&space, good.share()).unwrap();
+        let extranonce = if fixed { 9 } else { good.share().extranonce };
+        let block = plan.block(&space, &Share { extranonce, ..*good.share() }).unwrap();
         assert_eq!(block.block_hash().to_byte_array(), *good.hash());
         assert_eq!(chain.connect_block(&block).unwrap().hash, block.block_hash());
     }
@@ -297,7 +298,7 @@ fn jobs_that_do_not_fit_are_refused() {
     assert!(matches!(with(17, 8).job(roll), Err(JobError::TooMany { got: 17, .. })));
     assert!(matches!(with(16, 9).job(roll), Err(JobError::TooMany { got: 9, .. })));
     let space = Space::numbered(1, 5).unwrap();
-    let misfit = with(4, 8).fixed_job(&space, roll);
+    let misfit = with(4, 8).fixed_job(&space, 0, roll);
     assert_eq!(misfit, Err(JobError::SpaceMisfit { got: 5, room: 4 }));
     let mut late = template(0);
     late.min_time = utc(1_600_000_001);

@@ -31,24 +31,37 @@ impl BlockPlan {
     }
 
     /// The job of one worker whose merkle root is fixed: what a standard channel of Stratum V2 has.
-    /// Its extranonce is zero.
+    ///
+    /// `extranonce`: another one for each such job in a space, so that no header comes twice; it
+    /// goes into the [`Share`] that [`BlockPlan::block`] makes a block of.
     ///
     /// # Errors
-    /// [`JobError`] if the template leaves the limits of a job; [`JobError::SpaceMisfit`].
-    pub fn fixed_job(&self, space: &Space, roll_max: Seconds) -> Result<PoolJob, JobError> {
-        let (room, _) = self.sizes;
+    /// [`JobError`] if the template leaves the limits of a job; [`JobError::SpaceMisfit`];
+    /// [`JobError::TooMany`] if the extranonce does not fit.
+    pub fn fixed_job(
+        &self,
+        space: &Space,
+        extranonce: u64,
+        roll_max: Seconds,
+    ) -> Result<PoolJob, JobError> {
+        PoolJob::header_only(self.head(roll_max), self.fixed_root(space, extranonce)?)
+    }
+
+    /// The merkle root of [`BlockPlan::fixed_job`].
+    ///
+    /// # Errors
+    /// [`JobError::SpaceMisfit`], [`JobError::TooMany`].
+    pub fn fixed_root(&self, space: &Space, extranonce: u64) -> Result<[u8; 32], JobError> {
+        let (room, most) = self.sizes;
         let got = space.as_slice().len();
         if got != room {
             let (got, room) = (byte("bytes of a space", got)?, byte("bytes of a space", room)?);
             return Err(JobError::SpaceMisfit { got, room });
         }
-        PoolJob::header_only(self.head(roll_max), self.fixed_root(space))
-    }
-
-    /// The merkle root of [`BlockPlan::fixed_job`].
-    pub fn fixed_root(&self, space: &Space) -> [u8; 32] {
-        let (_, size) = self.sizes;
-        self.merkle_root(space.as_slice(), &vec![0; size])
+        let number = self.extranonce2(extranonce);
+        let what = "bytes of an extranonce";
+        let number = number.ok_or(JobError::TooMany { what, got: 8, most })?;
+        Ok(self.merkle_root(space.as_slice(), &number))
     }
 
     /// What a search of our own walks, in `space`.
@@ -68,16 +81,12 @@ impl BlockPlan {
     /// # Errors
     /// As [`BlockPlan::solve`].
     pub fn block(&self, space: &Space, share: &Share) -> Result<Block, TemplateError> {
-        let (_, size) = self.sizes;
-        let number = share.extranonce.to_be_bytes();
-        let unused = number.len().saturating_sub(size);
-        let (above, extranonce2) = number.split_at(unused);
-        if above.iter().any(|byte| *byte != 0) {
-            return Err(TemplateError::ExtranonceSize { got: number.len(), want: size });
-        }
+        let (_, want) = self.sizes;
+        let extranonce2 = self.extranonce2(share.extranonce);
+        let extranonce2 = extranonce2.ok_or(TemplateError::ExtranonceSize { got: 8, want })?;
         self.solve(&Solution {
             extranonce1: space.as_slice().to_vec(),
-            extranonce2: extranonce2.to_vec(),
+            extranonce2,
             version: share.version,
             time: share.time,
             nonce: share.nonce,
@@ -96,6 +105,18 @@ impl BlockPlan {
             start: header_time(template.current_time),
             roll_max,
         }
+    }
+
+    /// A number as the miner's part of the extranonce, if it fits.
+    fn extranonce2(&self, number: u64) -> Option<Vec<u8>> {
+        let (_, size) = self.sizes;
+        let bytes = number.to_be_bytes();
+        let unused = bytes.len().saturating_sub(size);
+        let (above, below) = bytes.split_at(unused);
+        let fits = above.iter().all(|byte| *byte == 0);
+        // A wider gap begins with zeros.
+        let zeros = vec![0; size.saturating_sub(below.len())];
+        fits.then(|| [zeros.as_slice(), below].concat())
     }
 }
 
