@@ -39,6 +39,7 @@ const TARGETS: &[Target] = &[
     Target { name: "receipt_verify", body: fuzz::receipt_verify },
     Target { name: "records", body: fuzz::records },
     Target { name: "stratum_lines", body: fuzz::stratum_lines },
+    Target { name: "share_verify", body: fuzz::share_verify },
     Target { name: "terms", body: fuzz::terms },
     Target { name: "voucher", body: fuzz::voucher },
     Target { name: "windows", body: fuzz::windows },

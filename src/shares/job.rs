@@ -1,6 +1,6 @@
 //! A template as workers get it.
 
-use super::text::{Text, rehashed};
+use super::text::Text;
 use super::{JobError, Share, Space};
 use crate::sha256::{Engine, State};
 use crate::units::{Seconds, Target, Work};
@@ -170,51 +170,27 @@ impl PoolJob {
         self.time_max
     }
 
-    /// The header of a share of this job, not yet hashed.
+    /// Writes the header of a share, padded; returns the state after its first block, if that is
+    /// known.
     #[inline]
-    pub(super) fn build(&self, engine: Engine, space: &Space, share: &Share) -> Built {
-        let [mut first, mut second] = self.blocks;
-        let midstate = match &self.root {
-            Root::Fixed(state) => (share.version == self.head.version).then_some(*state),
-            Root::Of(text) => {
-                let root = text.root(engine, space, share.extranonce);
-                set_root(&mut first, &mut second, &root);
-                None
-            }
-        };
-        put(&mut first, 0, share.version);
-        put(&mut second, 4, share.time);
-        put(&mut second, 12, share.nonce);
-        Built { blocks: [first, second], midstate }
-    }
-}
-
-/// A header as the blocks of its first hash.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Built {
-    pub(super) blocks: [[u8; 64]; 2],
-    /// After the first block, if that is known.
-    pub(super) midstate: Option<State>,
-}
-
-impl Built {
-    /// The header without its padding.
-    #[inline]
-    pub(super) fn header(&self) -> [u8; 80] {
-        *self.blocks.as_flattened().first_chunk().unwrap_or(&[0; 80])
-    }
-
-    /// The double hash.
-    #[inline]
-    pub(super) fn hash(&self, engine: Engine) -> [u8; 32] {
-        let [_, second] = &self.blocks;
-        let mut state = self.midstate.unwrap_or(State::INITIAL);
-        let blocks = match self.midstate {
-            Some(_) => core::slice::from_ref(second),
-            None => &self.blocks[..],
-        };
-        engine.absorb_one(&mut state, blocks);
-        rehashed(engine, state)
+    pub(super) fn build(
+        &self,
+        engine: Engine,
+        space: &Space,
+        share: &Share,
+        first: &mut [u8; 64],
+        last: &mut [u8; 64],
+    ) -> Option<State> {
+        [*first, *last] = self.blocks;
+        put(last, 4, share.time);
+        put(last, 12, share.nonce);
+        match &self.root {
+            Root::Fixed(state) if share.version == self.head.version => return Some(*state),
+            Root::Fixed(_) => {}
+            Root::Of(text) => set_root(first, last, &text.root(engine, space, share.extranonce)),
+        }
+        put(first, 0, share.version);
+        None
     }
 }
 

@@ -47,6 +47,7 @@ impl Seen {
     }
 
     /// Counts a key. False, and nothing happens, if it is there or there is no room.
+    #[inline]
     pub(super) fn insert(&mut self, key: Key) -> bool {
         if self.is_full() {
             return false;
@@ -70,6 +71,7 @@ impl Seen {
         self.held = 0;
     }
 
+    #[inline]
     pub(super) fn holds(&self, key: Key) -> bool {
         self.find(key).and_then(|at| self.slots.get(at)).is_some_and(|slot| *slot == key.0)
     }
@@ -95,6 +97,7 @@ impl Seen {
     }
 
     /// The slot of this key, or the free one where it would be; none in an empty table.
+    #[inline]
     fn find(&self, key: Key) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = key.home(mask);

@@ -83,6 +83,7 @@ impl Text {
 }
 
 /// The second of two hashes.
+#[inline]
 pub(super) fn rehashed(engine: Engine, first: State) -> [u8; 32] {
     let mut state = State::INITIAL;
     engine.absorb_one(&mut state, &[second_block(first)]);
@@ -90,6 +91,7 @@ pub(super) fn rehashed(engine: Engine, first: State) -> [u8; 32] {
 }
 
 /// The one block that the second hash absorbs.
+#[inline]
 pub(super) fn second_block(first: State) -> [u8; 64] {
     let mut block = SECOND;
     if let Some(hash) = block.first_chunk_mut::<32>() {

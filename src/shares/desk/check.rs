@@ -1,10 +1,11 @@
 //! The checks of one share, in their order (V1).
 
 use super::{Desk, Good, Grace, Issued, Policy};
-use crate::shares::job::Built;
+use crate::sha256::State;
 use crate::shares::seen::{Key, Seen};
+use crate::shares::text::rehashed;
 use crate::shares::{Refused, Share};
-use crate::units::{UtcSeconds, Work};
+use crate::units::{JobId, UtcSeconds, Work};
 
 /// A share that passed every check that looks at the share and its job alone.
 #[derive(Debug, Clone, Copy)]
@@ -19,14 +20,18 @@ impl Desk {
     ///
     /// # Errors
     /// The first reason against it, in the order of V1.
+    #[inline]
     pub fn check(&self, now: UtcSeconds, share: &Share) -> Result<Good, Refused> {
         let place = self.place(now, share)?;
         self.within_budget(now, place.before)?;
-        let built = place.issued.job.build(self.engine, &self.space, share);
-        let hash = built.hash(self.engine);
-        let good = self.judge(now, &place, share, &built, hash)?;
-        self.not_counted(&good, place.before)?;
-        Ok(good)
+        let (mut first, mut last) = ([0; 64], [0; 64]);
+        let known = place.issued.job.build(self.engine, &self.space, share, &mut first, &mut last);
+        let mut state = known.unwrap_or(State::INITIAL);
+        if known.is_none() {
+            self.engine.absorb_one(&mut state, &[first]);
+        }
+        self.engine.absorb_one(&mut state, &[last]);
+        self.judge(now, &place, share, rehashed(self.engine, state))
     }
 
     /// [`Self::check`] and [`Self::apply`] in one.
@@ -34,18 +39,27 @@ impl Desk {
     /// # Errors
     /// As [`Self::check`].
     pub fn take(&mut self, now: UtcSeconds, share: &Share) -> Result<Good, Refused> {
-        let good = self.check(now, share)?;
-        self.count(&good);
-        Ok(good)
+        let answer = self.check(now, share);
+        if let Ok(good) = &answer {
+            self.count(good);
+        }
+        answer
+    }
+
+    /// The header of a share that was found good, for a block; `None` if its job is forgotten.
+    #[must_use]
+    pub fn header(&self, good: &Good) -> Option<[u8; 80]> {
+        let issued = self.issued(good.share.job)?;
+        let (mut first, mut last) = ([0; 64], [0; 64]);
+        issued.job.build(self.engine, &self.space, &good.share, &mut first, &mut last);
+        [first, last].as_flattened().first_chunk().copied()
     }
 
     /// Job, tip, version, time, space: nothing here needs a hash or depends on other shares.
     #[inline]
     pub(super) fn place(&self, now: UtcSeconds, share: &Share) -> Result<Place<'_>, Refused> {
         let Share { job, extranonce, version, time, .. } = *share;
-        // The newest first: nearly every share is of it.
-        let issued = self.jobs.iter().rev().find(|issued| issued.id == job);
-        let issued = issued.ok_or(Refused::UnknownJob { job })?;
+        let issued = self.issued(job).ok_or(Refused::UnknownJob { job })?;
         let before = issued.tip != self.tip;
         if before && !self.in_grace(now, issued.tip) {
             return Err(Refused::Stale { job, ago: now.saturating_since(self.since) });
@@ -80,19 +94,22 @@ impl Desk {
         Ok(())
     }
 
-    /// That the hash meets the target that was assigned.
+    /// That the hash meets the target that was assigned, and that it was not counted.
     #[inline]
     pub(super) fn judge(
         &self,
         now: UtcSeconds,
         place: &Place<'_>,
         share: &Share,
-        built: &Built,
         hash: [u8; 32],
     ) -> Result<Good, Refused> {
         let Place { issued, before } = *place;
         if !issued.target.is_met_by(&hash) {
             return Err(Refused::Low { hash, target: issued.target });
+        }
+        // V3: by the hash of the header, whatever the share calls its job.
+        if self.seen_of(before).holds(Key::of(&hash)) {
+            return Err(Refused::Duplicate { job: share.job });
         }
         // V2: the assigned target, not the hash, says what it is worth.
         let work = match self.policy.grace {
@@ -102,7 +119,6 @@ impl Desk {
         Ok(Good {
             share: *share,
             hash,
-            header: built.header(),
             work,
             network_work: issued.job.network_work(),
             block: issued.job.network().is_met_by(&hash),
@@ -111,20 +127,17 @@ impl Desk {
         })
     }
 
-    /// V3: by the hash of the header, whatever the share calls its job.
-    #[inline]
-    pub(super) fn not_counted(&self, good: &Good, before: bool) -> Result<(), Refused> {
-        if self.seen_of(before).holds(Key::of(&good.hash)) {
-            return Err(Refused::Duplicate { job: good.share.job });
-        }
-        Ok(())
-    }
-
     /// A share that was found good on the desk as it is counts.
     #[inline]
     pub(super) fn count(&mut self, good: &Good) {
         let applied = self.apply(good);
         debug_assert_eq!(applied, Ok(()));
+    }
+
+    /// The newest first: nearly every share is of it.
+    #[inline]
+    fn issued(&self, job: JobId) -> Option<&Issued> {
+        self.jobs.iter().rev().find(|issued| issued.id == job)
     }
 
     /// Whether the jobs of a tip that is not the current one still count.

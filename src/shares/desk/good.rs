@@ -9,7 +9,6 @@ use crate::units::{UtcSeconds, Work};
 pub struct Good {
     pub(super) share: Share,
     pub(super) hash: [u8; 32],
-    pub(super) header: [u8; 80],
     pub(super) work: Work,
     pub(super) network_work: Work,
     pub(super) block: bool,
@@ -38,19 +37,13 @@ impl Good {
         self.network_work
     }
 
-    /// Whether it is a block: then submit it at once.
+    /// Whether it is a block: then submit it at once. Its header is [`Desk::header`](super::Desk).
     #[must_use]
     pub const fn is_block(&self) -> bool {
         self.block
     }
 
-    /// The header.
-    #[must_use]
-    pub const fn header(&self) -> &[u8; 80] {
-        &self.header
-    }
-
-    /// Its double hash; the last byte counts most.
+    /// The double hash of its header; the last byte counts most.
     #[must_use]
     pub const fn hash(&self) -> &[u8; 32] {
         &self.hash

@@ -18,7 +18,7 @@ pub use good::Good;
 pub use policy::{Grace, Policy};
 
 /// A job as this worker has it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Issued {
     id: JobId,
     tip: u32,
@@ -90,7 +90,7 @@ impl Bucket {
 /// assert_eq!(desk.check(now, good.share()), Err(Refused::Duplicate { job: id }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desk {
     engine: Engine,
     space: Space,

@@ -103,13 +103,12 @@ fn mined_all(desk: &Desk, from: Share) -> impl Iterator<Item = Good> {
 /// That a share is refused so, and leaves no trace; whether alone or among many.
 #[track_caller]
 fn refused(desk: &Desk, now: UtcSeconds, share: &Share) -> Refused {
-    let before = alloc::format!("{desk:?}");
-    let mut desk = desk.clone();
+    let (before, mut desk) = (desk, desk.clone());
     let refused = desk.check(now, share).unwrap_err();
     assert_eq!(desk.take(now, share), Err(refused));
     let mut answers = Vec::new();
     desk.check_many(now, &[*share], &mut |_, answer| answers.push(answer));
     assert_eq!(answers, [Err(refused)]);
-    assert_eq!(alloc::format!("{desk:?}"), before, "a refused share left a trace");
+    assert_eq!(&desk, before, "a refused share left a trace");
     refused
 }

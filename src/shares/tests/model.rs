@@ -233,7 +233,7 @@ fn play(deeds: &[Deed], policy: Policy, engine: Engine) -> [u32; 2] {
         });
         assert!(answers.next().is_none());
         run.clear();
-        assert_eq!(alloc::format!("{desk:?}"), alloc::format!("{many:?}"));
+        assert_eq!(desk, many);
         match deed {
             Deed::Assign { rolled, root, bits: zeros, mask } => {
                 let tip = model.tip;

@@ -33,7 +33,7 @@ fn genesis_is_a_block_and_one_nonce_beside_it_is_low() {
     assert!(good.is_block());
     assert_eq!(good.work(), Work::new(0x1_0001_0001));
     let genesis = bitcoin::constants::genesis_block(bitcoin::Network::Bitcoin).header;
-    assert_eq!(good.header()[..], bitcoin::consensus::serialize(&genesis));
+    assert_eq!(desk.header(&good).unwrap()[..], bitcoin::consensus::serialize(&genesis));
     let beside = Share { nonce: share.nonce + 1, ..share };
     assert!(matches!(refused(&desk, now, &beside), Refused::Low { .. }));
 }

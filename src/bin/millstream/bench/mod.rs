@@ -8,6 +8,7 @@
 //!              |  grid:       the same for every window, leaf and mix of amounts; long
 //!              |  tcp:        windows of items between two processes, wall time; some long
 //!              |  durable:    wall time, a store and a bare file in turns
+//!              |  shares:     checks of proof of work beside bare compressions; some long
 //!              |  planner:    what settles now, of many channels
 //!              |  sizes:      bytes and virtual bytes of what was really signed
 //!              |  mine:       nonces searched by each kernel, and by `sha2`
@@ -34,6 +35,7 @@ mod mine;
 mod pay;
 mod planner;
 mod row;
+mod shares;
 mod sizes;
 mod stage;
 mod tcp;
@@ -101,6 +103,8 @@ const GROUPS: &[Group] = &[
     Group { names: messages::NAMES, long: false, run: messages::rows },
     Group { names: mine::NAMES, long: false, run: mine::rows },
     Group { names: planner::NAMES, long: false, run: planner::rows },
+    Group { names: shares::NAMES, long: false, run: shares::rows },
+    Group { names: shares::LONG_NAMES, long: true, run: shares::tiny_rows },
 ];
 
 /// Measures and prints.
