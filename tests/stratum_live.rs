@@ -201,9 +201,10 @@ async fn hostile_miners_end_their_own_connection_by_name_while_another_mines_on(
         (ping.repeat(1_000), true, ConnectionEnd::Flood),
         ("\n".repeat(2_000_000), true, ConnectionEnd::Flood),
     ] {
-        let mut stream = match is_greeted {
-            true => greeted(server.address(), OTHER).await,
-            false => stranger(server.address()).await,
+        let mut stream = if is_greeted {
+            greeted(server.address(), OTHER).await
+        } else {
+            stranger(server.address()).await
         };
         let reading = tokio::spawn(async move {
             let _reset = stream.write_all(hostile.as_bytes()).await;

@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn hex_is_read_in_both_cases_and_written_in_small_letters() {
-        let bytes = [0x00, 0x9a, 0xbc, 0xdE, 0xff];
+        let bytes = [0x00, 0x9a, 0xbc, 0xde, 0xff];
         assert_eq!(read_vec("009aBCdeFF").unwrap(), bytes);
         let mut text = String::new();
         write(&bytes, &mut text);

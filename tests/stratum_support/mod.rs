@@ -51,6 +51,7 @@ pub(crate) fn job(tip: u8, text: &[u8]) -> Job {
 }
 
 /// The machine's time: the server checks a share's time against it.
+#[expect(clippy::disallowed_methods, reason = "the server has the machine's clock")]
 pub(crate) fn now() -> UtcSeconds {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     UtcSeconds::new(now.as_secs()).unwrap()

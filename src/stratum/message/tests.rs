@@ -391,7 +391,7 @@ fn malformed_requests_keep_their_id() {
         ("submit", r#"["u","j","00","0000000","00000000"]"#, NotHex { what: "time" }),
         ("submit", r#"["u","j","00","00000000",0]"#, WrongType { what: "nonce" }),
         ("submit", r#"["u","j","00","00000000","00000000","x"]"#, NotHex { what: "version bits" }),
-        ("submit", r#"[1,2,3,4,5,6,7,8,9]"#, TooMany { what: "params", max: 8 }),
+        ("submit", r"[1,2,3,4,5,6,7,8,9]", TooMany { what: "params", max: 8 }),
         (
             "submit",
             &format!(r#"["u","j","{seventeen}","00000000","00000000"]"#),
