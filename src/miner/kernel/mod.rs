@@ -16,8 +16,8 @@
 //! is compared first is a number, never only a zero.
 //!
 //! On bare metal the kernel is chosen by its type, so that no other is linked: [`Compact`],
-//! [`Portable`] or [`Fast`], or a type of the firmware that drives the SHA engine of its chip. All of
-//! them are a [`Backend`], and so is [`Kernel`].
+//! [`Portable`] or [`Fast`], or a type of the firmware that drives the SHA engine of its chip. All
+//! of them are a [`Backend`], and so is [`Kernel`].
 //!
 //! Used by `miner`'s search. `unsafe` stands in the files of SIMD kernels only, as in `sha256`,
 //! whose operations on words these kernels are made of. Source: FIPS 180-4.

@@ -2,8 +2,8 @@
 //!
 //! Of the 64 `SHA256RNDS2` of two hashes 61 are left, and the unit that runs them is never idle;
 //! everything else is done in its shadow. The instructions are in the order that `sha256` found for
-//! its four lanes, and most of them are its own. The order of the words in the registers is Intel's:
-//! ABEF and CDGH.
+//! its four lanes, and most of them are its own. The order of the words in the registers is
+//! Intel's: ABEF and CDGH.
 #![allow(unsafe_code)] // Reason: assembly reads the tables beside it.
 #![expect(clippy::many_single_char_names, reason = "the names of FIPS 180-4")]
 
