@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn rate_and_burst_are_kept_to_the_last_one() {
         let mut allowance = Allowance::new(10, 5);
-        let at = |ms| Duration::from_millis(1_000_000 + ms);
+        let at = |ms: u64| Duration::from_millis(1_000_000 + ms);
         assert!(allowance.take(at(0), 5));
         assert!(!allowance.take(at(99), 1));
         assert!(allowance.take(at(100), 1));
