@@ -80,7 +80,7 @@ fn checks(criterion: &mut Criterion) {
                 |desk| {
                     let mut good = 0;
                     desk.check_many(now, &shares, &mut |_, answer| {
-                        good += u32::from(answer.is_ok())
+                        good += u32::from(answer.is_ok());
                     });
                     assert_eq!(good, SHARES);
                 },
