@@ -58,7 +58,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
         ]),
     ),
     (
-        "forged claims of work",
+        "share that was not found, or is claimed to be worth more",
         By(&[
             "share_is_worth_its_assigned_target_whatever_its_hash",
             "share_with_any_bit_changed_is_not_the_one_that_was_found",
