@@ -15,9 +15,9 @@ use crate::units::{Msat, Overflow};
 /// failure is what is at risk, at most `risk_max` and the shares that were on their way when it was
 /// reached. A worker that is paid ahead risks nothing.
 ///
-/// What is paid is read off the channel, as a cumulative amount, so that telling it twice is telling
-/// it once. A restart must not open the window again: [`Self::to_bytes`] is small enough to be
-/// stored whenever something else is.
+/// What is paid is read off the channel, as a cumulative amount, so that telling it twice is
+/// telling it once. A restart must not open the window again: [`Self::to_bytes`] is small enough to
+/// be stored whenever something else is.
 ///
 /// ```
 /// use millstream::ledger::{Credit, HashPrice, WorkWindow};
@@ -72,13 +72,13 @@ impl WorkWindow {
         self.done = self.done.checked_sub(share.value()).unwrap_or(Exact::ZERO);
     }
 
-    /// The channel's cumulative amount, as the worker holds it durably. Less than before is old news.
+    /// The channel's cumulative amount, as the worker holds it durably. Less is old news.
     pub fn paid(&mut self, paid: Msat) {
         self.paid = self.paid.max(paid);
     }
 
-    /// The worker has settled `stated` of the channel, which goes on with `start`, or is followed by
-    /// another that has paid so much for other things.
+    /// The worker has settled `stated` of the channel, which goes on with `start`, or is followed
+    /// by another that has paid so much for other things.
     pub fn goes_on(&mut self, stated: Msat, start: Msat) {
         self.earlier = self.earlier.saturating_add(stated.saturating_sub(self.from));
         (self.from, self.paid) = (start, start);

@@ -298,8 +298,8 @@ macro_rules! ended {
 /// The first hash: `Start` and `Words` of a header, and the nonce as a word, to eight words.
 ///
 /// `$low` and `$high` are functions: eight rounds by [`eight`] with [`next`], the words of the
-/// first or second half of the sixteen. A kernel whose code would outgrow the cache of instructions has
-/// them once, others inline.
+/// first or second half of the sixteen. A kernel whose code would outgrow the cache of
+/// instructions has them once, others inline.
 macro_rules! first {
     ($start:ident, $words:ident, $nonce:ident, $low:ident, $high:ident) => {{
         use $crate::miner::kernel::rounds::{began, ended, header, sixteen};
