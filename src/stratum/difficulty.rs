@@ -369,6 +369,11 @@ mod tests {
     }
 
     /// The target that miners compute, as pooler's minerd does it: in doubles, 64 bits of it.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what is lost here is what miners lose"
+    )]
     fn target_of_a_miner(difficulty: f64) -> [u8; 32] {
         let (mut difficulty, mut word) = (difficulty, 6);
         while word > 0 && difficulty > 1.0 {

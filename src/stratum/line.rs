@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn long_line_does_not_hold_its_memory_after_it_was_read() {
         let mut reader = LineReader::new(100_000);
-        let long = [b'x'; 50_000];
+        let long = vec![b'x'; 50_000];
         assert_eq!(reader.read(&mut &long[..]), Ok(None));
         let mut end = &b"\n"[..];
         assert_eq!(reader.read(&mut end).unwrap().unwrap().len(), 50_000);

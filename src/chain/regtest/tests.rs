@@ -231,7 +231,7 @@ fn template_holds_the_best_paying_first_and_their_fees() {
         chain.submit(tx).unwrap();
     }
     let template = chain.block_template();
-    let order: Vec<_> = template.txs.iter().map(|tx| tx.txid()).collect();
+    let order: Vec<_> = template.txs.iter().map(TemplateTx::txid).collect();
     assert_eq!(order, [1, 2, 0].map(|at: usize| txs[at].compute_txid()));
     let fees: u64 = template.txs.iter().map(|tx| tx.fee().unwrap().to_sat()).sum();
     assert!(fees > 0);

@@ -14,9 +14,9 @@ fn limits() -> Limits {
     }
 }
 
-fn energy(microjoules_an_hour: u64, microjoules_a_day: u64) -> Option<Energy> {
+fn energy(microjoules_an_hour: u64, microjoules_a_day: u64) -> Energy {
     let picojoules_a_hash = NonZeroU64::new(1_000_000).unwrap();
-    Some(Energy { picojoules_a_hash, microjoules_an_hour, microjoules_a_day })
+    Energy { picojoules_a_hash, microjoules_an_hour, microjoules_a_day }
 }
 
 /// One slice of work: when it began and ended, and its hashes.
@@ -87,7 +87,7 @@ proptest! {
     ) {
         let duty = Ppm::MAX;
         let slice = Micros::new(1_000_000);
-        let limits = Limits { duty, slice, energy: energy(hour, day), ..limits() };
+        let limits = Limits { duty, slice, energy: Some(energy(hour, day)), ..limits() };
         let slices = mine(&mut Governor::new(limits).unwrap(), &[cost], 1_000, &late);
         for (budget, window) in [(hour, 3_600_000_000), (day, 86_400_000_000)] {
             let (mut first, mut spent) = (0, 0);
@@ -182,7 +182,7 @@ fn heat_stops_at_its_limit_and_goes_on_below_another() {
 
 #[test]
 fn grant_that_is_never_accounted_for_is_used_up() {
-    let limits = Limits { duty: Ppm::MAX, energy: energy(800, 80_000), ..limits() };
+    let limits = Limits { duty: Ppm::MAX, energy: Some(energy(800, 80_000)), ..limits() };
     let mut governor = Governor::new(limits).unwrap();
     let (mut now, mut granted) = (0, 0);
     while now < 3_600_000_000 {
@@ -196,7 +196,7 @@ fn grant_that_is_never_accounted_for_is_used_up() {
 
 #[test]
 fn hashes_that_were_not_done_are_given_back() {
-    let limits = Limits { duty: Ppm::MAX, energy: energy(16, 1_000_000), ..limits() };
+    let limits = Limits { duty: Ppm::MAX, energy: Some(energy(16, 1_000_000)), ..limits() };
     let mut governor = Governor::new(limits).unwrap();
     let _ = governor.grant(Micros::new(0), None);
     // Two of sixteen at once: from then on nothing comes back, as no time goes by.

@@ -56,7 +56,9 @@ fn answer(line: &str) -> Answer<'_> {
 
 fn hashed(parts: &[&[u8]]) -> [u8; 32] {
     let mut engine = sha256d::Hash::engine();
-    parts.iter().for_each(|part| engine.input(part));
+    for part in parts {
+        engine.input(part);
+    }
     sha256d::Hash::from_engine(engine).to_byte_array()
 }
 

@@ -8,6 +8,7 @@
 //!              |  grid:       the same for every window, leaf and mix of amounts; long
 //!              |  tcp:        windows of items between two processes, wall time; some long
 //!              |  durable:    wall time, a store and a bare file in turns
+//!              |  settled:    shares of work, verified, credited and paid, wall time
 //!              |  shares:     checks of proof of work beside bare compressions; some long
 //!              |  planner:    what settles now, of many channels
 //!              |  sizes:      bytes and virtual bytes of what was really signed
@@ -35,6 +36,7 @@ mod mine;
 mod pay;
 mod planner;
 mod row;
+mod settled;
 mod shares;
 mod sizes;
 mod stage;
@@ -103,6 +105,7 @@ const GROUPS: &[Group] = &[
     Group { names: messages::NAMES, long: false, run: messages::rows },
     Group { names: mine::NAMES, long: false, run: mine::rows },
     Group { names: planner::NAMES, long: false, run: planner::rows },
+    Group { names: settled::NAMES, long: false, run: settled::rows },
     Group { names: shares::NAMES, long: false, run: shares::rows },
     Group { names: shares::LONG_NAMES, long: true, run: shares::tiny_rows },
 ];
