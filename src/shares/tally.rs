@@ -124,7 +124,7 @@ impl Tally {
     /// worth of work. Whoever pays per share bears that risk.
     ///
     /// Found blocks are Poisson distributed about the expected number; the bounds are in
-    /// [`LEAST_MEANS`] up to 15 blocks, above by Chernoff's P(X <= m - t) <= exp(-t^2 / 2m).
+    /// a table up to 15 blocks, above by Chernoff's P(X <= m - t) <= exp(-t^2 / 2m).
     #[must_use]
     pub fn suspicion(&self) -> bool {
         // Beyond 2^60 millionths no product below would fit; nobody expects as many blocks.

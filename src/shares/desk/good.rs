@@ -3,7 +3,7 @@
 use crate::shares::Share;
 use crate::units::{UtcSeconds, Work};
 
-/// A share that was checked and found good: only a [`Desk`] makes one.
+/// A share that was checked and found good: only a [`Desk`](super::Desk) makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "it counts once it is applied"]
 pub struct Good {
