@@ -103,7 +103,7 @@ impl Scheme for Pps {
 /// let large = (WorkBits::new(32)?, Msat::new(3 << 12)?);
 /// let table = PriceTable::new(&[small, large])?;
 /// let market = Market { reward: Msat::ZERO, network: Work::new(1) };
-/// let price = |bits| table.price(&market, Work::new(1 << bits));
+/// let price = |bits: u32| table.price(&market, Work::new(1_u128 << bits));
 /// assert_eq!(price(31)?.map(|price| price.q96()), Some(1 << 76));
 /// assert_eq!(price(32)?.map(|price| price.q96()), Some(3 << 76));
 /// assert!(price(19).is_err());
