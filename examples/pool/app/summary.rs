@@ -213,7 +213,7 @@ fn by_power(outcome: &Outcome, end: f64) -> Panel {
     by_power.sort_by_key(|earned| earned.power);
     let step = end / by_power.len().max(1) as f64;
     let points = |scheme: usize| {
-        let rate = |earned: &&Earned| earned.owed[scheme] as f64 / earned.hashes as f64;
+        let rate = |earned: &&Earned| earned.owed[scheme] as f64 / earned.hashes as f64 / 1e3;
         by_power.iter().enumerate().map(|(at, earned)| (at as f64 * step, rate(earned))).collect()
     };
     let series = |scheme: usize, color| Series {
