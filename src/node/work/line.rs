@@ -57,6 +57,11 @@ impl WorkLine {
         self.places.iter().rev().skip(1).map(|place| place.outpoint)
     }
 
+    /// Whether `outpoint` is one of its places.
+    pub(super) fn knows(&self, outpoint: OutPoint) -> bool {
+        self.places.iter().any(|place| place.outpoint == outpoint)
+    }
+
     /// What earlier channels have paid.
     pub(super) fn earlier(&self) -> Msat {
         self.last().earlier

@@ -159,7 +159,7 @@ impl<S: Signer> Node<S> {
         stated: Msat,
         start: Msat,
     ) -> Result<(), NodeError> {
-        self.change_lines(|line| line.goes_on(from, to, stated, start))
+        self.change_lines(from, |line| line.goes_on(from, to, stated, start))
     }
 
     /// The channel at `outpoint` is spent, and does not go on; `stated` is what it has paid.
@@ -168,25 +168,27 @@ impl<S: Signer> Node<S> {
         outpoint: OutPoint,
         stated: Msat,
     ) -> Result<(), NodeError> {
-        self.change_lines(|line| line.comes_to_rest(outpoint, stated))
+        self.change_lines(outpoint, |line| line.comes_to_rest(outpoint, stated))
     }
 
     /// A reorg has undone the spend of `outpoint`.
     pub(in crate::node) fn return_work(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
-        self.change_lines(|line| line.goes_back(outpoint))
+        self.change_lines(outpoint, |line| line.goes_back(outpoint))
     }
 
     /// The record of the channel at `outpoint` goes: its spend is buried, or it never was.
     pub(in crate::node) fn forget_work(&mut self, outpoint: OutPoint) -> Result<(), NodeError> {
-        self.change_lines(|line| line.is_past(outpoint))
+        self.change_lines(outpoint, |line| line.is_past(outpoint))
     }
 
+    /// Changes the lines that know `outpoint`: no others can be concerned.
     fn change_lines(
         &mut self,
+        outpoint: OutPoint,
         mut change: impl FnMut(&mut WorkLine) -> bool,
     ) -> Result<(), NodeError> {
         let mut changed = Vec::new();
-        for (worker, line) in &self.works.lines {
+        for (worker, line) in self.works.lines.iter().filter(|(_, line)| line.knows(outpoint)) {
             let mut next = line.clone();
             if change(&mut next) {
                 changed.push((*worker, next));
