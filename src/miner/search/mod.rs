@@ -297,10 +297,10 @@ impl At {
     /// The first place of a job with extranonce that nothing of this tip was hashed at.
     fn behind(&self, job: &Job<'_>) -> Place {
         let first = Place::first(job);
-        if !self.used {
+        // N2: what cannot go further is spent, whatever the job, and stays so.
+        if !self.used && !self.place.is_spent() {
             return Place { extranonce: self.place.extranonce, ..first };
         }
-        // N2: what cannot go further is spent, whatever the job.
         match self.place.extranonce.checked_add(1) {
             Some(extranonce) if extranonce <= job.extranonce_last() => {
                 Place { extranonce, ..first }

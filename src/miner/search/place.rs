@@ -22,6 +22,11 @@ impl Place {
     /// Behind the end of every job.
     pub(super) const SPENT: Self = Self { extranonce: 0, time: u32::MAX, version: 0, nonce: 0 };
 
+    /// Whether it is behind the end of every job.
+    pub(super) const fn is_spent(self) -> bool {
+        self.time == Self::SPENT.time
+    }
+
     /// The job's first place.
     pub(super) fn first(job: &Job<'_>) -> Self {
         let time = job.parts().time.saturating_sub(origin(job));

@@ -8,6 +8,7 @@ mod holds_chain;
 mod inputs;
 mod matrix;
 mod scenes;
+mod work;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

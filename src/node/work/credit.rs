@@ -6,7 +6,7 @@ use bitcoin::secp256k1::schnorr::Signature;
 use super::WorkPolicy;
 use super::line::{WorkLine, key};
 use crate::ledger::receipt::Statement;
-use crate::ledger::{Account, Credit, Exact, Input, Ledger, LedgerError, WorkerKey};
+use crate::ledger::{Account, Credit, Exact, Input, Ledger, LedgerError, LedgerStep, WorkerKey};
 use crate::node::{Node, NodeError, Now};
 use crate::signer::{Attest, PeerId, Request, Signer};
 use crate::store::Key;
@@ -68,12 +68,32 @@ impl<S: Signer> Node<S> {
 
     /// P4: what the ledger decides stands in the commit before anybody is told of it.
     pub(super) fn keep_account(&mut self, input: &Input) -> Result<(), NodeError> {
-        let step = self.works.ledger.decide(input)?;
+        let step = match self.works.ledger.decide(input) {
+            // Whoever floods the ledger with keys must not keep those out who come later.
+            Err(error @ LedgerError::TooManyWorkers { .. }) => {
+                let worker = self.least_idle().ok_or(error)?;
+                self.take_step(self.works.ledger.decide(&Input::Forget { worker })?)?;
+                self.works.ledger.decide(input)?
+            }
+            step => step?,
+        };
+        self.take_step(step)
+    }
+
+    fn take_step(&mut self, step: LedgerStep) -> Result<(), NodeError> {
         if step.is_empty() {
             return Ok(());
         }
         let staged = step.stage(self.effects.batch_for_barrier())?;
         Ok(self.works.ledger.apply(&staged)?)
+    }
+
+    /// The worker that loses least if its account is forgotten: never a whole millisatoshi (L6).
+    /// Where a line stands the account stays, which both are read back by.
+    fn least_idle(&self) -> Option<WorkerKey> {
+        let idle = self.works.ledger.accounts().filter(|account| account.is_idle());
+        let idle = idle.filter(|account| !self.works.lines.contains_key(&account.worker()));
+        idle.min_by_key(|account| account.owed().fraction()).map(Account::worker)
     }
 
     /// Lets a channel pay a worker's work from now on, out of a budget of its own.

@@ -94,6 +94,8 @@ pub(super) struct Works {
     at: BTreeMap<OutPoint, WorkerKey>,
     /// Who is looked at by the next flush.
     owing: BTreeSet<WorkerKey>,
+    /// Who of them has waited long enough for less than a voucher's worth.
+    late: BTreeSet<WorkerKey>,
     /// When those who are owed less than a voucher's worth are paid, and when those are tried again
     /// whose payment was refused for now.
     timers: BTreeMap<WorkerKey, UtcSeconds>,

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bitcoin::OutPoint;
 
+use super::Works;
 use super::line::WorkLine;
 use crate::ledger::{Account, Input, Ledger, WorkerKey};
 use crate::node::effects::Event;
@@ -23,24 +24,30 @@ impl<S: Signer> Node<S> {
         self.works.owing.is_empty()
     }
 
-    /// The timers that are due.
+    /// The timers that are due: whatever is due then is paid, be it less than a voucher's worth.
+    ///
+    /// By the flush, which commits in between where the batch is full: after a restart all timers
+    /// are of one second.
     pub(in crate::node) fn work_woken(&mut self, now: &Now) {
-        let timers = &mut self.works.timers;
-        let due = timers.iter().filter(|(_, at)| **at <= now.time).map(|(worker, _)| *worker);
-        for worker in due.collect::<Vec<_>>() {
-            self.works.timers.remove(&worker);
-            // Whatever is due is paid, be it less than a voucher's worth.
-            self.sign_work(now, worker, true);
-        }
+        let Works { timers, owing, late, .. } = &mut self.works;
+        timers.retain(|worker, at| {
+            let waits = *at > now.time;
+            if !waits {
+                owing.insert(*worker);
+                late.insert(*worker);
+            }
+            waits
+        });
     }
 
     /// One voucher for what is due to a worker, if it is worth one or has waited long enough.
     fn pay_work(&mut self, now: &Now, worker: WorkerKey) {
         let (due, policy) = (self.work_due(worker), self.works.policy);
+        let is_late = self.works.late.remove(&worker);
         if due == Msat::ZERO {
             self.works.timers.remove(&worker);
-        } else if due >= policy.pay_at {
-            self.sign_work(now, worker, false);
+        } else if is_late || due >= policy.pay_at {
+            self.sign_work(now, worker, is_late);
         } else if policy.pay_after < Seconds::MAX && self.works.lines.contains_key(&worker) {
             let at = now.time.saturating_after(policy.pay_after);
             self.works.timers.entry(worker).or_insert(at);
