@@ -68,6 +68,10 @@ pub(crate) enum Failure {
         "a refund of {outpoint} can confirm at height {deadline} at the earliest; the tip is {tip}"
     )]
     TooEarly { outpoint: OutPoint, deadline: Height, tip: Height },
+    #[error("{pool} is no pool: it must be HOST:PORT, and the host must be known")]
+    NoPool { pool: String },
+    #[error("pool {pool} was left: {why}")]
+    PoolGone { pool: String, why: String },
     #[error("the payee's terms are not the ones of --terms")]
     OtherTerms,
     #[error("the payee takes no holds")]
@@ -169,6 +173,7 @@ impl Failure {
             | Self::TooSlow { .. }
             | Self::NotPaid { .. }
             | Self::Refused { .. }
+            | Self::PoolGone { .. }
             | Self::Runtime(_)
             | Self::NoEntropy
             | Self::Chain(_)

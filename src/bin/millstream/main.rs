@@ -12,11 +12,14 @@ mod failure;
 mod generate;
 mod inspect;
 mod machine;
+mod mine;
 mod pay;
 mod refund;
 mod restore;
 mod serve;
+mod settling;
 mod soak;
+mod stop;
 mod verify_receipt;
 
 use std::error::Error;
@@ -58,6 +61,8 @@ enum Command {
     Restore(restore::Args),
     /// Take a channel's coin back after its deadline, from the seed and one backup
     Refund(refund::Args),
+    /// Search shares of proof of work for a Stratum pool
+    Mine(mine::Args),
     /// Have the simulated chain mine blocks at once
     Generate(generate::Args),
     /// Check a receipt: what was paid, in which channel, by which tariff
@@ -77,6 +82,7 @@ impl Command {
             Self::Backup(args) => Ok(backup::run(args)?),
             Self::Restore(args) => Ok(restore::run(args)?),
             Self::Refund(args) => Ok(refund::run(args)?),
+            Self::Mine(args) => Ok(mine::run(args)?),
             Self::Generate(args) => Ok(generate::run(args)?),
             Self::VerifyReceipt(args) => Ok(verify_receipt::run(args)?),
             Self::Bench(args) => bench::run(args),

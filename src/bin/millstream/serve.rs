@@ -5,7 +5,6 @@
 
 mod goods;
 mod receipts;
-mod settling;
 mod vanished;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,9 +32,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
+use crate::settling::{self, LEAD, Rates, Settling, Till};
+use crate::stop::Stop;
 use goods::Goods;
 use receipts::Counter;
-use settling::{LEAD, Rates, Settling, Till};
 use vanished::{Act, Patience, Vanished};
 
 /// How often the demo's meter is read.
@@ -449,48 +449,5 @@ fn show(event: &Event) {
         }
         Event::Closed { outpoint } => println!("closed {outpoint}"),
         _ => {}
-    }
-}
-
-/// The operator's word to end, heard from the moment this is made.
-#[cfg(unix)]
-struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Stop {
-    fn listen() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(Failure::Runtime)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(Failure::Runtime)?,
-        })
-    }
-
-    async fn said(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// The operator's word to end.
-#[cfg(not(unix))]
-struct Stop;
-
-#[cfg(not(unix))]
-impl Stop {
-    fn listen() -> Result<Self, Failure> {
-        Ok(Self)
-    }
-
-    async fn said(&mut self) {
-        // Without the signal it runs until it is killed.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }

@@ -22,29 +22,29 @@ use millstream::units::{Blocks, FeeRate, Height, KeyIndex};
 use crate::failure::Failure;
 
 /// Blocks before the last call at which a channel is settled.
-pub(super) const LEAD: u32 = 6;
+pub(crate) const LEAD: u32 = 6;
 /// Blocks of a day: what the rates of one say of the next.
 const DAY: u32 = 144;
 
 /// Where the money of all settlements goes: one key of the seed, so that the seed alone finds it
 /// again, whoever the payers were. What has arrived there can pay for what follows.
-pub(super) struct Till {
+pub(crate) struct Till {
     coins: MemoryCoins,
 }
 
 impl Till {
-    pub(super) fn new(seed: &Seed, network: Network) -> Result<Self, Failure> {
+    pub(crate) fn new(seed: &Seed, network: Network) -> Result<Self, Failure> {
         let context = Context::new();
         let key = seed.coin_key(&context, network, KeyIndex::MIN)?;
         Ok(Self { coins: MemoryCoins::new(context, &key)? })
     }
 
-    pub(super) fn script(&self) -> &ScriptBuf {
+    pub(crate) fn script(&self) -> &ScriptBuf {
         self.coins.script()
     }
 
     /// The confirmed coins that no block spends; pending settlements may.
-    pub(super) fn coins(&self, chain: &dyn ChainSource) -> Result<Vec<FeeInput>, Failure> {
+    pub(crate) fn coins(&self, chain: &dyn ChainSource) -> Result<Vec<FeeInput>, Failure> {
         let mut coins = Vec::new();
         for (outpoint, status) in chain.outputs_of(self.script())? {
             let spent = status.spent.is_some_and(|spend| spend.confirmed.is_some());
@@ -66,7 +66,7 @@ impl Till {
     }
 
     /// What makes the node settle so.
-    pub(super) fn command(&mut self, due: Due) -> Result<Command, Failure> {
+    pub(crate) fn command(&mut self, due: Due) -> Result<Command, Failure> {
         let Due { group, drafted } = due;
         Ok(match drafted {
             None => Command::Settle {
@@ -84,12 +84,12 @@ impl Till {
 
 /// The rates of the last day, as far as this process has seen them.
 #[derive(Debug, Default)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     seen: BTreeMap<Height, FeeRate>,
 }
 
 impl Rates {
-    pub(super) fn note(&mut self, tip: Height, rate: FeeRate) -> Result<(), Failure> {
+    pub(crate) fn note(&mut self, tip: Height, rate: FeeRate) -> Result<(), Failure> {
         let day = Blocks::new(DAY).map_err(TxError::from)?;
         self.seen.insert(tip, rate);
         self.seen.retain(|height, _| *height <= tip && tip.saturating_since(*height) < day);
@@ -98,7 +98,7 @@ impl Rates {
 
     /// The cheapest tenth of the last day is expected again a day later, if a whole day was seen
     /// and that tenth was clearly cheaper than its middle: else no waiting pays, and no hurry.
-    pub(super) fn forecast(&self) -> Result<Option<Forecast>, Failure> {
+    pub(crate) fn forecast(&self) -> Result<Option<Forecast>, Failure> {
         let mut rates: Vec<_> = self.seen.values().copied().collect();
         rates.sort_unstable();
         let (Some(cheap), Some(middle)) = (rates.get(rates.len() / 10), rates.get(rates.len() / 2))
@@ -117,23 +117,23 @@ impl Rates {
 
 /// One settlement that the plan asks for; drafted already, if a coin pays its fee.
 #[derive(Debug)]
-pub(super) struct Due {
-    pub(super) group: Group,
+pub(crate) struct Due {
+    pub(crate) group: Group,
     drafted: Option<Settlement>,
 }
 
 /// What the planner is told.
 #[derive(Debug)]
-pub(super) struct Told {
-    pub(super) till: ScriptBuf,
-    pub(super) coins: Vec<FeeInput>,
-    pub(super) rate: FeeRate,
-    pub(super) forecast: Option<Forecast>,
+pub(crate) struct Told {
+    pub(crate) till: ScriptBuf,
+    pub(crate) coins: Vec<FeeInput>,
+    pub(crate) rate: FeeRate,
+    pub(crate) forecast: Option<Forecast>,
 }
 
 /// What must not wait any longer, at this rate or, where it presses, a higher one; and what settles
 /// because now is cheap.
-pub(super) fn due<S: Signer>(node: &Node<S>, told: Told) -> Result<Vec<Due>, NodeError> {
+pub(crate) fn due<S: Signer>(node: &Node<S>, told: Told) -> Result<Vec<Due>, NodeError> {
     let Told { till, coins, rate, forecast } = told;
     let mut policy = Policy::new(till.clone());
     policy.lead = Blocks::new(LEAD).map_err(TxError::from)?;
@@ -155,13 +155,13 @@ pub(super) fn due<S: Signer>(node: &Node<S>, told: Told) -> Result<Vec<Due>, Nod
 /// What was tried at which tip: the chain's word of it takes a moment, and a refusal stays one
 /// until something changes.
 #[derive(Debug, Default)]
-pub(super) struct Settling {
+pub(crate) struct Settling {
     tried: BTreeMap<OutPoint, Height>,
 }
 
 impl Settling {
     /// Whether a group is to be tried at this tip; then it counts as tried.
-    pub(super) fn try_at(&mut self, tip: Height, outpoints: &[OutPoint]) -> bool {
+    pub(crate) fn try_at(&mut self, tip: Height, outpoints: &[OutPoint]) -> bool {
         self.tried.retain(|_, at| *at == tip);
         let before = self.tried.len();
         self.tried.extend(outpoints.iter().map(|outpoint| (*outpoint, tip)));
