@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 
 use super::account::Bound;
-use super::scheme::Reach;
-use super::step::{Change, Changes};
+use super::scheme::{FoundBlock, Reach};
+use super::step::{Change, Changes, PendingChange};
 use super::{Account, Credit, Ledger, LedgerError, LedgerStep, Totals, WorkerKey};
 use crate::units::{Msat, Overflow, Ppm};
 
@@ -41,6 +41,20 @@ pub enum Input {
         fee: Ppm,
         /// What it is shared over.
         reach: Reach,
+    },
+    /// A block was found that is to be buried before it is shared: over the work of now, which is
+    /// kept for it. Again, or once its fate is known: nothing.
+    Found(FoundBlock),
+    /// A block that was found lies deep enough: what it brings is owed from now on. Again: nothing.
+    Buried {
+        /// Its hash.
+        id: [u8; 32],
+    },
+    /// The chain has dropped a block that was found: it brings nothing. The work of its round
+    /// counts in the next one. Again: nothing.
+    Lost {
+        /// Its hash.
+        id: [u8; 32],
     },
     /// From now on this channel pays the worker. Again for the same channel: nothing. The account
     /// begins with it if there is none.
@@ -114,6 +128,9 @@ impl Ledger {
             Input::Credit { worker, credit } => self.credit(worker, &credit),
             Input::Log { worker, credit, reach } => self.log(worker, &credit, reach),
             Input::Block { id, reward, fee, reach } => self.block(id, reward, fee, reach),
+            Input::Found(block) => self.found(&block),
+            Input::Buried { id } => self.buried(id),
+            Input::Lost { id } => self.lost(id),
             Input::Bind { worker, channel, paid } => self.bind(worker, channel, paid),
             Input::Paid { worker, channel, paid } => {
                 let step = self.paid(worker, channel, paid)?;
@@ -261,8 +278,9 @@ impl Ledger {
     ) -> LedgerStep {
         let accounts: Vec<_> =
             change.into_iter().map(|(worker, after)| Change { worker, after }).collect();
-        let changes =
-            Changes { at: self.applied, accounts, totals, slots: Vec::new(), blocks: None };
-        LedgerStep { changes }
+        let (slots, blocks, pending) = (Vec::new(), None, PendingChange::None);
+        LedgerStep {
+            changes: Changes { at: self.applied, accounts, totals, slots, blocks, pending },
+        }
     }
 }

@@ -37,6 +37,18 @@ pub enum LedgerError {
         /// Who did it.
         worker: WorkerKey,
     },
+    /// More blocks that wait for the chain than are kept.
+    #[error("{max} blocks are not buried")]
+    TooManyBlocks {
+        /// The most.
+        max: usize,
+    },
+    /// The fate of a block that was never told, or so long ago that it is forgotten.
+    #[error("no such block was found")]
+    NoBlock {
+        /// Its hash.
+        id: [u8; 32],
+    },
     /// A block that nobody worked for.
     #[error("there is no work that the block could be shared over")]
     NobodyWorked,
@@ -148,6 +160,8 @@ impl LedgerError {
             | Self::NoPrice { .. }
             | Self::Priced { .. }
             | Self::NobodyWorked
+            | Self::TooManyBlocks { .. }
+            | Self::NoBlock { .. }
             | Self::WindowFull { .. }
             | Self::Limits { .. }
             | Self::TooManyWorkers { .. }

@@ -19,7 +19,9 @@
 //! says when to stop: the limit of what is unpaid is either's.
 //!
 //! A [`scheme`] says whether a share has a price or is paid by blocks. The latter are logged, and a
-//! block's reward is shared over the log ([`Input::Log`], [`Input::Block`]).
+//! block's reward is shared over the log: at once ([`Input::Log`], [`Input::Block`]), or when the
+//! chain has buried it, over the log of the moment when it was found ([`Input::Found`],
+//! [`Input::Buried`], [`Input::Lost`]).
 //!
 //! # Rules
 //!
@@ -37,7 +39,7 @@
 //!   part of a millisatoshi falls to the pool with it.
 //!
 //! * L7. A block is shared whole, once, over work that is counted once in it: the parts add up to
-//!   the reward, and the weights to the reach.
+//!   the reward, and the weights to the reach. One that the chain drops before is not shared.
 //!
 //! | rule | kept in |
 //! | --- | --- |
@@ -46,7 +48,7 @@
 //! | L4 | [`Account::pay_to`]; `Ledger::paid`, `Ledger::bind` |
 //! | L5 | `Totals::holds`, asked when it is loaded |
 //! | L6 | `Ledger::account_or_new`, [`Account::is_idle`] |
-//! | L7 | `scheme::split`, `Window::weights`, the `Blocks` that were shared last |
+//! | L7 | `scheme::split`, `Window::weights`, the `Blocks` that were decided last, `Pending` |
 //!
 //! What a device can check of all this by itself is a [`receipt`] of its shares.
 //!
@@ -103,6 +105,7 @@ mod decide;
 mod error;
 mod exact;
 mod own;
+mod pending;
 pub mod receipt;
 pub mod scheme;
 mod step;
@@ -111,7 +114,6 @@ mod wide;
 mod window;
 
 use alloc::collections::BTreeMap;
-use core::ops::ControlFlow;
 
 pub use account::{Account, Credit, WorkerKey};
 pub use decide::Input;
@@ -124,7 +126,9 @@ pub use totals::Totals;
 use crate::store::Store;
 use crate::units::{Msat, Overflow, Work};
 use block::Blocks;
-use scheme::Reach;
+use pending::{Pending, each};
+use scheme::{FoundBlock, Reach};
+use step::PendingChange;
 use window::{Slot, Window};
 
 /// The store's room byte of the ledger's records.
@@ -161,6 +165,8 @@ pub struct Ledger {
     totals: Totals,
     window: Window,
     blocks: Blocks,
+    /// Found, and not buried.
+    pending: BTreeMap<[u8; 32], Pending>,
     /// Steps applied since it was loaded.
     applied: u64,
 }
@@ -174,6 +180,7 @@ impl Default for Ledger {
             totals: Totals::NONE,
             window: Window::new(Window::ENTRIES_MAX),
             blocks: Blocks::default(),
+            pending: BTreeMap::new(),
             applied: 0,
         }
     }
@@ -208,24 +215,16 @@ impl Ledger {
         if let Some(bytes) = store.get(&Blocks::key()?)? {
             ledger.blocks = Blocks::decode(&bytes)?;
         }
-        let mut broken = Ok(());
-        let mut stop_at = |result: Result<(), LedgerError>| match result {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                broken = Err(error);
-                ControlFlow::Break(())
-            }
-        };
-        store.scan(&Account::PREFIX, &mut |key, bytes| {
-            stop_at(Account::decode(key, bytes).map(|account| {
-                ledger.accounts.insert(account.worker, account);
-            }))
+        each(store, &Account::PREFIX, &mut |key, bytes| {
+            let account = Account::decode(key, bytes)?;
+            ledger.accounts.insert(account.worker, account);
+            Ok(())
         })?;
-        store.scan(&Slot::PREFIX, &mut |key, bytes| {
-            let slot = Slot::decode(key, bytes);
-            stop_at(slot.map(|slot| ledger.window.apply(&[slot])))
+        each(store, &Slot::PREFIX, &mut |key, bytes| {
+            ledger.window.apply(&[Slot::decode(key, bytes)?]);
+            Ok(())
         })?;
-        broken?;
+        ledger.pending = Pending::load(store)?;
         ledger.holds_together()?;
         Ok(ledger)
     }
@@ -252,6 +251,15 @@ impl Ledger {
         }
         if let Some(blocks) = &changes.blocks {
             self.blocks = blocks.clone();
+        }
+        match &changes.pending {
+            PendingChange::None => {}
+            PendingChange::New(pending) => {
+                self.pending.insert(pending.block.id, Pending::clone(pending));
+            }
+            PendingChange::Over(pending) => {
+                self.pending.remove(&pending.block.id);
+            }
         }
         // A step a nanosecond takes centuries to get there.
         self.applied = self.applied.wrapping_add(1);
@@ -298,6 +306,11 @@ impl Ledger {
         self.window.weights(reach)
     }
 
+    /// The blocks that were found and on which the chain has not decided, by id.
+    pub fn pending(&self) -> impl Iterator<Item = &FoundBlock> {
+        self.pending.values().map(|pending| &pending.block)
+    }
+
     /// L5: what all accounts have earned, with the pool's fee and what forgotten accounts were
     /// paid, is exactly what was credited.
     ///
@@ -305,7 +318,8 @@ impl Ledger {
     /// [`LedgerError::Unbalanced`], [`LedgerError::BrokenRecord`].
     pub fn holds_together(&self) -> Result<(), LedgerError> {
         let accounts_hold = self.accounts.values().all(Account::holds_together);
-        if !accounts_hold || !self.window.holds_together() {
+        let blocks_hold = self.pending.values().all(Pending::holds_together);
+        if !accounts_hold || !blocks_hold || !self.window.holds_together() {
             return Err(LedgerError::BrokenRecord { at: 0 });
         }
         let owed = self.sum()?;

@@ -1,8 +1,10 @@
 //! What a decision changes.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::block::Blocks;
+use super::pending::Pending;
 use super::window::Slot;
 use super::{Account, LedgerError, Totals, WorkerKey};
 use crate::store::{Batch, Durability, Store};
@@ -12,6 +14,16 @@ use crate::store::{Batch, Durability, Store};
 pub(super) struct Change {
     pub(super) worker: WorkerKey,
     pub(super) after: Option<Account>,
+}
+
+/// What becomes of a block that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PendingChange {
+    None,
+    /// It waits for the chain.
+    New(Box<Pending>),
+    /// The chain has decided.
+    Over(Box<Pending>),
 }
 
 /// Everything that changes, and where it was decided.
@@ -24,8 +36,9 @@ pub(super) struct Changes {
     pub(super) totals: Option<Totals>,
     /// Of the window, in their order.
     pub(super) slots: Vec<Slot>,
-    /// Only if one was shared out.
+    /// Only if one was shared out, or lost.
     pub(super) blocks: Option<Blocks>,
+    pub(super) pending: PendingChange,
 }
 
 /// What an input changes. L3: nothing of it is told or paid before it stands in a batch.
@@ -46,8 +59,21 @@ impl LedgerStep {
     /// Whether nothing changes: what was told was known.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        let Changes { at: _, accounts, totals, slots, blocks } = &self.changes;
-        accounts.is_empty() && slots.is_empty() && totals.is_none() && blocks.is_none()
+        let Changes { at: _, accounts, totals, slots, blocks, pending } = &self.changes;
+        let is_same = matches!(pending, PendingChange::None);
+        accounts.is_empty() && slots.is_empty() && totals.is_none() && blocks.is_none() && is_same
+    }
+
+    /// How many records of a batch it takes at most.
+    #[must_use]
+    pub fn writes(&self) -> usize {
+        let Changes { at: _, accounts, totals, slots, blocks, pending } = &self.changes;
+        let pending = match pending {
+            PendingChange::None => 0,
+            PendingChange::New(pending) | PendingChange::Over(pending) => pending.writes(),
+        };
+        let single = usize::from(totals.is_some()).saturating_add(blocks.is_some().into());
+        accounts.len().saturating_add(slots.len()).saturating_add(single).saturating_add(pending)
     }
 
     /// The accounts as they will be; those that are forgotten are not among them.
@@ -75,6 +101,11 @@ impl LedgerStep {
         self.changes.slots.iter().try_for_each(|slot| slot.stage(batch))?;
         if let Some(blocks) = &self.changes.blocks {
             batch.put(Blocks::key()?, &blocks.encode()?)?;
+        }
+        match &self.changes.pending {
+            PendingChange::None => {}
+            PendingChange::New(pending) => pending.stage(batch)?,
+            PendingChange::Over(pending) => pending.unstage(batch)?,
         }
         Ok(LedgerStaged { changes: self.changes })
     }

@@ -161,6 +161,29 @@ impl Window {
         self.buckets.iter().flat_map(|(number, bucket)| bucket.gone(*number)).collect()
     }
 
+    /// The work of a round whose block was lost, which counts again as the oldest that there is. Of
+    /// workers without an entry there only so many as there is room for, by key.
+    pub(super) fn given_back(&self, weights: &[(WorkerKey, Work)]) -> Vec<Slot> {
+        let oldest = self.buckets.first_key_value();
+        let number = oldest.map_or(0, |(number, _)| *number);
+        let mut total = self.total().unwrap_or(Work::MAX);
+        let mut room = self.entries_max.saturating_sub(self.entries);
+        let mut slots = Vec::new();
+        for (worker, work) in weights {
+            let had = oldest.and_then(|(_, bucket)| bucket.works.get(worker)).copied();
+            let Some(sum) = total.checked_add(*work) else { break };
+            if had.is_none() && room == 0 {
+                continue;
+            }
+            total = sum;
+            room = room.saturating_sub(usize::from(had.is_none()));
+            // At most the sum.
+            let work = Some(had.unwrap_or(Work::ZERO).saturating_add(*work));
+            slots.push(Slot { bucket: number, worker: *worker, work });
+        }
+        slots
+    }
+
     /// How much each worker counts in a block that is found now, by key.
     pub(super) fn weights(&self, reach: Reach) -> BTreeMap<WorkerKey, Work> {
         let mut weights: BTreeMap<WorkerKey, Work> = BTreeMap::new();

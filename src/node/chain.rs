@@ -38,10 +38,11 @@ impl<S: Signer> Node<S> {
             Ok(())
         };
         let held = self.hold_output(now, outpoint, status);
+        let found = self.block_output(outpoint, status);
         self.coin_seen(outpoint, status);
         self.rest_funding(outpoint)?;
         let shown = self.answer_asked(now, outpoint, status);
-        payee.and(payer).and(held).and(shown)
+        payee.and(payer).and(held).and(found).and(shown)
     }
 
     /// Answers everybody who showed the output.

@@ -8,6 +8,7 @@ use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness};
 use super::{LinkId, WorkPolicy};
 use crate::batch::Sealed;
 use crate::batch::flight::FlightLimits;
+use crate::ledger::scheme::{FoundBlock, Reach};
 use crate::ledger::{Credit, WorkerKey};
 use crate::meter::Window;
 use crate::meter::tariff::Tariff;
@@ -330,6 +331,23 @@ pub enum Command {
         /// How much, and what it is worth: of as many shares as were verified.
         credit: Credit,
     },
+    /// Pool: counts accepted work of a worker that blocks pay: durable behind the flush, and worth
+    /// what [`Self::FindBlock`] makes of it. The same rule: verified work only, and once.
+    LogWork {
+        /// Whose: the base key of its terms.
+        worker: WorkerKey,
+        /// How much: [`Credit::unpriced`].
+        credit: Credit,
+        /// What a block that is found now is shared over: the scheme's.
+        reach: Reach,
+    },
+    /// Pool: a block was found. Those who worked for it until now are kept with it, and owed its
+    /// reward when the chain has it so deep as it says ([`super::Event::BlockShared`]); until then
+    /// its coinbase is one of [`super::Node::watched`]. If it is in no block at the depth of 101,
+    /// it is lost ([`super::Event::BlockLost`]).
+    ///
+    /// Told again it does nothing: say it again after a power cut before the flush.
+    FindBlock(FoundBlock),
     /// Pool: lets a payer's channel pay a worker's work, what is owed until now and what comes.
     /// Also another one in place of the channel before, once everything on that is acknowledged.
     ///

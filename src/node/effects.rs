@@ -417,6 +417,22 @@ pub enum Event {
         /// Why it is not paid.
         why: NodeError,
     },
+    /// Pool: a block is shared out; what it brought is owed, and paid as other work is.
+    BlockShared {
+        /// Its hash.
+        id: [u8; 32],
+        /// Subsidy and fees.
+        reward: Msat,
+        /// What the pool keeps of it; all the rest is owed.
+        fee: Msat,
+        /// Among how many.
+        workers: u32,
+    },
+    /// Pool: the chain has dropped a block, for good: nobody is owed anything for it.
+    BlockLost {
+        /// Its hash.
+        id: [u8; 32],
+    },
     /// A message of the peer does not make sense here; the state is as it was.
     Misbehaved {
         /// From whom.
@@ -479,6 +495,17 @@ impl Effects {
         let entries = self.batch.len().saturating_add(INPUT_ENTRIES);
         let bytes = self.batch.bytes().saturating_add(INPUT_BYTES);
         if entries > Batch::ENTRIES_MAX || bytes > Batch::BYTES_MAX {
+            return Err(NodeError::TooMany {
+                what: "writes of one drain",
+                max: Batch::ENTRIES_MAX,
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses a step of more records than one input usually writes.
+    pub(super) fn check_room_for(&self, entries: usize) -> Result<(), NodeError> {
+        if self.batch.len().saturating_add(entries) > Batch::ENTRIES_MAX {
             return Err(NodeError::TooMany {
                 what: "writes of one drain",
                 max: Batch::ENTRIES_MAX,

@@ -397,11 +397,12 @@ impl<S: Signer> Node<S> {
     }
 
     /// The outpoints whose status the node must be told after every change of the chain: its
-    /// channels, the holds of theirs that are on it, and the coins of fundings that have not
-    /// confirmed.
+    /// channels, the holds of theirs that are on it, the coins of fundings that have not confirmed,
+    /// and coinbases of blocks that are not buried.
     pub fn watched(&self) -> impl Iterator<Item = OutPoint> + '_ {
         let channels = self.payees.keys().chain(self.payers.keys()).copied();
-        channels.chain(self.watches.coins()).chain(self.funding_coins())
+        let coins = self.watches.coins().chain(self.funding_coins());
+        channels.chain(coins).chain(self.coinbases())
     }
 
     /// How many channels it has, on both sides.
@@ -557,6 +558,8 @@ impl<S: Signer> Node<S> {
                 self.pay_batch(now, outpoint, *batch, session)
             }
             Command::CreditWork { worker, credit } => self.credit_work(worker, credit),
+            Command::LogWork { worker, credit, reach } => self.log_work(worker, credit, reach),
+            Command::FindBlock(block) => self.find_block(&block),
             Command::BindWorker { worker, outpoint, session, budget } => {
                 self.bind_worker(worker, outpoint, (session, budget))
             }

@@ -33,8 +33,10 @@
 //! | `05` | `node` | a session: where it is paid, `meter`'s record, the tariff | its id, 8 bytes |
 //! | `06 01` | `ledger` | a worker's account | the worker's key, 32 bytes |
 //! | `06 02` | `ledger` | the totals of all accounts | nothing |
-//! | `06 03` | `ledger` | the blocks that were shared out last | nothing |
+//! | `06 03` | `ledger` | the blocks that were shared out or lost last | nothing |
 //! | `06 04` | `ledger` | work that blocks are shared over | its bucket, 8 bytes, the worker's key |
+//! | `06 05` | `ledger` | a block that is not buried | its hash, 32 bytes |
+//! | `06 06` | `ledger` | those who worked for it | its hash, the part's number, 2 bytes |
 //! | `07` | `hub` | a forward | incoming outpoint, and the hold's id in it, 8 bytes |
 //! | `08` | `monitor` | the watch of an outpoint | the outpoint, and the side, 1 byte |
 //! | `09` to `ef` | | kept for later rooms | |

@@ -10,7 +10,8 @@
 //!
 //! A scheme is one answer of two: a [`HashPrice`] for jobs that are issued now, or a [`Reach`] of
 //! the work that a block is shared over. The first kind is paid by
-//! [`Input::Credit`](super::Input), the second is kept by `Input::Log` and paid by `Input::Block`.
+//! [`Input::Credit`](super::Input), the second is kept by `Input::Log` and paid by `Input::Block`, or
+//! by `Input::Found` once the block is buried.
 //!
 //! A block is shared in whole millisatoshis: each worker's part is rounded down, and what is left
 //! goes, one each, to those with the largest remainders; of equal ones to the lower key. The sum is
@@ -28,8 +29,10 @@ use alloc::vec::Vec;
 
 pub(super) use split::split;
 
+use bitcoin::OutPoint;
+
 use super::{HashPrice, LedgerError};
-use crate::units::{Msat, Overflow, Ppm, Work, WorkBits};
+use crate::units::{Blocks, Height, Msat, Overflow, Ppm, Work, WorkBits};
 
 /// What a block takes, and what it brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,26 @@ pub enum Reach {
     Round,
     /// The newest so much, to the hash, whatever blocks were found in it.
     Last(Work),
+}
+
+/// A block that was found: what it brings, over what it is shared, and when the chain is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundBlock {
+    /// Its hash.
+    pub id: [u8; 32],
+    /// An output of its coinbase, which the chain shows as long as it has the block.
+    pub coinbase: OutPoint,
+    /// Its height.
+    pub height: Height,
+    /// It is shared once it lies so deep, itself included; with 0 at once, and if the chain drops
+    /// it then the loss is the pool's. A coinbase can be spent at a depth of 101.
+    pub depth: Blocks,
+    /// Subsidy and fees.
+    pub reward: Msat,
+    /// What the pool keeps of it.
+    pub fee: Ppm,
+    /// What it is shared over.
+    pub reach: Reach,
 }
 
 /// When a share is paid, and by what.

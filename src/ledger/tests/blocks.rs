@@ -7,20 +7,20 @@ use crate::units::WorkBits;
 
 const NO_FEE: Ppm = Ppm::MIN;
 
-fn log(number: u8, work: u128, reach: Reach) -> Input {
+pub(super) fn log(number: u8, work: u128, reach: Reach) -> Input {
     let credit = Credit::unpriced(Work::new(work));
     Input::Log { worker: worker(number), credit, reach }
 }
 
-fn block(id: u8, reward: u64, fee: u32, reach: Reach) -> Input {
+pub(super) fn block(id: u8, reward: u64, fee: u32, reach: Reach) -> Input {
     Input::Block { id: [id; 32], reward: msat(reward), fee: Ppm::new(fee).unwrap(), reach }
 }
 
-fn last(work: u128) -> Reach {
+pub(super) fn last(work: u128) -> Reach {
     Reach::Last(Work::new(work))
 }
 
-fn dues(ledger: &Ledger) -> alloc::vec::Vec<u64> {
+pub(super) fn dues(ledger: &Ledger) -> alloc::vec::Vec<u64> {
     ledger.accounts().map(|account| account.due().to_msat()).collect()
 }
 

@@ -12,6 +12,7 @@ use crate::units::{Ppm, Work};
 
 mod blocks;
 mod cuts;
+mod pending;
 mod window;
 
 fn msat(value: u64) -> Msat {

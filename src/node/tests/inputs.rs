@@ -9,8 +9,8 @@ use alloc::string::String;
 use bitcoin::Witness;
 
 use super::scenes::{
-    bind_worker, close, credit_work, fulfil_hold, hold, offer_hold, open_lane, pay_batch, preimage,
-    release_hold, settle, tend_holds, top_up,
+    bind_worker, close, coinbase, credit_work, find_block, fulfil_hold, hold, log_work, offer_hold,
+    open_lane, pay_batch, preimage, release_hold, settle, tend_holds, top_up,
 };
 use super::*;
 use crate::batch::Sealed;
@@ -26,7 +26,7 @@ use crate::units::{FeeRate, ItemId, Lane};
 use crate::wire::{self, Bytes, Padding, PeerText, Refusal};
 
 /// The names of all commands, by [`command_index`].
-pub(super) const COMMANDS: [&str; 34] = [
+pub(super) const COMMANDS: [&str; 36] = [
     "AskTerms",
     "Fund",
     "Adopt",
@@ -61,6 +61,8 @@ pub(super) const COMMANDS: [&str; 34] = [
     "CreditWork",
     "BindWorker",
     "TendWork",
+    "LogWork",
+    "FindBlock",
 ];
 
 /// A new command does not compile here: give it an index, a name above and a place in [`commands`].
@@ -100,6 +102,8 @@ const fn command_index(command: &Command) -> usize {
         Command::CreditWork { .. } => 31,
         Command::BindWorker { .. } => 32,
         Command::TendWork(_) => 33,
+        Command::LogWork { .. } => 34,
+        Command::FindBlock(_) => 35,
     }
 }
 
@@ -226,6 +230,8 @@ fn commands(stage: &Stage, words: &Words) -> Vec<Command> {
         credit_work(),
         bind_worker(outpoint),
         Command::TendWork(WorkPolicy::default()),
+        log_work(),
+        find_block(),
     ])
 }
 
@@ -293,7 +299,12 @@ fn driver(stage: &Stage, words: &Words) -> Vec<(String, Input)> {
     let foreign = OutputStatus { script: wallet(3), ..unspent.clone() };
     let smaller = OutputStatus { value: sat(CAPACITY - 1), ..unspent.clone() };
     let output = |how, status| named(how, Input::Output(outpoint, status));
+    let in_block = |at| Some(OutputStatus { confirmed: Some(height(at)), ..unspent.clone() });
+    let mined = |how, status| named(how, Input::Output(coinbase(), status));
     Vec::from([
+        mined("coinbase, fresh", in_block(DEEP)),
+        mined("coinbase, buried", in_block(DEEP - 3)),
+        mined("coinbase, dropped", None),
         named("", Input::Connected(LinkId(2))),
         named("", Input::Disconnected(LINK)),
         named("", Input::Tip(tip(DEEP + 1))),

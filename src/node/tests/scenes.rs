@@ -3,6 +3,7 @@
 use super::*;
 use crate::batch::Sealed;
 use crate::batch::item::{Charge, Item, LeafSize};
+use crate::ledger::scheme::{FoundBlock, Reach};
 use crate::ledger::{Credit, HashPrice};
 use crate::signer::PeerId;
 use crate::tx::hold::Preimage;
@@ -67,10 +68,14 @@ pub(super) enum Scene {
     Working,
     /// The same, and a voucher for more of it is lost.
     Crediting,
+    /// Working; a block is found that is to be four deep.
+    Mining,
+    /// The same, a hundred blocks on.
+    Waiting,
 }
 
 impl Scene {
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::Apart,
         Self::Linked,
         Self::Shown,
@@ -98,6 +103,8 @@ impl Scene {
         Self::Released,
         Self::Working,
         Self::Crediting,
+        Self::Mining,
+        Self::Waiting,
     ];
 
     /// The scene that this one is made from, and nothing that leaves is left behind.
@@ -108,7 +115,8 @@ impl Scene {
             Self::Shown => Some(Self::Linked),
             Self::Open => Some(Self::Shown),
             Self::Offered | Self::Flying | Self::Holding | Self::Working => Some(Self::Open),
-            Self::Crediting => Some(Self::Working),
+            Self::Crediting | Self::Mining => Some(Self::Working),
+            Self::Waiting => Some(Self::Mining),
             Self::Offering | Self::Fulfilled | Self::Released => Some(Self::Holding),
             Self::Asking => Some(Self::Flying),
             Self::Taken | Self::Running => Some(Self::Offered),
@@ -157,7 +165,7 @@ impl Scene {
             Self::Asking => stage.lose_batches(),
             Self::Holding | Self::Offering | Self::Fulfilled | Self::Released => self.hold(stage),
             Self::Taken => stage.run(BUYER, accept(7, outpoint)),
-            Self::Working | Self::Crediting => self.work(stage),
+            Self::Working | Self::Crediting | Self::Mining | Self::Waiting => self.work(stage),
             Self::Running => {
                 stage.run(BUYER, accept(7, outpoint));
                 stage.settle_down();
@@ -219,12 +227,20 @@ impl Scene {
 
 impl Scene {
     fn work(self, stage: &mut Stage) {
-        if self == Self::Working {
-            stage.run(BUYER, bind_worker(stage.outpoint));
-            stage.run(BUYER, credit_work());
-            stage.settle_down();
-        } else {
-            stage.run(BUYER, credit_work());
+        match self {
+            Self::Mining => {
+                stage.run(BUYER, log_work());
+                stage.run(BUYER, find_block());
+            }
+            Self::Waiting => {
+                stage.handle(BUYER, Input::Tip(tip(DEEP + 100))).unwrap();
+            }
+            Self::Crediting => stage.run(BUYER, credit_work()),
+            _ => {
+                stage.run(BUYER, bind_worker(stage.outpoint));
+                stage.run(BUYER, credit_work());
+                stage.settle_down();
+            }
         }
     }
 }
@@ -333,6 +349,24 @@ pub(super) fn credit_work() -> Command {
     let price = HashPrice::from_q96(1 << 96).unwrap();
     let credit = Credit::priced(Work::new(1_000), price).unwrap();
     Command::CreditWork { worker: base().into(), credit }
+}
+
+/// Work of the seller that a block pays.
+pub(super) fn log_work() -> Command {
+    let (credit, reach) = (Credit::unpriced(Work::new(1_000)), Reach::Round);
+    Command::LogWork { worker: base().into(), credit, reach }
+}
+
+pub(super) fn coinbase() -> OutPoint {
+    OutPoint { txid: Txid::from_byte_array([0xcb; 32]), vout: 0 }
+}
+
+/// In the newest block there is.
+pub(super) fn find_block() -> Command {
+    let (coinbase, height, reach) = (coinbase(), height(DEEP), Reach::Round);
+    let (depth, reward, fee) = (Blocks::new(4).unwrap(), msat(50_000), Ppm::new(10_000).unwrap());
+    let id = [0xb1; 32];
+    Command::FindBlock(FoundBlock { id, coinbase, height, depth, reward, fee, reach })
 }
 
 pub(super) fn bind_worker(outpoint: OutPoint) -> Command {

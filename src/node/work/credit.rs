@@ -80,10 +80,12 @@ impl<S: Signer> Node<S> {
         self.take_step(step)
     }
 
-    fn take_step(&mut self, step: LedgerStep) -> Result<(), NodeError> {
+    /// A block is a step of many records: with those of the drain they may be too many.
+    pub(super) fn take_step(&mut self, step: LedgerStep) -> Result<(), NodeError> {
         if step.is_empty() {
             return Ok(());
         }
+        self.effects.check_room_for(step.writes())?;
         let staged = step.stage(self.effects.batch_for_barrier())?;
         Ok(self.works.ledger.apply(&staged)?)
     }

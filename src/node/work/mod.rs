@@ -42,6 +42,31 @@
 //! Another channel of the same payee may be bound in place of one that is full, once the worker has
 //! acknowledged everything on it: what it then settles lower is its own loss.
 //!
+//! # Work that blocks pay
+//!
+//! ```text
+//!  LogWork {worker, credit, reach}    any number of times a drain
+//!        |  the account counts the shares, the ledger's window their work
+//!        v
+//!  FindBlock {id, coinbase, height, depth, reward, fee, reach}
+//!        |  who worked for it is kept with it; what is logged later is of later blocks
+//!        v
+//!  its coinbase is watched as any outpoint --- in no block, 100 blocks on: Event::BlockLost
+//!        |  `depth` deep
+//!        v
+//!  Event::BlockShared: all accounts and the vouchers in one commit, as far as it has room
+//! ```
+//!
+//! - W6. A block is shared once: its id is in the ledger as one that waits, or as one of the last
+//!   64 that were decided, and the step that decides it is one commit with what it changes. A block
+//!   that comes back after a reorg is looked at again, as long as it waits.
+//! - W7. Who found no block is not paid for one: until it is buried nothing is owed. `depth` is the
+//!   caller's: 101 and the reward can be spent when it is owed; less, and a reorg deeper than that
+//!   is the pool's loss; 0, and every block that is dropped is.
+//! - W8. As with credits, a share that was logged and not flushed was not counted, and one that was
+//!   flushed counts: nobody is answered before the flush. [`Account::shares`] of the worker says
+//!   after a cut which it was.
+//!
 //! # What is stored
 //!
 //! | bytes | field of the record under 0x01, 0x08, worker key; numbers big-endian |
@@ -50,8 +75,13 @@
 //! | 1 | how many places follow, 1 to 17 |
 //! | 52 each | as a session's; an outpoint of zeros is none |
 //!
+//! All else is the [`ledger`](crate::ledger)'s: accounts, the window of logged work, blocks.
+//!
+//! [`Account::shares`]: crate::ledger::Account::shares
+//!
 //! Used by whoever runs a pool or a gateway, by `millstream bench` and the tests.
 
+mod block;
 mod credit;
 mod line;
 mod pay;
