@@ -24,7 +24,6 @@
 mod allowance;
 pub mod client;
 mod difficulty;
-mod hex;
 mod line;
 pub mod message;
 mod name;

@@ -5,6 +5,7 @@ use alloc::string::String;
 use core::fmt;
 
 use bitcoin::Network;
+use bitcoin::hex::FromHex;
 use bitcoin::secp256k1::XOnlyPublicKey;
 
 use super::StratumError;
@@ -55,8 +56,7 @@ impl WorkerName {
             return Err(StratumError::NoWorkerName);
         }
         let (key, network) = if owner.len() == KEY_DIGITS {
-            let mut bytes = [0; 32];
-            super::hex::read(owner, &mut bytes).ok_or(StratumError::NoWorkerName)?;
+            let bytes = <[u8; 32]>::from_hex(owner).map_err(|_| StratumError::NoWorkerName)?;
             (XOnlyPublicKey::from_slice(&bytes).map_err(|_| StratumError::NoWorkerName)?, None)
         } else {
             let terms = Terms::from_text(owner).map_err(|_| StratumError::NoWorkerName)?;

@@ -6,13 +6,14 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
+use core::fmt::{self, Write};
 
+use bitcoin::hex::{DisplayHex, FromHex};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::stratum::{StratumError, hex};
+use crate::stratum::StratumError;
 
 /// The members of a message; what else is in it is passed over.
 #[derive(Deserialize)]
@@ -166,7 +167,8 @@ pub(super) fn truth(raw: &RawValue, what: &'static str) -> Result<bool, StratumE
 
 /// A number of eight hexadecimal digits, the highest first.
 pub(super) fn hex_u32(raw: &RawValue, what: &'static str) -> Result<u32, StratumError> {
-    hex::read_u32(&text(raw, what, 64)?).ok_or(StratumError::NotHex { what })
+    let bytes = <[u8; 4]>::from_hex(&text(raw, what, 64)?);
+    bytes.map(u32::from_be_bytes).map_err(|_| StratumError::NotHex { what })
 }
 
 /// Any number of bytes up to `max`.
@@ -176,15 +178,12 @@ pub(super) fn hex_vec(
     max: usize,
 ) -> Result<Vec<u8>, StratumError> {
     let text = text(raw, what, max.saturating_mul(2))?;
-    hex::read_vec(&text).ok_or(StratumError::NotHex { what })
+    Vec::from_hex(&text).map_err(|_| StratumError::NotHex { what })
 }
 
 /// Exactly 32 bytes.
 pub(super) fn hex_hash(raw: &RawValue, what: &'static str) -> Result<[u8; 32], StratumError> {
-    let mut bytes = [0; 32];
-    let text = text(raw, what, 64)?;
-    hex::read(&text, &mut bytes).ok_or(StratumError::NotHex { what })?;
-    Ok(bytes)
+    <[u8; 32]>::from_hex(&text(raw, what, 64)?).map_err(|_| StratumError::NotHex { what })
 }
 
 /// Appends a text with its quotes and escapes.
@@ -194,7 +193,6 @@ pub(super) fn write_text(text: &str, out: &mut String) {
 
 /// Appends bytes as a text of hexadecimal digits.
 pub(super) fn write_hex(bytes: &[u8], out: &mut String) {
-    out.push('"');
-    hex::write(bytes, out);
-    out.push('"');
+    // Writing to a string cannot fail.
+    let _ = write!(out, "\"{}\"", bytes.as_hex());
 }

@@ -43,13 +43,15 @@ use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use core::fmt;
 
+use bitcoin::hex::{DisplayHex, FromHex};
+
 pub use answer::{Answer, Code, Configured, FromPool, Refusal, Subscribed};
 pub(super) use answer::{print_refusal, print_true, print_words};
 pub use notice::{Notice, Notify};
 pub use request::{Configure, FromMiner, Request, Submit, VersionRolling};
 use serde_json::value::RawValue;
 
-use super::{StratumError, hex};
+use super::StratumError;
 
 /// 64 bytes: a job's or a session's name; most are 8 to 32 hexadecimal digits.
 const LABEL_MAX: usize = 64;
@@ -125,7 +127,7 @@ impl Label {
 
     /// The number, if it is written as [`Label::of_u32`] writes it.
     pub fn to_u32(&self) -> Option<u32> {
-        hex::read_u32(&self.0)
+        <[u8; 4]>::from_hex(&self.0).ok().map(u32::from_be_bytes)
     }
 
     /// The text as it came: not for a log or a terminal.
@@ -205,9 +207,7 @@ impl Extranonce {
 
 impl fmt::Debug for Extranonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        hex::write(self.as_bytes(), &mut text);
-        f.write_str(&text)
+        write!(f, "{}", self.as_bytes().as_hex())
     }
 }
 

@@ -68,7 +68,7 @@ fn block_of_the_main_chain_is_rebuilt_from_its_notify_and_its_share() {
     let Ok(Request::Submit(share)) = request(SHARE_170) else { panic!() };
     assert_eq!((job.bits, job.time, share.nonce), (0x1d00_ffff, 1_231_731_025, 1_889_418_792));
     assert!(job.clean);
-    let extranonce1 = hex::read_vec("ffff001d").unwrap();
+    let extranonce1 = Vec::from_hex("ffff001d").unwrap();
     let extranonce2 = share.extranonce2.as_bytes();
     let coinbase = hashed(&[&job.prefix, &extranonce1, extranonce2, &job.suffix]);
     let root = job.branches.iter().fold(coinbase, |root, branch| hashed(&[&root, branch]));
