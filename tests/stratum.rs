@@ -7,7 +7,7 @@ use millstream::stratum::server::{
     Claim, Heard, Issue, Judge, Offer, Refused, ServerSession, Verdict,
 };
 use millstream::stratum::{Difficulty, DifficultyError, StratumError, WorkerName};
-use millstream::units::{JobId, Target};
+use millstream::units::{JobId, Target, WorkBits};
 use millstream::wire::PeerText;
 
 /// The generator point's x: a key that everybody knows.
@@ -292,6 +292,20 @@ fn wishes_come_from_suggestions_and_from_the_password() {
     let two = "2".parse::<Difficulty>().unwrap().target();
     assert_eq!(session.hardened(half), two);
     assert_eq!(session.hardened(Target::MIN), Target::MIN);
+    // Zero takes it back, and the rest of what is asked beside it is answered still.
+    for zero in ["0", "0.0", "0e9", "1e-40"] {
+        session.receive(line.as_bytes(), &mut pool, &mut String::new()).unwrap();
+        let none = format!(
+            r#"{{"id":1,"method":"mining.configure","params":[["version-rolling","minimum-difficulty"],{{"version-rolling.mask":"1fffe000","minimum-difficulty.value":{zero}}}]}}"#
+        );
+        let mut out = String::new();
+        session.receive(none.as_bytes(), &mut pool, &mut out).unwrap();
+        assert!(out.contains(r#""minimum-difficulty":true"#), "{out}");
+        assert!(out.contains(r#""version-rolling":true"#), "{out}");
+        assert_eq!(session.hardened(half), half);
+        let one_hash = Target::of_work_bits(WorkBits::new(1).unwrap());
+        assert_eq!(session.hardened(one_hash), one_hash);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::json::{self, Envelope, Params};
 use super::{Answer, Extranonce, Label, RequestId, USER_MAX};
-use crate::stratum::{Difficulty, StratumError};
+use crate::stratum::{Difficulty, DifficultyError, StratumError};
 use crate::units::Target;
 use crate::wire::PeerText;
 
@@ -85,7 +85,8 @@ pub enum Request {
 pub struct Configure {
     /// `version-rolling`.
     pub version_rolling: Option<VersionRolling>,
-    /// `minimum-difficulty`: shares below it are not worth sending.
+    /// `minimum-difficulty`: shares below it are not worth sending. The easiest there is stands for
+    /// zero, which takes an earlier one back.
     pub minimum_difficulty: Option<Difficulty>,
     /// `subscribe-extranonce`.
     pub subscribe_extranonce: bool,
@@ -259,6 +260,16 @@ struct Named<'a> {
     minimum: Option<&'a RawValue>,
 }
 
+/// A least difficulty, where BIP310 means none by zero: what every share meets is the same.
+fn least_of(number: &str) -> Result<Difficulty, DifficultyError> {
+    match number.parse() {
+        Err(DifficultyError::Zero | DifficultyError::TooEasy) => {
+            Ok(Difficulty::not_easier_than(Target::MAX))
+        }
+        least => least,
+    }
+}
+
 impl Configure {
     fn read(params: &mut Params<'_>) -> Result<Self, StratumError> {
         let names = json::array(params.required("extensions")?, "extensions", EXTENSIONS_MAX)?;
@@ -282,7 +293,7 @@ impl Configure {
                 "minimum-difficulty" => {
                     let what = "minimum difficulty";
                     let raw = named.minimum.ok_or(StratumError::Missing { what })?;
-                    configure.minimum_difficulty = Some(json::number(raw, what)?.parse()?);
+                    configure.minimum_difficulty = Some(least_of(json::number(raw, what)?)?);
                 }
                 "subscribe-extranonce" => configure.subscribe_extranonce = true,
                 other => configure.unknown.push(Label(other.to_owned())),
