@@ -371,3 +371,25 @@ async fn lying_pools_are_left_by_name_and_given_up_in_the_end() {
         assert_eq!(ends, [why; 3]);
     }
 }
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_no_more() {
+    let mut few = options(BITS);
+    few.connections_of_address_max = 2;
+    let (server, _credits) = server(few).await;
+    let mut news = server.news();
+    let first = TcpStream::connect(server.address()).await.unwrap();
+    let mut second = TcpStream::connect(server.address()).await.unwrap();
+    let mut third = TcpStream::connect(server.address()).await.unwrap();
+    assert_eq!(down(&mut news).await, ConnectionEnd::Crowded);
+    assert_eq!(third.read(&mut [0; 16]).await.unwrap_or(0), 0);
+    // Those before it are served, and a place that is left is free again.
+    second.write_all(b"{\"id\":1,\"method\":\"mining.ping\",\"params\":[]}\n").await.unwrap();
+    let mut line = String::new();
+    BufReader::new(&mut second).read_line(&mut line).await.unwrap();
+    assert!(line.contains("true"), "{line}");
+    drop(first);
+    assert_eq!(down(&mut news).await, ConnectionEnd::Closed);
+    let mut miner = StratumClient::start(client_of(&server, KEY));
+    until_task(&mut miner).await;
+}

@@ -25,6 +25,7 @@
 //! while, so that the session can be resumed without counting a share twice.
 
 pub mod client;
+mod places;
 mod serve;
 mod server;
 mod worker;
@@ -52,6 +53,9 @@ pub struct ServerOptions {
     pub expose_unencrypted_beyond_loopback: bool,
     /// How many miners there may be at once.
     pub connections_max: usize,
+    /// How many of them may be of one address, so that nobody takes all places: of one IPv4 address,
+    /// or of the 64 leading bits of IPv6 that one customer has.
+    pub connections_of_address_max: usize,
     /// How long a miner may take to subscribe and authorize.
     pub greeting_max: Duration,
     /// How long a line may take to end, or an answer to be read.
@@ -80,7 +84,7 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// Loopback only; 1,024 miners; a share each 10 s of 2^16 to 2^64 hashes, at first 2^32.
+    /// Loopback only; 1,024 miners, 256 of one address; a share each 10 s of 2^16 to 2^64 hashes, at first 2^32.
     pub fn new(listen: SocketAddr) -> Self {
         let bits = |bits| WorkBits::new(bits).unwrap_or(WorkBits::MIN);
         let aim = Seconds::new(10).unwrap_or(Seconds::MIN);
@@ -88,6 +92,7 @@ impl ServerOptions {
             listen,
             expose_unencrypted_beyond_loopback: false,
             connections_max: 1_024,
+            connections_of_address_max: 256,
             greeting_max: Duration::from_secs(30),
             stall_max: Duration::from_secs(30),
             idle_max: Duration::from_secs(900),
@@ -201,6 +206,9 @@ pub enum ConnectionEnd {
     /// The connection broke, or could not be made.
     #[error("broken: {0}")]
     Broken(std::io::ErrorKind),
+    /// There are as many connections of its address as there may be.
+    #[error("too many connections of one address")]
+    Crowded,
     /// A line that is none of the protocol.
     #[error("garbage: {0}")]
     Garbage(StratumError),
@@ -243,7 +251,8 @@ impl ConnectionEnd {
             Self::Ended => Blame::Us,
             Self::Closed | Self::Broken(_) | Self::WentBack | Self::SentAway => Blame::World,
             Self::Garbage(error) => error.blame(),
-            Self::NotGreeted
+            Self::Crowded
+            | Self::NotGreeted
             | Self::Unfinished
             | Self::Silent
             | Self::Slow

@@ -10,9 +10,10 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
+use super::places::Places;
 use super::serve::Shared;
 use super::worker::Shelf;
-use super::{Credit, Job, ServerNews, ServerOptions};
+use super::{ConnectionEnd, Credit, Job, ServerNews, ServerOptions};
 use crate::rt::RtError;
 use crate::rt::driver::bind;
 use crate::shares::JobError;
@@ -132,6 +133,7 @@ impl StratumServer {
 
 async fn take_connections(listener: TcpListener, shared: Shared) {
     let places = Arc::new(Semaphore::new(shared.options.connections_max));
+    let addresses = Places::new(shared.options.connections_of_address_max);
     // Dropped with this task, and with it every connection.
     let mut connections = JoinSet::new();
     loop {
@@ -142,10 +144,14 @@ async fn take_connections(listener: TcpListener, shared: Shared) {
             sleep(REST).await;
             continue;
         };
+        let Some(of_address) = addresses.take(peer.ip()) else {
+            let _nobody = shared.news.send(ServerNews::Down { peer, why: ConnectionEnd::Crowded });
+            continue;
+        };
         let shared = shared.clone();
         connections.spawn(async move {
             shared.serve(stream, peer).await;
-            drop(place);
+            drop((place, of_address));
         });
     }
 }
