@@ -10,12 +10,12 @@ use std::rc::Rc;
 
 use bitcoin::ScriptBuf;
 use bitcoin::key::Secp256k1;
-use millstream::keys::Context;
+use millstream::keys::{Context, tagged_hash};
 use millstream::ledger::receipt::{Opening, ShareReceipt, ShareWindow, Statement};
 use millstream::ledger::{Account, Credit, Exact, LedgerError, WorkerKey};
 use millstream::node::plan::{Forecast, Policy};
 use millstream::node::{Command, Event, NodeError, WakeReason, WorkPolicy};
-use millstream::signer::{PeerId, Signer};
+use millstream::signer::{Attest, PeerId, Request, Signer};
 use millstream::sim::world::{Clear, EndId, Fate, Weather, World, WorldError};
 use millstream::stream::payer::Ending;
 use millstream::tx::{ChangeScript, WalletScript};
@@ -527,6 +527,27 @@ fn shares_of_a_window_have_receipts_that_the_worker_checks_alone() {
     assert!(receipt.verify(&context, base(10)).is_err());
     assert_eq!(receipt.proof().share(), [2; 24]);
     assert_even(&stage, 0);
+}
+
+/// What the worker verifies is what the signer signs for shares, and for nothing else.
+#[test]
+fn receipt_of_shares_holds_under_the_tag_of_shares_alone() {
+    let mut stage = Stage::bound(1);
+    let (worker, channel) = (stage.workers[0].key, stage.workers[0].outpoint);
+    let opening = Opening { worker, channel, window: 1, owed: Exact::ZERO };
+    let mut window = ShareWindow::proving(opening, 0);
+    window.push(&[1; 24], &worth(7)).unwrap();
+    let (statement, proof) = window.into_proof().unwrap();
+    assert_eq!(statement.digest(), tagged_hash(Attest::Shares.tag(), &[&statement.encode()]));
+    let now = stage.world.now();
+    let signer = stage.world.end_mut(stage.pool).unwrap().node_mut().signer_mut();
+    for kind in [Attest::Shares, Attest::Statement, Attest::Receipt] {
+        let request = Request::Attest { kind, bytes: &statement.encode() };
+        let signature = signer.sign(&request, now.time, &now.aux).unwrap();
+        let receipt = ShareReceipt::new(statement, signature, proof.clone()).unwrap();
+        let holds = receipt.verify(&Context::new(), base(1)).is_ok();
+        assert_eq!(holds, kind == Attest::Shares, "{kind:?}");
+    }
 }
 
 /// Both records are made for a worker by its key; that of another says so.

@@ -11,6 +11,20 @@ use super::{Account, Credit, Ledger, LedgerError, LedgerStep, Totals, WorkerKey}
 use crate::units::{Msat, Overflow, Ppm};
 
 /// What shares, channels and the operator bring to the ledger.
+///
+/// L3 by input: what must be durable, behind a barrier, before what leaves.
+///
+/// | input | in one commit with | before |
+/// | --- | --- | --- |
+/// | `Credit`, `Log` | nothing | the share is acknowledged to the worker |
+/// | `Block`, `Found`, `Buried`, `Lost` | nothing | anybody is told of it, and a voucher that pays it |
+/// | `Bind`, `Unbind`, `Moved` | the record that says which channel pays | a voucher of the channel |
+/// | `Paid` | the payer's record of the voucher | the voucher |
+/// | `Shown` | the payer's record that took the voucher up | the next voucher |
+/// | `Forget` | nothing | the account's last word is told |
+///
+/// A lazy commit keeps the order, and not the time: with one a power cut may take back what was
+/// told. For `Paid` that is made good by `Shown`, for all others by nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Input {

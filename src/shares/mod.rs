@@ -18,7 +18,7 @@
 //! - V1. The checks, in this order: the job is known, it is not stale, the version differs within
 //!   the mask only, the time is in the job's window, the extranonce fits the job's space, there is
 //!   budget left, the hash meets the target, the share was not counted before. The first that fails
-//!   is the answer; only the last three cost a hash, and a share over budget costs none.
+//!   is the answer; only the last three cost a hash.
 //! - V2. A share is worth the work of the target that was assigned to its worker for its job,
 //!   whatever its hash achieved. A change of target counts from the next job on.
 //! - V3. A share counts once. What is compared is 128 bits of its header's double hash: equal
@@ -33,6 +33,10 @@
 //!   harder than the network's is never assigned.
 //! - V7. A stale share is refused without a hash. Where a [`Grace`] takes shares of the tip before,
 //!   a block among them is told as one: it is a rival of the tip, which may yet win.
+//! - V8. A block is never thrown away for the budget: it is worth more than all hashes that were
+//!   saved. A share above the budget is hashed, and if it is a block it is good, worth no work, and
+//!   told once as long as there is room to count it. So a flood costs one hash a share, which is
+//!   less than to read its line; whoever reads the lines bounds those.
 //!
 //! Double hashes cost three compressions of a header. A worker that rolls no version bits costs
 //! two, because the first block of its headers is the same for all of them; nothing else is cached

@@ -27,6 +27,8 @@
 //! | `01 03` | `node` | a signed transaction, sent again until it is final | its id |
 //! | `01 04` | `node` | the outpoint that a channel descends from | 0 payee or 1 payer, the outpoint |
 //! | `01 06` | `node` | the lanes of one side of a channel | 0 payee or 1 payer, the outpoint |
+//! | `01 07` | `node` | a part of a bundle's items | outpoint, the hold's id, 8 bytes, 2 of the part |
+//! | `01 08` | `node` | which channel pays a worker | the worker's key, 32 bytes |
 //! | `02 01` | `signer` | what was spent of the budgets | nothing |
 //! | `03` | `stream` | a payer's channel | its outpoint |
 //! | `04` | `stream` | a payee's channel | its outpoint |

@@ -1,5 +1,7 @@
 //! `inspect`: every record of a store, for people or as JSON Lines, without writing to it.
 
+mod work;
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -7,7 +9,6 @@ use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Transaction, Txid, consensus};
 use millstream::batch::lanes::Lanes;
 use millstream::hub::{Forward, Upstream};
-use millstream::ledger::{Account, Totals};
 use millstream::meter::{self, Tariff};
 use millstream::monitor::{Fate, Side, Watch};
 use millstream::node::Node;
@@ -78,13 +79,12 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
         [0x03, ..] => payer(&PayerRecord::decode(key, bytes)?),
         [0x04, ..] => payee(&PayeeRecord::decode(key, bytes)?),
         [0x05, ..] => session(key, bytes)?,
-        [0x06, 0x01, ..] => account(&Account::decode(key, bytes)?),
-        [0x06, 0x02] => totals(&Totals::decode(key, bytes)?),
+        [0x06, ..] => work::ledger(key, bytes)?.unwrap_or_else(|| unknown(key)),
         [0x07, ..] => forward(&Forward::decode(key, bytes)?),
         [0x08, ..] => watch(&Watch::decode(key, bytes)?),
         [0x02, ..] => match BudgetRecord::load(store)? {
             Some(record) => json!({ "record": "budget", "clock": record.clock().to_u64() }),
-            None => json!({ "record": "unknown", "key": hex(key.as_bytes()) }),
+            None => unknown(key),
         },
         at if at.starts_with(&backups) => {
             let outpoint = outpoint(at.get(backups.len()..).unwrap_or_default());
@@ -105,12 +105,27 @@ fn show(key: &Key, bytes: &[u8], store: &dyn Store) -> Result<Value, Failure> {
         [0x01, 0x06, side @ (0 | 1), at @ ..] => {
             lanes(*side, outpoint(at).as_deref(), envelope::open(key, 1, bytes)?)?
         }
-        _ => json!({ "record": "unknown", "key": hex(key.as_bytes()) }),
+        [0x01, 0x07, at @ ..] => json!({
+            "record": "hold's items", "channel": outpoint(at),
+            "hold": at.get(36..44).map(number), "part": at.get(44..46).map(number),
+            "items_bytes": envelope::open(key, 1, bytes)?.len(),
+        }),
+        [0x01, 0x08, worker @ ..] => work::line(worker, envelope::open(key, 1, bytes)?)?,
+        _ => unknown(key),
     };
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("bytes".into(), bytes.len().into());
     }
     Ok(shown)
+}
+
+fn unknown(key: &Key) -> Value {
+    json!({ "record": "unknown", "key": hex(key.as_bytes()) })
+}
+
+/// Of up to eight bytes, big-endian.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 fn payer(record: &PayerRecord) -> Value {
@@ -135,28 +150,6 @@ fn payee(record: &PayeeRecord) -> Value {
         "paid_msat": record.paid().to_msat(),
         "phase": record.phase().name(),
         "stated_msat": record.phase().stated().map(millstream::units::Msat::to_msat),
-    })
-}
-
-fn account(account: &Account) -> Value {
-    json!({
-        "record": "account",
-        "worker": account.worker().to_string(),
-        "owed": account.owed().to_string(),
-        "paid_msat": account.paid().to_msat(),
-        "due_msat": account.due().to_msat(),
-        "channel": account.channel().map(|channel| channel.to_string()),
-        "shares": account.shares(),
-        "work": account.work().hashes().to_string(),
-    })
-}
-
-fn totals(totals: &Totals) -> Value {
-    json!({
-        "record": "ledger",
-        "credited": totals.credited().to_string(),
-        "fee": totals.fee().to_string(),
-        "gone_msat": totals.gone().to_msat(),
     })
 }
 

@@ -23,7 +23,7 @@ impl Desk {
     #[inline]
     pub fn check(&self, now: UtcSeconds, share: &Share) -> Result<Good, Refused> {
         let place = self.place(now, share)?;
-        self.within_budget(now, place.before)?;
+        let budget = self.within_budget(now, place.before);
         let (mut first, mut last) = ([0; 64], [0; 64]);
         let known = place.issued.job.build(self.engine, &self.space, share, &mut first, &mut last);
         let mut state = known.unwrap_or(State::INITIAL);
@@ -31,7 +31,7 @@ impl Desk {
             self.engine.absorb_one(&mut state, &[first]);
         }
         self.engine.absorb_one(&mut state, &[last]);
-        self.judge(now, &place, share, rehashed(self.engine, state))
+        self.judge(now, &place, share, rehashed(self.engine, state), budget)
     }
 
     /// [`Self::check`] and [`Self::apply`] in one.
@@ -94,7 +94,8 @@ impl Desk {
         Ok(())
     }
 
-    /// That the hash meets the target that was assigned, and that it was not counted.
+    /// That the hash meets the target that was assigned, and that it was not counted; or if the
+    /// budget does not allow the share, that it is a block (V8).
     #[inline]
     pub(super) fn judge(
         &self,
@@ -102,8 +103,12 @@ impl Desk {
         place: &Place<'_>,
         share: &Share,
         hash: [u8; 32],
+        budget: Result<(), Refused>,
     ) -> Result<Good, Refused> {
         let Place { issued, before } = *place;
+        if budget.is_err() && !issued.job.network().is_met_by(&hash) {
+            budget?;
+        }
         if !issued.target.is_met_by(&hash) {
             return Err(Refused::Low { hash, target: issued.target });
         }
@@ -114,6 +119,7 @@ impl Desk {
         // V2: the assigned target, not the hash, says what it is worth.
         let work = match self.policy.grace {
             Grace::Unpaid(_) if before => Work::ZERO,
+            _ if budget.is_err() => Work::ZERO,
             Grace::None | Grace::Unpaid(_) | Grace::Paid(_) => issued.work,
         };
         Ok(Good {
@@ -123,6 +129,7 @@ impl Desk {
             network_work: issued.job.network_work(),
             block: issued.job.network().is_met_by(&hash),
             tip: issued.tip,
+            within: budget.is_ok(),
             at: now,
         })
     }

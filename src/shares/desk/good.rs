@@ -14,6 +14,8 @@ pub struct Good {
     pub(super) block: bool,
     /// Number of the job's tip on its desk.
     pub(super) tip: u32,
+    /// Whether the budget allowed it: else it is a block, and worth nothing beside.
+    pub(super) within: bool,
     /// When it was checked.
     pub(super) at: UtcSeconds,
 }
@@ -25,7 +27,8 @@ impl Good {
         &self.share
     }
 
-    /// What it is worth: the work of the target assigned to it, or nothing in an unpaid grace.
+    /// What it is worth: the work of the target assigned to it, or nothing in an unpaid grace, and
+    /// of a block above the budget.
     #[must_use]
     pub const fn work(&self) -> Work {
         self.work

@@ -45,11 +45,11 @@ impl Desk {
         share: &Share,
         hash: Option<State>,
     ) -> Result<Good, Refused> {
-        // What refused it then refuses it now: budgets only shrink within a lot.
+        // What refused it then refuses it now: jobs and tip are the same for a lot.
         let Some(hash) = hash else { return self.take(now, share) };
         let place = self.place(now, share)?;
-        self.within_budget(now, place.before)?;
-        let answer = self.judge(now, &place, share, hash.to_bytes());
+        let budget = self.within_budget(now, place.before);
+        let answer = self.judge(now, &place, share, hash.to_bytes(), budget);
         if let Ok(good) = &answer {
             self.count(good);
         }
@@ -74,7 +74,6 @@ impl Lot {
     #[inline]
     fn push(&mut self, desk: &Desk, now: UtcSeconds, share: &Share) -> Result<(), Refused> {
         let place = desk.place(now, share)?;
-        desk.within_budget(now, place.before)?;
         if let (Some(first), Some(last), Some(waits)) = (
             self.first.blocks.get_mut(self.first.used),
             self.last.blocks.get_mut(self.last.used),

@@ -264,7 +264,7 @@ fn share_with_any_bit_changed_is_not_the_one_that_was_found() {
 }
 
 #[test]
-fn shares_above_the_budget_of_a_second_are_refused_without_a_hash() {
+fn shares_above_the_budget_of_a_second_are_refused_whatever_their_hash() {
     let limits = Policy { burst: 3, shares_per_second: 2, ..policy() };
     let mut desk = desk_with(limits, 1, fixed(0, 9));
     let found: Vec<_> = mined_all(&desk, share(1, 0)).take(9).collect();
@@ -274,7 +274,7 @@ fn shares_above_the_budget_of_a_second_are_refused_without_a_hash() {
         assert_eq!(take(&mut desk, good, START).unwrap().hash(), good.hash());
     }
     assert_eq!(refused(&desk, utc(START), found[3].share()), over);
-    // One that no hash would find good, or that was counted, has the same answer.
+    // One that is not good, or that was counted, has the same answer.
     assert_eq!(refused(&desk, utc(START), &share(1, 1_000_000)), over);
     assert_eq!(refused(&desk, utc(START), found[0].share()), over);
     // A clock that goes back brings nothing, and nothing twice.
@@ -287,6 +287,42 @@ fn shares_above_the_budget_of_a_second_are_refused_without_a_hash() {
         assert!(take(&mut desk, good, START + 100).is_ok());
     }
     assert_eq!(refused(&desk, utc(START + 100), found[8].share()), over);
+}
+
+#[test]
+fn block_above_the_budget_is_a_block_and_worth_no_work() {
+    let now = utc(START);
+    // 256 hashes a block, two a share.
+    let head = Head { bits: 0x2000_ffff, ..head(0) };
+    let easy = || Arc::new(PoolJob::header_only(head, [9; 32]).unwrap());
+    let of = |limits| {
+        let mut desk = Desk::new(Space::numbered(1, 4).unwrap(), limits, [0; 32], now);
+        desk.assign(id(1), easy(), bits(1)).unwrap();
+        desk
+    };
+    let found: Vec<_> = mined_all(&of(policy()), share(1, 0)).take(3_000).collect();
+    let block = found.iter().find(|good| good.is_block()).unwrap();
+    let other = found.iter().find(|good| !good.is_block()).unwrap();
+    // Nothing left of a second: it is told once. Nothing left of the tip: as often as it comes.
+    let spent = of(Policy { burst: 0, shares_per_second: 0, ..policy() });
+    let mut full = of(Policy { shares_per_tip: 1, ..policy() });
+    full.apply(other).unwrap();
+    for (mut desk, tells) in [(spent, 1), (full, 3)] {
+        let limits_hold = |desk: &Desk, good: &Good| {
+            matches!(refused(desk, now, good.share()), Refused::OverBudget { .. })
+        };
+        assert!(limits_hold(&desk, other));
+        let answers: Vec<_> = (0..3).map(|_| desk.take(now, block.share())).collect();
+        let told: Vec<_> = answers.iter().flatten().collect();
+        assert_eq!(told.len(), tells);
+        assert!(told.iter().all(|good| good.is_block() && good.work() == Work::ZERO));
+        assert_eq!(told[0].hash(), block.hash());
+        assert_eq!(desk.header(told[0]).map(|_| ()), Some(()));
+        assert!(desk.counted() <= 1 && limits_hold(&desk, other));
+        let mut many = Vec::new();
+        desk.clone().check_many(now, &[*block.share()], &mut |_, answer| many.push(answer));
+        assert_eq!(many, [desk.check(now, block.share())]);
+    }
 }
 
 #[test]

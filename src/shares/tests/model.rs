@@ -120,10 +120,8 @@ impl Model {
             return Err("space");
         }
         let counted = &mut self.counted[usize::from(known.tip)];
-        if counted.len() >= usize::try_from(self.policy.shares_per_tip).unwrap() || self.tokens == 0
-        {
-            return Err("budget");
-        }
+        let room = counted.len() < usize::try_from(self.policy.shares_per_tip).unwrap();
+        let over = !room || self.tokens == 0;
         let header = [
             &share.version.to_le_bytes()[..],
             &[known.tip; 32],
@@ -136,6 +134,21 @@ impl Model {
         let mut hash = sha256d::Hash::hash(&header).to_byte_array();
         hash.reverse();
         let zeros = |bits: u8| (0..bits).all(|bit| hash[usize::from(bit / 8)] << (bit % 8) < 128);
+        // The network's target is 0xffff x 2^224: sixteen zeros, and not sixteen ones behind them.
+        let block = zeros(16) && hash[2..4] != [0xff; 2];
+        if over {
+            let header = header.try_into().unwrap();
+            return match (block, counted.contains(&header)) {
+                (false, _) => Err("budget"),
+                (true, true) => Err("duplicate"),
+                (true, false) => {
+                    if room {
+                        counted.insert(header);
+                    }
+                    Ok(Worth(0, true))
+                }
+            };
+        }
         if !zeros(known.bits) {
             return Err("low");
         }
@@ -144,8 +157,6 @@ impl Model {
         }
         self.tokens -= 1;
         let unpaid = before && matches!(self.policy.grace, Grace::Unpaid(_));
-        // The network's target is 0xffff x 2^224: sixteen zeros, and not sixteen ones behind them.
-        let block = zeros(16) && hash[2..4] != [0xff; 2];
         Ok(Worth(if unpaid { 0 } else { 1 << known.bits }, block))
     }
 }
