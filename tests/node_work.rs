@@ -352,10 +352,6 @@ fn channel_that_ends_comes_to_rest_at_what_its_spend_states() {
         stage.earn(0, 40);
         assert_eq!(stage.due(0), msat(lost + 40));
         stage.fund(vec![(0, CAPACITY)], &ChangeScript::Own);
-        if stage.node().payer(first).is_some() {
-            // The spend could still be undone.
-            assert_eq!(refused(stage.bind(0)), NodeError::InFlight { outpoint: first });
-        }
         stage.mine(6);
         assert!(stage.node().payer(first).is_none());
         stage.world.reboot(stage.pool).unwrap();
@@ -366,6 +362,48 @@ fn channel_that_ends_comes_to_rest_at_what_its_spend_states() {
         assert_eq!(stage.paid(0), msat(20_000_040 + lost));
         assert_even(&stage, 0);
     }
+}
+
+#[test]
+fn other_channel_is_not_bound_before_the_end_of_the_last_one_is_buried() {
+    let key = bitcoin::key::UntweakedPublicKey::from(base(77));
+    let script = ScriptBuf::new_p2tr(&Secp256k1::verification_only(), key, None);
+    let wallet = ChangeScript::Wallet(WalletScript::parse(script).unwrap());
+    let mut stage = Stage::on(World::new().unwrap(), 1, &wallet);
+    let first = stage.workers[0].outpoint;
+    stage.fund(vec![(0, CAPACITY)], &ChangeScript::Own);
+    let second = std::mem::replace(&mut stage.workers[0].outpoint, first);
+    stage.bind(0).unwrap();
+    stage.earn(0, 20_000_000);
+    stage.settle(0, 1_000);
+    stage.workers[0].outpoint = second;
+    stage.earn(0, 40);
+    // Undone by a reorg, the first would go on, and its vouchers would pay for the same work.
+    for confirmed in 0..3 {
+        assert_eq!(refused(stage.bind(0)), NodeError::InFlight { outpoint: first }, "{confirmed}");
+        stage.mine(1);
+    }
+    stage.mine(3);
+    stage.bind(0).unwrap();
+    stage.settle_down();
+    assert_eq!((stage.held(0), stage.paid(0)), (msat(40), msat(20_000_040)));
+    assert_even(&stage, 0);
+}
+
+#[test]
+fn channel_that_pays_the_work_no_more_pays_other_things_again() {
+    let mut stage = Stage::bound(1);
+    stage.earn(0, 1_000);
+    let first = stage.workers[0].outpoint;
+    stage.fund(vec![(0, CAPACITY)], &ChangeScript::Own);
+    stage.bind(0).unwrap();
+    stage.settle_down();
+    let (more, ending) = (msat(900), Ending::KeepsChange);
+    let pay = Command::Pay { outpoint: first, more, session: session(), ending };
+    stage.world.command(stage.pool, pay).unwrap();
+    stage.earn(0, 7);
+    assert_eq!((stage.held(0), stage.paid(0)), (msat(7), msat(1_007)));
+    assert_even(&stage, 0);
 }
 
 #[test]

@@ -34,6 +34,14 @@ pub enum TemplateError {
         /// Its weight.
         got: u64,
     },
+    /// The coinbase has more signature operations than the block has left for it.
+    #[error("a coinbase whose signature operations cost {got}, with {left} left in the block")]
+    TooManySigops {
+        /// What they cost: four for each outside of a witness.
+        got: u64,
+        /// What is left of the block's 80,000.
+        left: u64,
+    },
     /// The target is zero, negative or above 256 bits: no hash meets it.
     #[error("target {bits:#010x} is no target")]
     NoTarget {
@@ -74,7 +82,10 @@ impl TemplateError {
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::Overspend { .. } | Self::CoinbaseScript { .. } | Self::Broken => Blame::Us,
+            Self::Overspend { .. }
+            | Self::CoinbaseScript { .. }
+            | Self::TooManySigops { .. }
+            | Self::Broken => Blame::Us,
             Self::TooHeavy { .. } | Self::NoTarget { .. } => Blame::World,
             Self::ExtranonceSize { .. }
             | Self::Version { .. }

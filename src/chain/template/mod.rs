@@ -84,6 +84,7 @@ pub struct TemplateTx {
     txid: Txid,
     wtxid: Wtxid,
     fee: Option<Sat>,
+    sigops: Option<u32>,
 }
 
 impl Template {
@@ -140,7 +141,14 @@ impl TemplateTx {
     /// Takes a transaction; `fee`, if it is known.
     pub fn new(tx: Transaction, fee: Option<Sat>) -> Self {
         let (txid, wtxid) = (tx.compute_txid(), tx.compute_wtxid());
-        Self { tx, txid, wtxid, fee }
+        Self { tx, txid, wtxid, fee, sigops: None }
+    }
+
+    /// The same, whose signature operations cost so much (BIP141) by the node's word.
+    #[must_use]
+    pub const fn with_sigops(mut self, cost: u32) -> Self {
+        self.sigops = Some(cost);
+        self
     }
 
     /// The transaction, its witness included.
@@ -156,6 +164,11 @@ impl TemplateTx {
     /// Its id with the witness.
     pub const fn wtxid(&self) -> Wtxid {
         self.wtxid
+    }
+
+    /// What its signature operations cost, if it is known.
+    pub const fn sigops(&self) -> Option<u32> {
+        self.sigops
     }
 
     /// Its fee, if it is known.

@@ -8,6 +8,10 @@ use crate::chain::template::{Layout, RESERVED, Template, TemplateError, join};
 
 /// Largest weight of a block.
 const WEIGHT_MAX: u64 = 4_000_000;
+/// What the signature operations of a block may cost (BIP141), four for each outside of a witness.
+const SIGOPS_MAX: u64 = 80_000;
+/// What nodes leave of it for the coinbase, in templates that do not say what is used.
+const SIGOPS_LEFT: u64 = 400;
 /// How far a header's time may be ahead of the node's: two hours.
 const AHEAD_MAX: u64 = 7_200;
 
@@ -61,7 +65,8 @@ impl BlockPlan {
     ///
     /// # Errors
     /// [`TemplateError::Overspend`], [`TemplateError::ExtranonceSize`],
-    /// [`TemplateError::CoinbaseScript`], [`TemplateError::TooHeavy`], [`TemplateError::NoTarget`].
+    /// [`TemplateError::CoinbaseScript`], [`TemplateError::TooHeavy`],
+    /// [`TemplateError::TooManySigops`], [`TemplateError::NoTarget`].
     pub fn new(template: Template, layout: &Layout) -> Result<Self, TemplateError> {
         if Target::from_compact(template.bits) == Target::ZERO {
             return Err(TemplateError::NoTarget { bits: template.bits.to_consensus() });
@@ -76,6 +81,7 @@ impl BlockPlan {
         let branches = template.branches();
         let sizes = (layout.extranonce1_size, layout.extranonce2_size);
         let plan = Self { template, prefix, suffix, branches, sizes };
+        plan.check_sigops(&coinbase)?;
         plan.check_weight(coinbase)?;
         Ok(plan)
     }
@@ -167,6 +173,19 @@ impl BlockPlan {
             return Err(TemplateError::Time { got: solution.time, min, max });
         }
         Ok(())
+    }
+
+    /// Outputs to keys and their hashes, of before witnesses, each cost the block something.
+    fn check_sigops(&self, coinbase: &Transaction) -> Result<(), TemplateError> {
+        let inputs = coinbase.input.iter().map(|input| input.script_sig.count_sigops_legacy());
+        let outputs =
+            coinbase.output.iter().map(|output| output.script_pubkey.count_sigops_legacy());
+        let count = inputs.chain(outputs).fold(0_usize, usize::saturating_add);
+        let got = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(4);
+        let costs = self.template.txs.iter().map(|tx| tx.sigops().map(u64::from));
+        let used = costs.sum::<Option<u64>>();
+        let left = used.map_or(SIGOPS_LEFT, |used| SIGOPS_MAX.saturating_sub(used));
+        if got > left { Err(TemplateError::TooManySigops { got, left }) } else { Ok(()) }
     }
 
     fn check_weight(&self, coinbase: Transaction) -> Result<(), TemplateError> {

@@ -315,3 +315,28 @@ fn jobs_that_do_not_fit_are_refused() {
     let block = with(4, 2).block(&Space::numbered(1, 4).unwrap(), &share);
     assert_eq!(block, Err(TemplateError::ExtranonceSize { got: 8, want: 2 }));
 }
+
+#[test]
+fn coinbase_with_more_signature_operations_than_the_block_has_left_is_refused() {
+    let block = block(BLOCK_926485);
+    let template = template_of(&block);
+    let old = ScriptBuf::new_p2pkh(&bitcoin::PubkeyHash::from_byte_array([7; 20]));
+    let layout = |outputs: usize| {
+        let mut layout = Layout::new(old.clone());
+        layout.shared_with = vec![(old.clone(), Sat::ZERO); outputs - 1];
+        layout
+    };
+    let plan = |template: &Template, outputs| BlockPlan::new(template.clone(), &layout(outputs));
+    // The node has left room for a hundred.
+    assert!(plan(&template, 100).is_ok());
+    let (got, left) = (404, 400);
+    assert_eq!(plan(&template, 101), Err(TemplateError::TooManySigops { got, left }));
+    // It says what they cost: 79,592 of 80,000.
+    let mut full = template;
+    full.txs = full.txs.into_iter().take(2).map(|tx| tx.with_sigops(39_796)).collect();
+    assert!(plan(&full, 102).is_ok());
+    let (got, left) = (412, 408);
+    assert_eq!(plan(&full, 103), Err(TemplateError::TooManySigops { got, left }));
+    full.txs.clear();
+    assert!(plan(&full, 103).is_ok());
+}

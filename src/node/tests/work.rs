@@ -3,6 +3,9 @@
 use super::*;
 use crate::ledger::{Account, Credit, HashPrice, Ledger, LedgerError, Limits, WorkerKey};
 use crate::node::work::WorkPolicy;
+use crate::store::{Batch, Durability};
+use crate::stream::StreamError;
+use crate::stream::payer::Ending;
 use crate::units::Work;
 
 /// What is worth so many quarters of a millisatoshi.
@@ -70,4 +73,92 @@ fn timers_that_are_due_are_paid_by_the_flush_which_commits_in_between() {
     assert!(stage.nodes[BUYER].wake().is_none_or(|wake| wake.at > stage.now.time));
     stage.settle_down();
     assert_eq!(stage.nodes[BUYER].work_due(bound), Msat::ZERO);
+}
+
+/// What a channel says to being bound.
+fn bound(stage: &mut Stage) -> Result<(), NodeError> {
+    let (worker, outpoint) = (WorkerKey::from(base()), stage.outpoint);
+    let (session, budget) = (id(9), msat(1_000_000));
+    let bind = Command::BindWorker { worker, outpoint, session, budget };
+    stage.handle(BUYER, Input::Do(bind))
+}
+
+#[test]
+fn channel_that_is_not_sure_ends_or_pays_for_something_else_is_not_bound() {
+    let mut stage = Scene::Open.build();
+    stage.reboot();
+    let unsure = bound(&mut stage);
+    assert!(matches!(unsure, Err(NodeError::Stream(StreamError::MustResume { .. }))), "{unsure:?}");
+    let mut stage = Scene::Leaving.build();
+    let leaving = bound(&mut stage);
+    assert!(
+        matches!(leaving, Err(NodeError::Stream(StreamError::WrongPhase { .. }))),
+        "{leaving:?}"
+    );
+    assert_eq!(bound(&mut Scene::Running.build()), Err(NodeError::Busy { session: id(7) }));
+    let mut stage = Scene::Flying.build();
+    let outpoint = stage.outpoint;
+    assert_eq!(bound(&mut stage), Err(NodeError::Taken { outpoint }));
+    assert!(bound(&mut Scene::Holding.build()).is_err());
+    // A payment that waits for its budget is signed by the flush, after this.
+    let mut stage = Scene::Open.build();
+    stage.open_budget();
+    let (more, ending) = (msat(900), Ending::KeepsChange);
+    stage.run(BUYER, Command::Pay { outpoint, more, session: id(3), ending });
+    let outpoint = stage.outpoint;
+    assert_eq!(bound(&mut stage), Err(NodeError::InFlight { outpoint }));
+    stage.settle_down();
+    assert_eq!(bound(&mut stage), Ok(()));
+}
+
+#[test]
+fn what_was_paid_before_the_work_is_durable_with_the_binding() {
+    let mut stage = Scene::Open.build();
+    stage.open_budget();
+    let (outpoint, more, ending) = (stage.outpoint, msat(900), Ending::KeepsChange);
+    stage.run(BUYER, Command::Pay { outpoint, more, session: id(3), ending });
+    stage.settle_down();
+    assert_eq!(bound(&mut stage), Ok(()));
+    let _sent = stage.flush(BUYER);
+    let loaded = load(BUYER, &stage.stores[BUYER], &stage.now);
+    assert_eq!(loaded.payer(outpoint).unwrap().signed(), more);
+    assert_eq!(loaded.ledger().account(base().into()).unwrap().paid(), Msat::ZERO);
+}
+
+#[test]
+fn what_was_paid_on_a_channel_that_never_came_to_be_is_due_again() {
+    let mut stage = Scene::Working.build();
+    let (outpoint, worker) = (stage.outpoint, WorkerKey::from(base()));
+    let paid = stage.nodes[BUYER].ledger().account(worker).unwrap().paid();
+    assert!(paid > Msat::ZERO && stage.nodes[BUYER].work_due(worker) == Msat::ZERO);
+    // A reorg takes the funding, and something else that spends its coins is buried.
+    let status = OutputStatus { confirmed: None, ..stage.status() };
+    stage.handle(BUYER, Input::Output(outpoint, Some(status))).unwrap();
+    stage.nodes[BUYER].payers.get_mut(&outpoint).unwrap().conflict = Some(Txid::all_zeros());
+    stage.run(BUYER, Command::Abandon { outpoint });
+    let _told = stage.flush(BUYER);
+    let loaded = load(BUYER, &stage.stores[BUYER], &stage.now);
+    for node in [&stage.nodes[BUYER], &loaded] {
+        assert_eq!(node.work_due(worker), paid);
+        assert_eq!(node.ledger().account(worker).unwrap().channel(), None);
+    }
+}
+
+#[test]
+fn line_whose_account_is_missing_is_not_loaded() {
+    let mut stage = Scene::Open.build();
+    bound(&mut stage).unwrap();
+    let _told = stage.flush(BUYER);
+    let mut batch = Batch::default();
+    batch.delete(Account::key(base().into()).unwrap()).unwrap();
+    stage.stores[BUYER].commit(&batch, Durability::Barrier).unwrap();
+    let signer = MemorySigner::new(
+        seed(BUYER),
+        Network::Regtest,
+        Policy { hour: Msat::MAX, day: Msat::MAX, peer: Msat::MAX, slice: msat(1) },
+        None,
+        &Entropy::new([0; 32]),
+    );
+    let loaded = Node::load(config(BUYER), Context::new(), signer.unwrap(), &stage.stores[BUYER]);
+    assert!(matches!(loaded, Err(NodeError::BrokenRecord { what: "channel", .. })));
 }

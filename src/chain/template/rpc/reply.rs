@@ -54,6 +54,7 @@ struct TxFields {
     txid: Option<String>,
     hash: Option<String>,
     fee: Option<u64>,
+    sigops: Option<u32>,
 }
 
 /// Reads the reply to [`template_request`](super::template_request).
@@ -135,6 +136,10 @@ fn transaction((index, fields): (usize, &TxFields)) -> Result<TemplateTx, RpcErr
     let tx = TemplateTx::new(tx, parsed("fee", fee)?);
     let same = |said: &Option<String>, id: String| {
         said.as_ref().is_none_or(|said| said.eq_ignore_ascii_case(&id))
+    };
+    let tx = match fields.sigops {
+        Some(cost) => tx.with_sigops(cost),
+        None => tx,
     };
     let right =
         same(&fields.txid, tx.txid().to_string()) && same(&fields.hash, tx.wtxid().to_string());
