@@ -84,6 +84,11 @@ fn windows_follow_each_other_without_a_gap() {
     assert!(less.follows(&first).is_err());
     let other = Statement { worker: WorkerKey::new([8; 32]), ..second };
     assert!(other.follows(&first).is_err());
+    // One in between that the worker was never shown.
+    push_all(&mut window, 3);
+    let third = window.seal().unwrap();
+    third.follows(&second).unwrap();
+    assert!(third.follows(&first).is_err());
 }
 
 #[test]
@@ -131,6 +136,9 @@ fn receipt_with_any_bit_changed_is_refused() {
 fn share_of_another_window_or_place_is_not_proved() {
     let (statement, _) = sealed(8);
     let (_, shown) = proof(8, 3);
+    // Less work in the whole window than in one share of it.
+    let light = Statement { work: shown.work().saturating_sub(Work::new(1)), ..statement };
+    assert_eq!(shown.check(&light), Err(ShareReceiptError::RootDiffers));
     let (_, longer) = proof(9, 3);
     let counted = Err(ShareReceiptError::Counted { got: 9, want: 8 });
     assert_eq!(longer.check(&statement), counted);

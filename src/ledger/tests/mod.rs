@@ -212,6 +212,20 @@ fn one_worker_too_many_is_refused_until_an_idle_one_is_forgotten() {
 }
 
 #[test]
+fn forgotten_account_leaves_what_it_was_paid_in_the_sums() {
+    let (mut ledger, mut store) = after(&[earn(1, 7), bind(1, 1, 0), paid(1, 1, 7)]);
+    assert!(ledger.decide(&paid(1, 1, 7)).unwrap().is_empty());
+    take(&mut ledger, &mut store, unbind(1, 1, 7)).unwrap();
+    take(&mut ledger, &mut store, Input::Forget { worker: worker(1) }).unwrap();
+    assert_eq!(ledger.totals().gone(), msat(7));
+    ledger.holds_together().unwrap();
+    assert_eq!(Ledger::load(ledger.limits(), &store).unwrap().totals, ledger.totals);
+    // It begins anew, and is not paid for the same work again.
+    take(&mut ledger, &mut store, earn(1, 2)).unwrap();
+    assert_eq!(ledger.due(worker(1)), msat(2));
+}
+
+#[test]
 fn step_of_an_older_ledger_is_refused() {
     let (mut ledger, mut store) = after(&[earn(1, 1)]);
     let old = ledger.decide(&earn(1, 1)).unwrap().commit(&mut store).unwrap();

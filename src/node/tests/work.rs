@@ -128,15 +128,10 @@ fn what_was_paid_before_the_work_is_durable_with_the_binding() {
 #[test]
 fn what_was_paid_on_a_channel_that_never_came_to_be_is_due_again() {
     let mut stage = Scene::Working.build();
-    let (outpoint, worker) = (stage.outpoint, WorkerKey::from(base()));
+    let worker = WorkerKey::from(base());
     let paid = stage.nodes[BUYER].ledger().account(worker).unwrap().paid();
     assert!(paid > Msat::ZERO && stage.nodes[BUYER].work_due(worker) == Msat::ZERO);
-    // A reorg takes the funding, and something else that spends its coins is buried.
-    let status = OutputStatus { confirmed: None, ..stage.status() };
-    stage.handle(BUYER, Input::Output(outpoint, Some(status))).unwrap();
-    stage.nodes[BUYER].payers.get_mut(&outpoint).unwrap().conflict = Some(Txid::all_zeros());
-    stage.run(BUYER, Command::Abandon { outpoint });
-    let _told = stage.flush(BUYER);
+    vanish(&mut stage);
     let loaded = load(BUYER, &stage.stores[BUYER], &stage.now);
     for node in [&stage.nodes[BUYER], &loaded] {
         assert_eq!(node.work_due(worker), paid);
@@ -161,4 +156,30 @@ fn line_whose_account_is_missing_is_not_loaded() {
     );
     let loaded = Node::load(config(BUYER), Context::new(), signer.unwrap(), &stage.stores[BUYER]);
     assert!(matches!(loaded, Err(NodeError::BrokenRecord { what: "channel", .. })));
+}
+
+/// The funding is taken by a reorg, something else that spends its coins is buried, and the channel
+/// is given up.
+fn vanish(stage: &mut Stage) {
+    let outpoint = stage.outpoint;
+    let status = OutputStatus { confirmed: None, ..stage.status() };
+    stage.handle(BUYER, Input::Output(outpoint, Some(status))).unwrap();
+    stage.nodes[BUYER].payers.get_mut(&outpoint).unwrap().conflict = Some(Txid::all_zeros());
+    stage.run(BUYER, Command::Abandon { outpoint });
+    let _told = stage.flush(BUYER);
+}
+
+#[test]
+fn account_whose_line_rests_is_not_forgotten_for_another() {
+    let mut stage = Scene::Open.build();
+    let limits = Limits { workers_max: 2, ..Limits::default() };
+    stage.nodes[BUYER].load_work(Ledger::new(limits).unwrap());
+    bound(&mut stage).unwrap();
+    vanish(&mut stage);
+    earn(&mut stage, worker(1), 3).unwrap();
+    earn(&mut stage, worker(2), 3).unwrap();
+    let _told = stage.flush(BUYER);
+    let ledger = stage.nodes[BUYER].ledger();
+    assert!(ledger.account(worker(1)).is_none() && ledger.account(base().into()).is_some());
+    let _loads = load(BUYER, &stage.stores[BUYER], &stage.now);
 }
