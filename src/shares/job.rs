@@ -120,13 +120,41 @@ impl PoolJob {
         Ok(Self { head, network, network_work: network.work(), time_max, root, blocks })
     }
 
+    /// The same job with a rule of the house: what makes a block is `target`, where that is harder
+    /// than what the header says; an easier one changes nothing.
+    ///
+    /// For a test chain, where nearly every hash is a block: its pool asks for so much work that
+    /// its workers have targets to choose from, and its blocks are rare. They meet the header's
+    /// target all the more, so the chain takes them.
+    ///
+    /// ```
+    /// use millstream::shares::{Head, PoolJob};
+    /// use millstream::units::{Seconds, Target, WorkBits};
+    ///
+    /// let (version, bits, start) = (0x2000_0000, 0x207f_ffff, 1_800_000_000);
+    /// let (version_mask, previous, min_time) = (Head::MASK_MAX, [7; 32], start);
+    /// let roll_max = Seconds::new(600)?;
+    /// let head = Head { version, version_mask, previous, bits, min_time, start, roll_max };
+    /// let house = Target::of_work_bits(WorkBits::new(24)?);
+    /// let job = PoolJob::header_only(head, [9; 32])?.with_harder_blocks(house);
+    /// assert_eq!(job.network(), house);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_harder_blocks(mut self, target: Target) -> Self {
+        if target < self.network {
+            (self.network, self.network_work) = (target, target.work());
+        }
+        self
+    }
+
     /// What its headers have in common.
     #[must_use]
     pub const fn head(&self) -> &Head {
         &self.head
     }
 
-    /// The target that makes a block.
+    /// The target that makes a block: the header's, or the house's where that is harder.
     #[must_use]
     pub const fn network(&self) -> Target {
         self.network

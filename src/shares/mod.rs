@@ -30,7 +30,8 @@
 //! - V5. Nothing grows without bound: jobs, counted shares and credit per second have limits; above
 //!   them a share is refused as over budget.
 //! - V6. A share whose hash meets the network's target is a block, and a good share too: a target
-//!   harder than the network's is never assigned.
+//!   harder than the network's is never assigned. Where blocks are too easy for that, as on a test
+//!   chain, the house sets what makes one ([`PoolJob::with_harder_blocks`]).
 //! - V7. A stale share is refused without a hash. Where a [`Grace`] takes shares of the tip before,
 //!   a block among them is told as one: it is a rival of the tip, which may yet win.
 //! - V8. A block is never thrown away for the budget: it is worth more than all hashes that were

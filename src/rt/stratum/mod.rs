@@ -40,8 +40,9 @@ pub use server::{Connections, Credits, StratumServer};
 
 use crate::shares::{Coinbase, Good, Head, JobError, Policy, PoolJob, Space};
 use crate::stratum::message::{Label, Notify};
+use crate::stratum::server::Verdict;
 use crate::stratum::{StratumError, WorkerName};
-use crate::units::{Blame, Seconds, WorkBits};
+use crate::units::{Blame, Seconds, Target, WorkBits};
 
 /// How a server behaves.
 #[derive(Debug, Clone)]
@@ -152,6 +153,13 @@ impl Job {
         Ok(Self { notify, pool })
     }
 
+    /// The same with a rule of the house, as [`PoolJob::with_harder_blocks`].
+    #[must_use]
+    pub fn with_harder_blocks(self, target: Target) -> Self {
+        let Self { notify, pool } = self;
+        Self { notify, pool: Arc::new(Arc::unwrap_or_clone(pool).with_harder_blocks(target)) }
+    }
+
     /// What shares are checked against.
     pub fn pool(&self) -> &PoolJob {
         &self.pool
@@ -181,6 +189,15 @@ pub enum ServerNews {
         peer: SocketAddr,
         /// Whom it mines for.
         key: XOnlyPublicKey,
+    },
+    /// A share was refused.
+    Refused {
+        /// The miner's address.
+        peer: SocketAddr,
+        /// Whom it mines for.
+        key: XOnlyPublicKey,
+        /// What it was told.
+        why: Verdict,
     },
     /// A connection has ended, of a miner that was ready or not.
     Down {

@@ -13,7 +13,7 @@ use super::worker::{NotIssued, Shelf, Worker};
 use super::{ConnectionEnd, Credit, Job, ServerNews, ServerOptions, broken};
 use crate::rt::clock::Clock;
 use crate::stratum::message::Notice;
-use crate::stratum::server::{Heard, ServerSession};
+use crate::stratum::server::{Heard, Refused, ServerSession};
 use crate::stratum::{Allowance, LineReader};
 use crate::units::UtcSeconds;
 
@@ -130,7 +130,7 @@ impl Connection {
                 read = stream.read(&mut buffer) => {
                     let count = read.map_err(broken)?;
                     let input = buffer.get(..count).unwrap_or_default();
-                    if self.hear(&mut reader, input)? {
+                    if self.hear(&mut reader, input, peer)? {
                         heard_at = Instant::now();
                     }
                     let unfinished = reader.held_bytes() > 0;
@@ -173,7 +173,12 @@ impl Connection {
     }
 
     /// Takes what was read; whether a line was in it.
-    fn hear(&mut self, reader: &mut LineReader, mut input: &[u8]) -> Result<bool, ConnectionEnd> {
+    fn hear(
+        &mut self,
+        reader: &mut LineReader,
+        mut input: &[u8],
+        peer: SocketAddr,
+    ) -> Result<bool, ConnectionEnd> {
         if input.is_empty() {
             return Err(ConnectionEnd::Closed);
         }
@@ -190,7 +195,11 @@ impl Connection {
                 return Err(ConnectionEnd::Flood);
             }
             let heard = self.session.receive(line, &mut self.worker, &mut self.out);
-            let refused = matches!(heard.map_err(ConnectionEnd::Garbage)?, Heard::Refused(_));
+            let heard = heard.map_err(ConnectionEnd::Garbage)?;
+            if let (Heard::Refused(Refused::Share(why)), Some(key)) = (&heard, self.session.key()) {
+                let _nobody = self.shared.news.send(ServerNews::Refused { peer, key, why: *why });
+            }
+            let refused = matches!(heard, Heard::Refused(_));
             let was_late = std::mem::take(&mut self.worker.was_stale);
             if refused && !was_late && !self.refusals.take(now, 1) {
                 return Err(ConnectionEnd::Refused);

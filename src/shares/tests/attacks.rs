@@ -343,3 +343,39 @@ fn shares_above_the_budget_of_a_tip_are_refused_until_the_next() {
     let good = mined(&desk, share(2, 0));
     assert!(desk.take(utc(START), good.share()).is_ok());
 }
+
+#[test]
+fn house_that_asks_for_more_has_harder_targets_and_fewer_blocks_and_never_easier_ones() {
+    // Every other hash is a block by this header.
+    let easy = Head { bits: 0x207f_ffff, ..head(0) };
+    let plain = PoolJob::header_only(easy, [9; 32]).unwrap();
+    let free = plain.network();
+    assert_eq!(free.work(), Work::new(2));
+    assert_eq!(plain.clone().with_harder_blocks(Target::of_work_bits(WorkBits::MIN)), plain);
+    let desk = desk_with_target(Arc::new(plain.clone()), bits(10));
+    assert_eq!(desk.1, free, "clamped to the header's");
+
+    let house = plain.with_harder_blocks(bits(10));
+    assert_eq!((house.network(), house.network_work()), (bits(10), Work::new(1 << 10)));
+    // Of a house that asks for more already the header's rule and an easier one take nothing off.
+    assert_eq!(house.clone().with_harder_blocks(bits(4)), house);
+    let (desk, target) = desk_with_target(Arc::new(house.clone()), bits(6));
+    assert_eq!(target, bits(6));
+    assert_eq!(desk_with_target(Arc::new(house), bits(12)).1, bits(10), "V6 holds for the house");
+    let goods: Vec<Good> = mined_all(&desk, share(1, 0)).take(64).collect();
+    assert!(goods.iter().all(|good| good.work() == Work::new(64)));
+    for good in &goods {
+        assert_eq!(good.is_block(), bits(10).is_met_by(good.hash()));
+        assert_eq!(good.network_work(), Work::new(1 << 10));
+    }
+    let blocks = goods.iter().filter(|good| good.is_block()).count();
+    assert!((1..16).contains(&blocks), "{blocks} of 64");
+}
+
+/// A desk with one job, and the target that it was assigned.
+fn desk_with_target(job: Arc<PoolJob>, wanted: Target) -> (Desk, Target) {
+    let space = Space::numbered(1, 4).unwrap();
+    let mut desk = Desk::new(space, policy(), [0; 32], utc(START));
+    let target = desk.assign(id(1), job, wanted).unwrap();
+    (desk, target)
+}
