@@ -11,6 +11,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, ScriptBuf, Txid};
 use millstream::chain::regtest::Regtest;
 use millstream::chain::remote::{ChainHost, ChainServer, RemoteChain, RemoteError};
+use millstream::chain::template::{BlockPlan, Layout};
 use millstream::chain::{ChainError, ChainSource, Reason};
 use millstream::units::{Blocks, Sat};
 
@@ -327,4 +328,35 @@ fn blocks_that_many_ask_for_at_once_are_all_mined() {
         miner.join().unwrap();
     }
     assert_eq!(chain.tip().unwrap().height.to_u32(), before + 4 * 10 * 20);
+}
+
+#[test]
+fn block_of_a_miner_outside_stands_after_a_restart_and_its_rival_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chain.txt");
+    let host = ChainHost::kept_in(&path).unwrap();
+    let layout = Layout::new(ScriptBuf::from_bytes([&[0x51, 0x20][..], &[7; 32]].concat()));
+    let mined = |miner: u8| {
+        let template = host.chain().with(|chain| chain.block_template());
+        let plan = BlockPlan::new(template, &layout).unwrap();
+        let mut solution = plan.first_solution(&[miner; 4], &[0; 8]);
+        loop {
+            match plan.solve(&solution) {
+                Ok(block) => return block,
+                Err(_) => solution.nonce += 1,
+            }
+        }
+    };
+    let (first, rival) = (mined(1), mined(2));
+    let tip = host.connect(&first).unwrap();
+    assert_eq!(tip.hash, first.block_hash());
+    let refused = host.connect(&rival).unwrap_err();
+    assert!(matches!(refused, RemoteError::Refused(Reason::StaleBlock)), "{refused}");
+    let above = host.mine(Blocks::new(1).unwrap()).unwrap();
+    drop(host);
+
+    let host = ChainHost::kept_in(&path).unwrap();
+    let hash_at = |height| host.chain().with(|chain| chain.block(height).map(|b| b.block_hash()));
+    assert_eq!(hash_at(tip.height), Some(first.block_hash()));
+    assert_eq!(hash_at(above.height), Some(above.hash));
 }

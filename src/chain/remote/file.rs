@@ -1,14 +1,28 @@
-//! The file of blocks: a line a block, its time and its transactions without the coinbase.
+//! The file of blocks, a line each: of one that the host mined its time and its transactions, since
+//! the chain makes the rest of it again; of one that was mined outside all of it, in hex, behind the
+//! word `block`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use bitcoin::Transaction;
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
+use bitcoin::{Block, Transaction};
 
 use super::RemoteError;
 use crate::units::UtcSeconds;
+
+/// The word before a block that was mined outside.
+const WHOLE: &str = "block ";
+
+/// A block of the file.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// The host's own: its time, and its transactions without the coinbase.
+    Own(UtcSeconds, Vec<Transaction>),
+    /// One that was mined outside.
+    Whole(Box<Block>),
+}
 
 /// A file that only whole lines stay in.
 ///
@@ -33,7 +47,7 @@ impl BlockFile {
     /// block `connect` does not take.
     pub(super) fn open(
         path: &Path,
-        mut connect: impl FnMut(UtcSeconds, &[Transaction]) -> bool,
+        mut connect: impl FnMut(&Kept) -> bool,
     ) -> Result<Self, RemoteError> {
         let failed = |source| RemoteError::File { path: path.to_path_buf(), source };
         let mut options = OpenOptions::new();
@@ -42,8 +56,8 @@ impl BlockFile {
         let mut reader = BufReader::new(&file);
         let (mut line, mut len, mut text) = (1_usize, 0_u64, Vec::new());
         while reader.read_until(b'\n', &mut text).map_err(failed)? > 0 && text.ends_with(b"\n") {
-            let block = std::str::from_utf8(&text).ok().and_then(parse);
-            if !block.is_some_and(|(time, txs)| connect(time, &txs)) {
+            let block = std::str::from_utf8(&text).ok().and_then(Kept::parse);
+            if !block.is_some_and(|block| connect(&block)) {
                 return Err(RemoteError::BadBlock { path: path.to_path_buf(), line });
             }
             line = line.saturating_add(1);
@@ -57,6 +71,11 @@ impl BlockFile {
     /// Takes up a block, to be written.
     pub(super) fn push(&mut self, time: UtcSeconds, txs: &[Transaction]) {
         self.waiting.push_str(&line(time, txs));
+    }
+
+    /// Takes up a block that was mined outside, to be written.
+    pub(super) fn push_whole(&mut self, block: &Block) {
+        self.waiting.push_str(&whole_line(block));
     }
 
     /// Writes what waits; all of it, or none.
@@ -89,6 +108,21 @@ fn append(file: &mut File, len: u64, line: &[u8]) -> io::Result<u64> {
     file.stream_position()
 }
 
+impl Kept {
+    fn parse(line: &str) -> Option<Self> {
+        match line.strip_prefix(WHOLE) {
+            Some(hex) => {
+                deserialize_hex(hex.trim_end()).ok().map(|block| Self::Whole(Box::new(block)))
+            }
+            None => parse(line).map(|(time, txs)| Self::Own(time, txs)),
+        }
+    }
+}
+
+fn whole_line(block: &Block) -> String {
+    WHOLE.to_owned() + &serialize_hex(block) + "\n"
+}
+
 /// A block as a line: its time, and its transactions without the coinbase.
 pub(crate) fn line(time: UtcSeconds, txs: &[Transaction]) -> String {
     let words = txs.iter().skip(1).map(serialize_hex);
@@ -114,8 +148,11 @@ mod tests {
     /// Opens the file at `path`, and says the times of its blocks.
     fn read(path: &Path) -> Result<(BlockFile, Vec<u64>), RemoteError> {
         let mut times = Vec::new();
-        let file = BlockFile::open(path, |time, _| {
-            times.push(time.to_u64());
+        let file = BlockFile::open(path, |block| {
+            times.push(match block {
+                Kept::Own(time, _) => time.to_u64(),
+                Kept::Whole(block) => u64::from(block.header.time),
+            });
             true
         })?;
         Ok((file, times))
@@ -148,13 +185,32 @@ mod tests {
     fn whole_line_that_is_no_block_is_refused_and_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chain.txt");
-        for bad in ["x", "-1", "1000000000 zz", "1000000000 0200", "\u{1f980}", ""] {
+        for bad in ["x", "-1", "1000000000 zz", "1000000000 0200", "block", "block 00", ""] {
             let text = format!("1000000000\n{bad}\n1000000002\n");
             std::fs::write(&path, &text).unwrap();
             let refused = read(&path).unwrap_err();
             assert!(matches!(refused, RemoteError::BadBlock { line: 2, .. }), "{bad}: {refused}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn block_that_was_mined_outside_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chain.txt");
+        let (mut file, _) = read(&path).unwrap();
+        let mined = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
+        file.push_whole(&mined);
+        file.write().unwrap();
+        add(&mut file, 1_300_000_000);
+        let mut blocks = Vec::new();
+        BlockFile::open(&path, |block| {
+            blocks.push(format!("{block:?}"));
+            true
+        })
+        .unwrap();
+        let own = format!("{:?}", Kept::Own(at(1_300_000_000), Vec::new()));
+        assert_eq!(blocks, [format!("{:?}", Kept::Whole(Box::new(mined))), own]);
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bitcoin::{ScriptBuf, Transaction};
+use bitcoin::{Block, ScriptBuf, Transaction};
 
 use super::RemoteError;
-use super::file::BlockFile;
+use super::file::{BlockFile, Kept};
 use crate::chain::regtest::{Regtest, Shared, Source, miner_coins};
 use crate::chain::{ChainSource, Coins, CoinsError, MemoryCoins, Payment};
 use crate::tx::seen::Tip;
@@ -49,7 +49,10 @@ impl ChainHost {
     /// `consensus`.
     pub fn kept_in(path: &Path) -> Result<Self, RemoteError> {
         let mut chain = Regtest::new()?;
-        let file = BlockFile::open(path, |time, txs| chain.connect_at(txs, time).is_ok())?;
+        let file = BlockFile::open(path, |block| match block {
+            Kept::Own(time, txs) => chain.connect_at(txs, *time).is_ok(),
+            Kept::Whole(block) => chain.connect_block(block).is_ok(),
+        })?;
         let host = Self::with(chain, Some(Mutex::new(file)))?;
         host.first_blocks()?;
         // A chain whose tip is old counts as stalled.
@@ -66,6 +69,27 @@ impl ChainHost {
         let mut tip = self.chain.with(|chain| chain.tip());
         for _ in 0..blocks.to_u32() {
             tip = self.mine_above(|tip| utc().max(tip.time.saturating_after(second)))?;
+        }
+        Ok(tip)
+    }
+
+    /// Takes a block that was mined outside, on top of the tip.
+    ///
+    /// # Errors
+    /// [`RemoteError::Refused`], with [`Reason::StaleBlock`](crate::chain::Reason::StaleBlock) for
+    /// one on another block; [`RemoteError::File`] if the file has no room: the block is connected
+    /// then, and written before the next.
+    pub fn connect(&self, block: &Block) -> Result<Tip, RemoteError> {
+        // Held throughout, so that the file has the blocks in their order.
+        let mut file = self.file.as_ref().map(lock);
+        if let Some(file) = &mut file {
+            file.write()?;
+        }
+        let tip = self.chain.with(|chain| chain.connect_block(block));
+        let tip = tip.map_err(RemoteError::Refused)?;
+        if let Some(file) = &mut file {
+            file.push_whole(block);
+            file.write()?;
         }
         Ok(tip)
     }
