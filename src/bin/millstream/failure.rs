@@ -9,6 +9,7 @@ use millstream::batch::BatchError;
 use millstream::batch::item::ItemError;
 use millstream::batch::receipt::ReceiptError;
 use millstream::chain::remote::RemoteError;
+use millstream::chain::template::TemplateError;
 use millstream::chain::{ChainError, CoinsError};
 use millstream::db::DbError;
 use millstream::db::seed_file::SeedFileError;
@@ -19,6 +20,7 @@ use millstream::meter::tariff::TariffError;
 use millstream::monitor::MonitorError;
 use millstream::node::NodeError;
 use millstream::rt::RtError;
+use millstream::shares::JobError;
 use millstream::signer::SignerError;
 use millstream::store::StoreError;
 use millstream::stream::{BackupError, StreamError, TermsError};
@@ -134,6 +136,10 @@ pub(crate) enum Failure {
     Tariff(#[from] TariffError),
     #[error(transparent)]
     Meter(#[from] millstream::meter::MeterError),
+    #[error(transparent)]
+    Job(#[from] JobError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     #[error(transparent)]
     Tx(#[from] TxError),
     #[error(transparent)]

@@ -14,6 +14,7 @@ mod inspect;
 mod machine;
 mod mine;
 mod pay;
+mod pool;
 mod refund;
 mod restore;
 mod serve;
@@ -34,6 +35,10 @@ const AFTER_HELP: &str = "\
 In two terminals:
   millstream serve --dir house                           prints its addresses; Ctrl-C stops it
   millstream pay --dir car --amount 1000 --times 50      pays it 50 sat
+
+Likewise, with work for money:
+  millstream pool --dir house                            pays for shares of proof of work
+  millstream mine --dir rig --seconds 60 --settle        earns some, and brings it to the chain
 
 1 sat is 1000 msat. The chain is simulated, its coins are worth nothing.
 Exit codes: 0 done, 1 it went wrong on the way, 2 refused for what it was given.";
@@ -61,8 +66,10 @@ enum Command {
     Restore(restore::Args),
     /// Take a channel's coin back after its deadline, from the seed and one backup
     Refund(refund::Args),
-    /// Search shares of proof of work for a Stratum pool
+    /// Search shares of proof of work for a Stratum pool, and be paid through a channel by ours
     Mine(mine::Args),
+    /// Serve Stratum on the simulated chain, and pay every share through channels
+    Pool(pool::Args),
     /// Have the simulated chain mine blocks at once
     Generate(generate::Args),
     /// Check a receipt: what was paid, in which channel, by which tariff
@@ -83,6 +90,7 @@ impl Command {
             Self::Restore(args) => Ok(restore::run(args)?),
             Self::Refund(args) => Ok(refund::run(args)?),
             Self::Mine(args) => Ok(mine::run(args)?),
+            Self::Pool(args) => Ok(pool::run(args)?),
             Self::Generate(args) => Ok(generate::run(args)?),
             Self::VerifyReceipt(args) => Ok(verify_receipt::run(args)?),
             Self::Bench(args) => bench::run(args),

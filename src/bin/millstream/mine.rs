@@ -5,9 +5,12 @@
 //!                                     <--finds (bounded)--'
 //! ```
 //!
-//! It ends by `--shares`, by `--seconds` or by the operator's word, and then says what came of it.
+//! With `--dir` it is paid by our pool through a channel, and stops while too much is unpaid
+//! (`earning`). It ends by `--shares`, by `--seconds` or by the operator's word, and then says what came of it.
 
+mod books;
 mod crew;
+mod earning;
 
 use std::collections::VecDeque;
 use std::net::ToSocketAddrs;
@@ -20,12 +23,14 @@ use millstream::miner::kernel::Kernel;
 use millstream::rt::stratum::client::{ClientNews, ClientOptions, StratumClient};
 use millstream::stratum::client::{Find, Task};
 use millstream::units::{Msat, Ppm, Target};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use crate::failure::Failure;
 use crate::machine;
 use crate::stop::Stop;
 use crew::{Crew, Finds, Order};
+pub(crate) use earning::PRICE_BITS;
+use earning::{Earning, EarningArgs};
 
 /// Tasks that are remembered: as many as our own pool knows of.
 const TASKS_MAX: usize = 64;
@@ -34,9 +39,13 @@ const SENT_MAX: usize = 1_024;
 /// A pool that never gave a job is left after so many connections: its address is wrong, or it
 /// does not want this user. One that did is tried for much longer.
 const FIRST_TRIES: u32 = 3;
-/// How often the status is said: on a terminal, and every so many times of it elsewhere.
-const STATUS: Duration = Duration::from_secs(1);
-const PLAIN_EVERY: u64 = 10;
+/// How long it waits in the end for answers to its last shares.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// How often it looks at what it was paid.
+const LOOK: Duration = Duration::from_millis(200);
+/// Looks between two lines of its status: on a terminal, and elsewhere.
+const STATUS_EVERY: u64 = 5;
+const PLAIN_EVERY: u64 = 25;
 
 /// Where, for whom, and how much.
 #[derive(Debug, clap::Args)]
@@ -44,9 +53,10 @@ pub(crate) struct Args {
     /// The pool, as HOST:PORT
     #[arg(long, default_value = "127.0.0.1:3333")]
     pool: String,
-    /// Who is paid: at our pool the base key of one's terms, elsewhere what that pool says
-    #[arg(long)]
-    user: String,
+    /// Who is paid: at our pool the base key of one's terms, which --dir knows by itself, elsewhere
+    /// what that pool says
+    #[arg(long, required_unless_present = "dir", conflicts_with = "dir")]
+    user: Option<String>,
     /// Threads that search; 0: one for each processor
     #[arg(long, default_value_t = 1)]
     threads: u16,
@@ -62,6 +72,8 @@ pub(crate) struct Args {
     /// Allow a pool beyond this machine, although nothing encrypts or authenticates the link
     #[arg(long)]
     expose_unencrypted_beyond_loopback: bool,
+    #[command(flatten)]
+    earning: EarningArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -71,13 +83,20 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 async fn mine(args: &Args) -> Result<(), Failure> {
     // Before the first line is printed: whoever reads it may end this process at once.
     let stop = Stop::listen()?;
-    let client = args.client()?;
+    args.check_pool()?;
+    let earning = Earning::start(&args.earning).await?;
+    let client = args.client(earning.as_ref().map(Earning::user))?;
     let (crew, finds) = Crew::start(args.threads);
     println!("kernel {}, {} threads", Kernel::best().name(), crew.count());
+    if let Some(earning) = &earning {
+        println!("worker {}", earning.user());
+    }
     let mut mining = Mining {
         args,
         client,
         crew,
+        earning,
+        stopped: false,
         tasks: VecDeque::new(),
         orders: 0,
         sent: VecDeque::new(),
@@ -87,19 +106,29 @@ async fn mine(args: &Args) -> Result<(), Failure> {
         bar: ProgressBar::new_spinner(),
     };
     let done = mining.all(finds, stop).await;
+    if done.is_ok() {
+        mining.last_answers().await;
+    }
     mining.bar.finish_and_clear();
-    mining.end();
-    done
+    let ended = mining.end().await;
+    done.and(ended)
 }
 
 impl Args {
-    fn client(&self) -> Result<StratumClient, Failure> {
-        let no_pool = || Failure::NoPool { pool: self.pool.clone() };
-        let (host, port) = self.pool.rsplit_once(':').ok_or_else(no_pool)?;
-        let port = port.parse().map_err(|_| no_pool())?;
-        // A name that means nothing is said at once, not after many tries.
-        self.pool.to_socket_addrs().map_err(|_| no_pool())?;
-        let mut options = ClientOptions::new(host, port, &self.user);
+    fn no_pool(&self) -> Failure {
+        Failure::NoPool { pool: self.pool.clone() }
+    }
+
+    /// A name that means nothing is said at once, not after many tries.
+    fn check_pool(&self) -> Result<(), Failure> {
+        self.pool.to_socket_addrs().map(drop).map_err(|_| self.no_pool())
+    }
+
+    fn client(&self, user: Option<&str>) -> Result<StratumClient, Failure> {
+        let (host, port) = self.pool.rsplit_once(':').ok_or_else(|| self.no_pool())?;
+        let port = port.parse().map_err(|_| self.no_pool())?;
+        let user = user.or(self.user.as_deref()).unwrap_or_default();
+        let mut options = ClientOptions::new(host, port, user);
         options.expose_unencrypted_beyond_loopback = self.expose_unencrypted_beyond_loopback;
         Ok(StratumClient::start(options))
     }
@@ -125,6 +154,9 @@ struct Mining<'a> {
     args: &'a Args,
     client: StratumClient,
     crew: Crew,
+    earning: Option<Earning>,
+    /// Too much is unpaid.
+    stopped: bool,
     /// The newest last; those of a tip that was left are not kept.
     tasks: VecDeque<Order>,
     /// How many there were.
@@ -141,7 +173,8 @@ struct Mining<'a> {
 
 impl Mining<'_> {
     async fn all(&mut self, mut finds: Finds, mut stop: Stop) -> Result<(), Failure> {
-        let (mut ticks, mut tick) = (interval(STATUS), 0_u64);
+        let (mut ticks, mut tick) = (interval(LOOK), 0_u64);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let lasts = self.args.seconds.map(Duration::from_secs);
         let end = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
         loop {
@@ -156,6 +189,7 @@ impl Mining<'_> {
                 }
                 _ = ticks.tick() => {
                     tick += 1;
+                    self.tend().await?;
                     self.status(tick);
                 }
                 () = until(end) => return Ok(()),
@@ -170,13 +204,6 @@ impl Mining<'_> {
     fn hear(&mut self, news: ClientNews) -> Result<(), Failure> {
         match news {
             ClientNews::Task(task) => self.take(task),
-            ClientNews::VersionMask(version_mask) => {
-                if let Some(last) = self.tasks.back() {
-                    let mut task = Task::clone(&last.task);
-                    task.version_mask = version_mask;
-                    self.take(Arc::new(task));
-                }
-            }
             ClientNews::Judged { find, answer } => {
                 let at = self.sent.iter().position(|(sent, _)| *sent == find);
                 let task = at.and_then(|at| self.sent.remove(at)).map(|(_, task)| task);
@@ -185,8 +212,9 @@ impl Mining<'_> {
                         self.sum.accepted += 1;
                         self.count(task.as_deref());
                     }
-                    (Err(refusal), _) => {
+                    (Err(refusal), task) => {
                         self.sum.refused += 1;
+                        self.take_back(task.as_ref());
                         let (code, text) = (refusal.code.to_i32(), refusal.text);
                         self.say(&format!("refused, code {code}: {text}"));
                     }
@@ -209,9 +237,58 @@ impl Mining<'_> {
                 self.say(&format!("no pool: {why}"));
             }
             ClientNews::GaveUp => return Err(self.gone("it was tried too often".into())),
+            // Other bits of the version hold from the next job on.
             _ => {}
         }
         Ok(())
+    }
+
+    /// A refused share of a tip that was left since is not to be paid, by this side's own eyes; of
+    /// any other the pool's word is not enough.
+    fn take_back(&mut self, task: Option<&Arc<Task>>) {
+        let (Some(task), Some(earning)) = (task, &mut self.earning) else { return };
+        if !self.tasks.iter().any(|order| Arc::ptr_eq(&order.task, task)) {
+            earning.too_late(task);
+        }
+    }
+
+    /// Takes the answers that are still to come.
+    async fn last_answers(&mut self) {
+        self.crew.order(None);
+        let until = Instant::now() + LAST_ANSWERS;
+        while !self.sent.is_empty() {
+            let Ok(Some(news)) = timeout_at(until, self.client.next()).await else { return };
+            // A job that comes now is not searched, and a pool that goes now is not missed.
+            if matches!(news, ClientNews::Judged { .. } | ClientNews::Lost(_)) {
+                let _never = self.hear(news);
+            }
+        }
+    }
+
+    /// Looks at what was paid, and stops or goes on.
+    async fn tend(&mut self) -> Result<(), Failure> {
+        let Some(earning) = &mut self.earning else { return Ok(()) };
+        for line in earning.tend().await? {
+            self.say(&line);
+        }
+        self.steer();
+        Ok(())
+    }
+
+    /// Stops once too much is unpaid, and goes on when it is paid.
+    fn steer(&mut self) {
+        let Some(earning) = &self.earning else { return };
+        let (stops, unpaid) = (!earning.may_work(), earning.unpaid());
+        if stops != self.stopped {
+            self.stopped = stops;
+            if stops {
+                self.crew.order(None);
+                self.say(&format!("stopped: {unpaid} unpaid, more than is risked"));
+            } else {
+                self.crew.order(self.tasks.back().cloned());
+                self.say("paid: it goes on");
+            }
+        }
     }
 
     fn gone(&self, why: String) -> Failure {
@@ -234,7 +311,9 @@ impl Mining<'_> {
         while self.tasks.len() > TASKS_MAX {
             self.tasks.pop_front();
         }
-        self.crew.order(Some(order));
+        if !self.stopped {
+            self.crew.order(Some(order));
+        }
     }
 
     fn submit(&mut self, number: u32, find: Find) {
@@ -242,10 +321,14 @@ impl Mining<'_> {
         let task = order.map(|order| Arc::clone(&order.task));
         match task.filter(|task| self.client.submit(task, find)) {
             Some(task) => {
+                if let Some(earning) = &mut self.earning {
+                    earning.done(&task);
+                }
                 self.sent.push_back((find, task));
                 while self.sent.len() > SENT_MAX {
                     self.sent.pop_front();
                 }
+                self.steer();
             }
             // Of a tip that was left, or of a connection that is gone.
             None => self.sum.lost += 1,
@@ -267,18 +350,19 @@ impl Mining<'_> {
 
     fn status(&mut self, tick: u64) {
         let is_plain = self.bar.is_hidden();
-        if is_plain && !tick.is_multiple_of(PLAIN_EVERY) {
+        if !tick.is_multiple_of(if is_plain { PLAIN_EVERY } else { STATUS_EVERY }) {
             return;
         }
         let (now, hashes) = (Instant::now(), self.crew.hashes());
         let (then, before) = std::mem::replace(&mut self.shown, (now, hashes));
         let ms = u64::try_from(now.duration_since(then).as_millis()).unwrap_or(u64::MAX).max(1);
-        let Sum { accepted, refused, work, .. } = &self.sum;
-        let line = format!(
-            "{} kH/s, {accepted} shares accepted, {refused} refused, worth {} on average",
-            hashes.saturating_sub(before) / ms,
-            work.value().floor_msat(),
-        );
+        let worth = match &self.earning {
+            Some(earning) => format!("earned {}, {} unpaid", earning.earned(), earning.unpaid()),
+            None => format!("worth {} on average", self.sum.work.value().floor_msat()),
+        };
+        let Sum { accepted, refused, .. } = &self.sum;
+        let rate = hashes.saturating_sub(before) / ms;
+        let line = format!("{rate} kH/s, {accepted} shares accepted, {refused} refused, {worth}");
         if is_plain {
             println!("{line}");
         } else {
@@ -291,10 +375,16 @@ impl Mining<'_> {
         self.bar.suspend(|| println!("{line}"));
     }
 
-    fn end(self) {
+    /// Shares that are on their way are answered and paid, as far as the pool does that soon.
+    async fn end(self) -> Result<(), Failure> {
         let hashes = self.crew.end();
+        let paid = match self.earning {
+            Some(earning) => earning.end(&self.args.earning).await,
+            None => Ok(()),
+        };
         let Sum { accepted, refused, lost, .. } = self.sum;
         println!("{hashes} hashes, {accepted} shares accepted, {refused} refused, {lost} lost");
+        paid
     }
 }
 

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::machine;
 
-/// Hashes between two looks at the order: some milliseconds.
-const STEP: u32 = 1 << 17;
+/// Hashes between two looks at the order: some milliseconds; less where shares are easy, so that a
+/// look comes after a few finds, and no less than what a look costs nothing beside.
+const STEP: (u32, u32) = (1 << 12, 1 << 17);
 /// Finds that wait for the connection.
 const FINDS_MAX: usize = 64;
 /// A job is searched for so long at most: two hours, the tolerance of Bitcoin's nodes.
@@ -123,6 +124,8 @@ impl Searcher {
             return search.take(&job).is_ok();
         }
         let mut kernel = Kernel::best();
+        let work = u32::try_from(task.target.work().hashes()).unwrap_or(u32::MAX);
+        let length = work.clamp(STEP.0, STEP.1);
         let mut found = |found| {
             // Whoever cannot send its finds as fast as it makes them has too easy ones.
             let _full = self.found.try_send((*number, Find::from(found)));
@@ -132,7 +135,7 @@ impl Searcher {
                 break;
             }
             let Ok(now) = machine::now() else { return false };
-            let step = search.step(&job, now.time, STEP, &mut kernel, &mut found);
+            let step = search.step(&job, now.time, length, &mut kernel, &mut found);
             self.hashes.fetch_add(step.hashes.into(), Ordering::Relaxed);
             if step.next != Next::More {
                 rest();

@@ -1,0 +1,317 @@
+//! `pool`: serves Stratum V1 with jobs of the simulated chain, and pays each share by vouchers.
+//!
+//! ```text
+//!  miner --Stratum--> StratumServer --Credit--> this task --CreditWork--> payer's node, its ledger
+//!    ^                     ^ jobs                   | a block                    | vouchers
+//!    |                     '------- Works ----------'                            |
+//!    '------- the miner's payee <--link-- Payroll: terms, fund, bind <-----------'
+//! ```
+//!
+//! Its first lines on the standard output are what a miner needs: `stratum`, `channels`, `chain`;
+//! its last ones what each worker was credited and paid, ever.
+
+mod payroll;
+mod table;
+mod works;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::Network;
+use millstream::chain::remote::{ChainHost, ChainServer};
+use millstream::ledger::{self, HashPrice, LedgerError, WorkerKey};
+use millstream::node::{Command, WorkPolicy};
+use millstream::rt::stratum::{Connections, Credit, Credits, ServerOptions, StratumServer};
+use millstream::rt::{Driver, Options, Told};
+use millstream::shares::{Grace, Policy};
+use millstream::signer::MemorySigner;
+use millstream::units::{KeyIndex, Msat, Seconds, Target, WorkBits};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::backup::sealed_backups;
+use crate::failure::Failure;
+use crate::machine::{self, NetworkArgs};
+use crate::mine::PRICE_BITS;
+use crate::stop::Stop;
+use millstream::stream::Backup;
+use payroll::{Offer, Payroll};
+use table::Table;
+use works::Works;
+
+/// How often it looks for a new tip, and at its channels.
+const LOOK: Duration = Duration::from_millis(200);
+/// Shares that are credited in one step.
+const DRAIN_MAX: usize = 1_024;
+/// For how long shares of the tip before are paid: they were on their way.
+const GRACE_S: u64 = 5;
+/// A share of each worker so often; and the bounds of its work, with which it begins in the middle.
+const AIM_S: u64 = 2;
+const WORK_BITS: (u8, u8, u8) = (10, 64, 20);
+
+/// The pool.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder of its seed, its store and the simulated chain; made if it does not exist
+    #[arg(long)]
+    dir: PathBuf,
+    /// Where miners connect by Stratum
+    #[arg(long, default_value = "127.0.0.1:3333")]
+    listen: SocketAddr,
+    /// Where their payees connect, to be paid through channels
+    #[arg(long, default_value = "127.0.0.1:9736")]
+    channels: SocketAddr,
+    /// Where the simulated chain is offered; loopback only
+    #[arg(long, default_value = "127.0.0.1:9737")]
+    chain: SocketAddr,
+    /// Allow miners from beyond this machine, although nothing encrypts or authenticates links
+    #[arg(long)]
+    expose_unencrypted_beyond_loopback: bool,
+    /// What it pays, in msat for 2^20 hashes; dear, so that a minute is worth looking at
+    #[arg(long, default_value_t = 1_000)]
+    msat_per_mhash: u64,
+    /// A voucher is signed once so much is due, in msat, or after a second
+    #[arg(long, default_value_t = 1)]
+    pay_at_msat: u64,
+    /// A block takes 2^N hashes: by the chain's own rule nearly every hash is one
+    #[arg(long, default_value_t = 28)]
+    block_bits: u8,
+    /// Milliseconds after which the chain gets a block although no share was one; 0: never
+    #[arg(long, default_value_t = 5_000)]
+    block_ms: u64,
+    /// Shares of 2^N hashes for everybody; else a share of each worker every two seconds
+    #[arg(long)]
+    share_bits: Option<u8>,
+    /// What a new channel holds, in sat
+    #[arg(long, default_value_t = 1_000_000)]
+    capacity: u64,
+    /// After how many blocks a new channel can be refunded
+    #[arg(long, default_value_t = 1_008)]
+    delay: u16,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    machine::block_on(pool(args))
+}
+
+async fn pool(args: &Args) -> Result<(), Failure> {
+    let network = args.network.with_chain()?;
+    let (price, house) = (args.price()?, Target::of_work_bits(WorkBits::new(args.block_bits)?));
+    // Before the first line is printed: whoever reads it may end this process at once.
+    let stop = Stop::listen()?;
+    // First: a port that is taken, and a folder that is in use, are said before anything is made.
+    let (server, credits) = StratumServer::start(args.stratum()?).await?;
+    let seed = machine::seed_or_new(&args.dir)?;
+    let store = machine::store(&args.dir)?;
+    let mut next = KeyIndex::MIN;
+    for sealed in sealed_backups(&store)? {
+        // Never the key of another channel, closed ones included: their backups stay.
+        let used = Backup::open(&sealed, &seed, network)?.index;
+        next = next.max(KeyIndex::new(used.to_u32() + 1)?);
+    }
+    let (script, backup_key) = (machine::coin_script(&seed, network)?, seed.backup_key(network));
+    let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
+    let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
+    let node = machine::node(seed, network, None, &store, false)?;
+    let parts = machine::parts(node, store, host.chain().source_from_now());
+    let driver = Driver::start(parts, args.options(network)).await?;
+    driver.command(Command::TendWork(args.policy()?)).await?;
+    println!("stratum {}", server.address());
+    if let Some(address) = driver.address() {
+        println!("channels {address}");
+    }
+    println!("chain {}", chain.address());
+    eprintln!("mine for it from another terminal: millstream mine --dir rig; stop it with Ctrl-C");
+    let connections = server.news();
+    let offer = Offer::new(network, args.capacity, args.delay, next, backup_key)?;
+    let block_every = (args.block_ms > 0).then(|| Duration::from_millis(args.block_ms));
+    let pool = Pool {
+        driver: driver.clone(),
+        price,
+        works: Works::new(Arc::clone(&host), server, script, house, block_every),
+        payroll: Payroll::new(driver.clone(), host, offer),
+        table: Table::new(),
+    };
+    let served = pool.open(credits, connections, stop).await;
+    driver.stop().await?;
+    eprintln!("stopped; the next start with --dir {} goes on from here", args.dir.display());
+    served
+}
+
+impl Args {
+    fn price(&self) -> Result<HashPrice, Failure> {
+        let bits = WorkBits::new(PRICE_BITS)?;
+        Ok(HashPrice::per_bits(Msat::new(self.msat_per_mhash)?, bits)?)
+    }
+
+    fn policy(&self) -> Result<WorkPolicy, Failure> {
+        let pay_at = Msat::new(self.pay_at_msat.max(1))?;
+        let pay_after = Seconds::new(1)?;
+        Ok(WorkPolicy { pay_at, pay_after, ..WorkPolicy::default() })
+    }
+
+    fn stratum(&self) -> Result<ServerOptions, Failure> {
+        let aim = Seconds::new(AIM_S)?;
+        let (least, most, start) = match self.share_bits {
+            Some(bits) => (bits, bits, bits),
+            None => WORK_BITS,
+        };
+        let mut options = ServerOptions::new(self.listen);
+        options.expose_unencrypted_beyond_loopback = self.expose_unencrypted_beyond_loopback;
+        options.work = (WorkBits::new(least)?, WorkBits::new(most)?, WorkBits::new(start)?);
+        options.aim = aim;
+        options.extranonce2_size = works::EXTRANONCE2_SIZE;
+        // Until its target fits, a fast miner sends thousands.
+        options.desk = Policy {
+            shares_per_tip: 1 << 16,
+            shares_per_second: 1_024,
+            burst: 8_192,
+            grace: Grace::Paid(Seconds::new(GRACE_S)?),
+            ..Policy::for_aim(aim)
+        };
+        options.lines = (1_024, 8_192);
+        options.bytes = (262_144, 2_097_152);
+        Ok(options)
+    }
+
+    fn options(&self, network: Network) -> Options {
+        let mut options = Options::new(network);
+        options.listen = Some(self.channels);
+        options.expose_unencrypted_beyond_loopback = self.expose_unencrypted_beyond_loopback;
+        options.chain_interval = Duration::from_millis(100);
+        options
+    }
+}
+
+struct Pool {
+    driver: Driver<MemorySigner>,
+    price: HashPrice,
+    works: Works,
+    payroll: Payroll,
+    table: Table,
+}
+
+impl Pool {
+    async fn open(
+        mut self,
+        mut credits: Credits,
+        connections: Connections,
+        stop: Stop,
+    ) -> Result<(), Failure> {
+        let served = self.serve(&mut credits, connections, stop).await;
+        let Self { works, mut table, driver, price, payroll: _ } = self;
+        // No miner is told any more that a share counts; those that were told are credited.
+        let blocks = works.close();
+        while let Some(credit) = credits.next().await {
+            let mut drain = Drain::default();
+            drain.add(&credit, price)?;
+            drain.credit(&driver).await?;
+        }
+        table.look(&driver).await?;
+        for line in table.last_lines() {
+            println!("{line}");
+        }
+        println!("{blocks} blocks");
+        served
+    }
+
+    async fn serve(
+        &mut self,
+        credits: &mut Credits,
+        mut connections: Connections,
+        mut stop: Stop,
+    ) -> Result<(), Failure> {
+        let mut news = self.driver.news();
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                credit = credits.next() => match credit {
+                    Some(credit) => self.take(credit, credits).await?,
+                    None => return Ok(()),
+                },
+                news = connections.next() => {
+                    let Some(news) = news else { return Ok(()) };
+                    self.table.hear(&news);
+                }
+                told = news.next() => match told {
+                    Some(told) => self.told(told).await?,
+                    None => return Ok(()),
+                },
+                _ = ticks.tick() => self.tick().await?,
+                () = stop.said() => return Ok(()),
+            }
+        }
+    }
+
+    /// Credits a share with all others that wait, in one commit a worker.
+    async fn take(&mut self, credit: Credit, credits: &mut Credits) -> Result<(), Failure> {
+        let (mut drain, mut next) = (Drain::default(), Some(credit));
+        while let Some(credit) = next {
+            drain.add(&credit, self.price)?;
+            self.table.found(&credit);
+            if credit.good.is_block()
+                && let Some(line) = self.works.found(&credit)?
+            {
+                self.table.say(&line);
+            }
+            let ready = timeout(Duration::ZERO, credits.next());
+            next = if drain.shares < DRAIN_MAX { ready.await.ok().flatten() } else { None };
+        }
+        for line in drain.credit(&self.driver).await? {
+            self.table.say(&line);
+        }
+        Ok(())
+    }
+
+    async fn told(&mut self, told: Told) -> Result<(), Failure> {
+        if let Told::Failed { error } = told {
+            return Err(error.into());
+        }
+        for line in self.payroll.hear(&told).await? {
+            self.table.say(&line);
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), Failure> {
+        self.works.refresh()?;
+        for line in self.payroll.tend().await? {
+            self.table.say(&line);
+        }
+        self.table.show(&self.driver).await
+    }
+}
+
+/// Shares that are credited together.
+#[derive(Default)]
+struct Drain {
+    sums: BTreeMap<WorkerKey, ledger::Credit>,
+    shares: usize,
+}
+
+impl Drain {
+    fn add(&mut self, credit: &Credit, price: HashPrice) -> Result<(), Failure> {
+        let share = ledger::Credit::priced(credit.good.work(), price).map_err(LedgerError::from)?;
+        let sum = self.sums.entry(credit.worker.key.into()).or_insert(ledger::Credit::NONE);
+        *sum = sum.plus(&share).map_err(LedgerError::from)?;
+        self.shares += 1;
+        Ok(())
+    }
+
+    /// Lines of what could not be credited.
+    async fn credit(self, driver: &Driver<MemorySigner>) -> Result<Vec<String>, Failure> {
+        let mut lines = Vec::new();
+        for (worker, credit) in self.sums {
+            let shares = credit.shares();
+            if let Err(error) = driver.command(Command::CreditWork { worker, credit }).await {
+                lines.push(format!("{shares} shares of {worker} not credited: {error}"));
+            }
+        }
+        Ok(lines)
+    }
+}

@@ -1,0 +1,262 @@
+//! A channel to each worker that has earned something: its terms, its funding, its binding.
+//!
+//! ```text
+//!   link --> terms --> credit under this key? --> fund --> shown, deep --> bind: the node pays it
+//!                           a channel stands already --> attach ---------'
+//! ```
+//!
+//! Nobody who has found no share is given a channel: a stranger costs a link.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::{Network, OutPoint};
+use millstream::chain::remote::ChainHost;
+use millstream::keys::BackupKey;
+use millstream::ledger::{Account, WorkerKey};
+use millstream::node::{Command, Event, LinkId, Node, NodeError, Now};
+use millstream::rt::{Driver, Told};
+use millstream::signer::{KeyName, MemorySigner, Signer};
+use millstream::stream::payer::{Opening, PayerPhase};
+use millstream::stream::{Payer, Terms};
+use millstream::tx::{ChangeScript, Delay};
+use millstream::units::{KeyIndex, Msat, Sat};
+use tokio::time::Instant;
+
+use crate::failure::Failure;
+use crate::machine;
+
+/// How long it waits before it shows a channel again, or tries again what was refused.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What every worker is offered.
+pub(super) struct Offer {
+    network: Network,
+    capacity: Sat,
+    delay: Delay,
+    /// The key of the next channel.
+    next: KeyIndex,
+    backup_key: BackupKey,
+}
+
+impl Offer {
+    pub(super) fn new(
+        network: Network,
+        capacity: u64,
+        delay: u16,
+        next: KeyIndex,
+        backup_key: BackupKey,
+    ) -> Result<Self, Failure> {
+        let (capacity, delay) = (Sat::new(capacity)?, Delay::new(delay)?);
+        Ok(Self { network, capacity, delay, next, backup_key })
+    }
+}
+
+/// Whoever is connected to be paid.
+pub(super) struct Payroll {
+    driver: Driver<MemorySigner>,
+    host: Arc<ChainHost>,
+    offer: Offer,
+    payees: BTreeMap<WorkerKey, Payee>,
+}
+
+/// A worker's payee.
+#[derive(Debug, Clone)]
+struct Payee {
+    link: LinkId,
+    terms: Terms,
+    /// Channels that may be paid on over this link.
+    ready: BTreeSet<OutPoint>,
+    /// Channels that have no room.
+    full: BTreeSet<OutPoint>,
+    /// When something was tried last, and what was said of it.
+    tried: Option<Instant>,
+    said: String,
+}
+
+/// What is to be done for a worker.
+#[derive(Debug)]
+enum Act {
+    Fund,
+    Attach(OutPoint),
+    Bind(OutPoint),
+}
+
+impl Payroll {
+    pub(super) fn new(driver: Driver<MemorySigner>, host: Arc<ChainHost>, offer: Offer) -> Self {
+        Self { driver, host, offer, payees: BTreeMap::new() }
+    }
+
+    /// Takes what was told; lines for whoever watches.
+    pub(super) async fn hear(&mut self, told: &Told) -> Result<Vec<String>, Failure> {
+        Ok(match told {
+            Told::LinkUp { link, inbound: true, .. } => {
+                // It may be gone already.
+                let _gone = self.driver.command(Command::AskTerms(*link)).await;
+                Vec::new()
+            }
+            Told::LinkDown { link, .. } => {
+                self.payees.retain(|_, payee| payee.link != *link);
+                Vec::new()
+            }
+            Told::Refused { error, count, .. } => vec![format!("refused ({count}): {error}")],
+            Told::Unsent { error } => vec![format!("not sent: {error}")],
+            Told::Node(event) => self.event(event),
+            _ => Vec::new(),
+        })
+    }
+
+    fn event(&mut self, event: &Event) -> Vec<String> {
+        match event {
+            Event::TermsReceived { link, terms } if terms.network == self.offer.network => {
+                let payee = Payee {
+                    link: *link,
+                    terms: terms.clone(),
+                    ready: BTreeSet::new(),
+                    full: BTreeSet::new(),
+                    tried: None,
+                    said: String::new(),
+                };
+                self.payees.insert(terms.base.into(), payee);
+                Vec::new()
+            }
+            Event::Ready { outpoint, .. } => {
+                for payee in self.payees.values_mut() {
+                    payee.ready.insert(*outpoint);
+                }
+                Vec::new()
+            }
+            Event::WorkUnpaid { worker, due, why } => {
+                let line = format!("{due} of {worker} not paid: {why}");
+                match (why, self.payees.get_mut(worker)) {
+                    (NodeError::NoRoom { outpoint, .. }, Some(payee)) => {
+                        payee.full.insert(*outpoint);
+                        Vec::new()
+                    }
+                    _ => vec![line],
+                }
+            }
+            Event::RolledOver { from, to, capacity } => {
+                vec![format!("channel {from} goes on at {to}, {capacity}")]
+            }
+            Event::Closed { outpoint } => vec![format!("channel {outpoint} closed")],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Does the next thing for each worker; lines for whoever watches.
+    pub(super) async fn tend(&mut self) -> Result<Vec<String>, Failure> {
+        let now = machine::now()?;
+        let may_try = |payee: &Payee| payee.tried.is_none_or(|at| at.elapsed() >= AGAIN);
+        let payees: Vec<(WorkerKey, Payee)> = self
+            .payees
+            .iter()
+            .filter(|(_, payee)| may_try(payee))
+            .map(|(worker, payee)| (*worker, payee.clone()))
+            .collect();
+        let look = move |node: &mut Node<MemorySigner>| {
+            let due = payees
+                .iter()
+                .filter_map(|(worker, payee)| Some((*worker, payee.next(node, *worker, &now)?)));
+            due.collect::<Vec<_>>()
+        };
+        let mut lines = Vec::new();
+        for (worker, act) in self.driver.look(look).await? {
+            let done = self.act(worker, &act).await?;
+            let Some(payee) = self.payees.get_mut(&worker) else { continue };
+            payee.tried = Some(Instant::now());
+            match done {
+                Ok(line) => lines.extend(line),
+                // The same reason again says nothing new.
+                Err(why) if why == payee.said => {}
+                Err(why) => {
+                    lines.push(format!("{worker}: {why}"));
+                    payee.said = why;
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// What was done, in words; or why not.
+    async fn act(
+        &mut self,
+        worker: WorkerKey,
+        act: &Act,
+    ) -> Result<Result<Option<String>, String>, Failure> {
+        let Some(payee) = self.payees.get(&worker) else { return Ok(Ok(None)) };
+        let (command, line) = match act {
+            Act::Fund => match self.fund(payee.link, payee.terms.clone()).await {
+                Ok((command, outpoint)) => {
+                    self.offer.next = KeyIndex::new(self.offer.next.to_u32() + 1)?;
+                    let capacity = self.offer.capacity;
+                    (command, Some(format!("channel {outpoint} for {worker}, {capacity}")))
+                }
+                Err(why) => return Ok(Err(why.to_string())),
+            },
+            Act::Attach(outpoint) => {
+                (Command::Attach { link: payee.link, outpoint: *outpoint }, None)
+            }
+            Act::Bind(outpoint) => {
+                let (session, outpoint) = (machine::fresh_session()?, *outpoint);
+                let budget = self.offer.capacity.to_msat();
+                let bind = Command::BindWorker { worker, outpoint, session, budget };
+                (bind, Some(format!("channel {outpoint} pays {worker}")))
+            }
+        };
+        let done = self.driver.command(command).await;
+        Ok(done.map(|()| line).map_err(|error| error.to_string()))
+    }
+
+    /// A new channel: its backup is durable before the funding is broadcast (the node's `Fund` sees
+    /// to that).
+    async fn fund(&self, link: LinkId, terms: Terms) -> Result<(Command, OutPoint), Failure> {
+        let Offer { capacity, delay, next: index, .. } = self.offer;
+        let now = machine::now()?.time;
+        let open = move |node: &mut Node<MemorySigner>| -> Result<Opening, Failure> {
+            let key = node.signer_mut().public(KeyName::Payer(index))?;
+            let view = node.view(now)?;
+            let change = ChangeScript::Own;
+            let context = node.context();
+            Ok(Opening::new(context, &terms, index, key, delay, capacity, change, &view)?)
+        };
+        let opening = self.driver.look(open).await??;
+        let funding = self.host.fund(opening.script().clone(), opening.capacity())?;
+        let outpoint = OutPoint { txid: funding.compute_txid(), vout: 0 };
+        let backup = opening.funded(outpoint).1.seal(&self.offer.backup_key);
+        let (link, opening) = (Some(link), Box::new(opening));
+        Ok((Command::Fund { link, opening, funding, vout: 0, backup }, outpoint))
+    }
+}
+
+impl Payee {
+    /// What comes next, if anything does.
+    fn next(&self, node: &Node<MemorySigner>, worker: WorkerKey, now: &Now) -> Option<Act> {
+        let tip = node.view(now.time).ok()?.tip.height;
+        let is_open = |payer: &&Payer| {
+            let late = payer.last_call().is_some_and(|last| tip >= last);
+            let open = matches!(payer.phase(), PayerPhase::Open | PayerPhase::Unsure);
+            let is_its = payer.record().base() == self.terms.base;
+            is_its && open && !late && !self.full.contains(&payer.outpoint())
+        };
+        let bound = node.ledger().account(worker).and_then(Account::channel);
+        let standing = node.payers().filter(is_open);
+        // The one that is bound comes before one that was funded to follow it.
+        let standing = standing.max_by_key(|payer| bound == Some(payer.outpoint()));
+        let Some(payer) = standing else {
+            return (node.work_due(worker) > Msat::ZERO).then_some(Act::Fund);
+        };
+        let outpoint = payer.outpoint();
+        if !self.ready.contains(&outpoint) {
+            return Some(Act::Attach(outpoint));
+        }
+        if bound == Some(outpoint) {
+            return None;
+        }
+        // What is paid before the terms' depth is refused.
+        let delay = payer.channel().output().delay().to_blocks();
+        let depth = payer.deadline()?.saturating_before(delay).depth_at(tip);
+        (depth >= self.terms.confirmation_depth).then_some(Act::Bind(outpoint))
+    }
+}
