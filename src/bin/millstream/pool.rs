@@ -28,6 +28,7 @@ use millstream::rt::stratum::{Connections, Credit, Credits, ServerOptions, Strat
 use millstream::rt::{Driver, Options, Told};
 use millstream::shares::{Grace, Policy};
 use millstream::signer::MemorySigner;
+use millstream::stream::Backup;
 use millstream::units::{KeyIndex, Msat, Seconds, Target, WorkBits};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -36,7 +37,6 @@ use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
 use crate::mine::PRICE_BITS;
 use crate::stop::Stop;
-use millstream::stream::Backup;
 use payroll::{Offer, Payroll};
 use table::Table;
 use works::Works;
@@ -70,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long)]
     expose_unencrypted_beyond_loopback: bool,
     /// What it pays, in msat for 2^20 hashes; dear, so that a minute is worth looking at
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 10_000)]
     msat_per_mhash: u64,
     /// A voucher is signed once so much is due, in msat, or after a second
     #[arg(long, default_value_t = 1)]
@@ -202,7 +202,7 @@ impl Pool {
         connections: Connections,
         stop: Stop,
     ) -> Result<(), Failure> {
-        let served = self.serve(&mut credits, connections, stop).await;
+        self.serve(&mut credits, connections, stop).await?;
         let Self { works, mut table, driver, price, payroll: _ } = self;
         // No miner is told any more that a share counts; those that were told are credited.
         let blocks = works.close();
@@ -216,7 +216,7 @@ impl Pool {
             println!("{line}");
         }
         println!("{blocks} blocks");
-        served
+        Ok(())
     }
 
     async fn serve(

@@ -55,10 +55,10 @@ pub(super) struct EarningArgs {
     #[arg(long, default_value = "127.0.0.1:9737", requires = "dir")]
     chain: SocketAddr,
     /// The least price it works for, in msat for 2^20 hashes
-    #[arg(long, default_value_t = 1_000, requires = "dir")]
+    #[arg(long, default_value_t = 10_000, requires = "dir")]
     msat_per_mhash: u64,
     /// Unpaid work above which it stops, in msat
-    #[arg(long, default_value_t = 1_000_000, requires = "dir")]
+    #[arg(long, default_value_t = 5_000_000, requires = "dir")]
     risk_msat: u64,
     /// Bring what was earned to the chain in the end
     #[arg(long, requires = "dir")]

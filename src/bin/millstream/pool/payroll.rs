@@ -5,7 +5,9 @@
 //!                           a channel stands already --> attach ---------'
 //! ```
 //!
-//! Nobody who has found no share is given a channel: a stranger costs a link.
+//! Nobody who has found no share is given a channel: a stranger costs a link. Links are not
+//! authenticated in this release: whoever presents another's terms gets vouchers that it cannot use,
+//! and the other stops until it connects again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
