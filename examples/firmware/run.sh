@@ -25,6 +25,7 @@ need() {
         packages+=(rustc-web)
     [ -e /usr/lib/rustlib/src/rust/library/core ] || packages+=(rustc-web rust-web-src)
     command -v arm-none-eabi-gcc >/dev/null || packages+=(gcc-arm-none-eabi)
+    command -v cc >/dev/null || packages+=(gcc libc6-dev)
     command -v qemu-system-arm >/dev/null || packages+=(qemu-system-arm)
     command -v qemu-system-riscv32 >/dev/null || packages+=(qemu-system-misc)
     command -v riscv64-unknown-elf-ld >/dev/null || packages+=(binutils-riscv64-unknown-elf)
@@ -71,6 +72,21 @@ empty() {
     empty_ram=$(($(ram "target/$1/release/empty") + $(most stack)))
     measure "empty on $2: flash" "$empty_flash"
     measure "empty on $2: RAM" "$empty_ram"
+}
+
+# What stands for parts of libsecp256k1 on a device, held against them on this machine.
+curve() {
+    local library
+    library=$(device metadata --format-version 1 --locked | tr ',' '\n' |
+        sed -n 's/^"manifest_path":"\(.*secp256k1-sys-[^"]*\)\/Cargo.toml".*/\1/p' | head -1)
+    [ -n "$library" ] || fail "the sources of libsecp256k1 were not found"
+    library=$library/depend/secp256k1
+    cc -std=c11 -O1 -Wall -Wno-unused-function -include stdio.h -DSECP256K1_API= -DVERIFY \
+        -DUSE_FORCE_WIDEMUL_INT64 -DECMULT_WINDOW_SIZE=4 -DECMULT_GEN_PREC_BITS=2 \
+        -Icurve -I"$library" -I"$library/include" -I"$library/src" \
+        curve/check.c "$library/src/precomputed_ecmult.c" -o "$out/curve" ||
+        fail "curve/check.c was not built"
+    "$out/curve" || fail "curve/device.h does not do what the library does"
 }
 
 endpoint() {
@@ -149,6 +165,7 @@ empty $cortex "Cortex-M4"
 mine $cortex "mine on Cortex-M4"
 mine $cortex "mine compact on Cortex-M4" --features compact
 mine $cortex "mine fast on Cortex-M4" --features fast
+curve
 endpoint
 empty $riscv "RV32IMC"
 mine $riscv "mine on RV32IMC"
