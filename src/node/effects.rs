@@ -1,6 +1,10 @@
 //! What leaves the node: first to the store, then to the chain, to peers, and to the caller.
 
 use alloc::boxed::Box;
+// Without compare-and-swap there is one core, and a count needs no atomic.
+#[cfg(not(target_has_atomic = "ptr"))]
+use alloc::rc::Rc as Arc;
+#[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

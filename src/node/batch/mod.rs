@@ -51,6 +51,10 @@ mod receipts;
 mod take;
 
 use alloc::collections::VecDeque;
+// Without compare-and-swap there is one core, and a count needs no atomic.
+#[cfg(not(target_has_atomic = "ptr"))]
+use alloc::rc::Rc as Arc;
+#[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

@@ -47,6 +47,10 @@ mod pay;
 mod take;
 
 use alloc::collections::BTreeMap;
+// Without compare-and-swap there is one core, and a count needs no atomic.
+#[cfg(not(target_has_atomic = "ptr"))]
+use alloc::rc::Rc as Arc;
+#[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

@@ -1,5 +1,9 @@
 //! The payer's side: holds offered, grown, folded and dropped; each a record, then a voucher.
 
+// Without compare-and-swap there is one core, and a count needs no atomic.
+#[cfg(not(target_has_atomic = "ptr"))]
+use alloc::rc::Rc as Arc;
+#[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
