@@ -54,7 +54,9 @@ static void check_hash(void) {
         S(sha256_write)(&all, digest, 32);
     }
     S(sha256_finalize)(&all, digest);
-    expect_bytes(digest, "ba7b0fcea7d10c06b855b43d2b4dce1e3e842fff6be0acefb0faf4f2dd05bb47", "SHA-256");
+    expect_bytes(
+        digest, "ba7b0fcea7d10c06b855b43d2b4dce1e3e842fff6be0acefb0faf4f2dd05bb47", "SHA-256"
+    );
 }
 
 static void check_hmac(void) {
@@ -82,9 +84,13 @@ static void check_rfc6979(void) {
     count_up(bytes);
     S(rfc6979_hmac_sha256_initialize)(&rng, bytes, 64);
     S(rfc6979_hmac_sha256_generate)(&rng, drawn, 48);
-    expect_bytes(drawn + 16, "493b69635f509ed6871d4c871f93613b70af78045a86189e93f2adcbd7f4533c", "RFC 6979");
+    expect_bytes(
+        drawn + 16, "493b69635f509ed6871d4c871f93613b70af78045a86189e93f2adcbd7f4533c", "RFC 6979"
+    );
     S(rfc6979_hmac_sha256_generate)(&rng, drawn, 32);
-    expect_bytes(drawn, "0f055feef08cabf74ed01d5e95c50cbe136a4c28e65ff1bacc733b556d31f3ec", "RFC 6979, again");
+    expect_bytes(
+        drawn, "0f055feef08cabf74ed01d5e95c50cbe136a4c28e65ff1bacc733b556d31f3ec", "RFC 6979, again"
+    );
     S(rfc6979_hmac_sha256_finalize)(&rng);
 }
 

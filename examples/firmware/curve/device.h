@@ -8,7 +8,7 @@
  *   SHA-256                       64 rounds one after the other, 7 KiB; here a loop
  *
  * As there, no branch and no address depends on a secret, scalar and projection are blinded, and a
- * context begins with the library's self-test of the hash. check.c holds this against the library. */
+ * context begins with the library's self-test of the hash. check.c holds it to the library. */
 #ifndef MILLSTREAM_DEVICE_H
 #define MILLSTREAM_DEVICE_H
 
@@ -77,7 +77,8 @@ static void device_compress(uint32_t *state, const unsigned char *block) {
 
 static void S(sha256_initialize)(S(sha256) *hash) {
     static const uint32_t start[8] = {
-        0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+        0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
     };
     memcpy(hash->s, start, sizeof(start));
     hash->bytes = 0;
@@ -238,7 +239,7 @@ static void device_point(
  *
  * over 129 bits i of each half. So V is half of what is wanted and that constant, modulo the order;
  * both halves of it share their doublings. What is wanted is gn less the context's blinding, whose
- * multiple is added at the end, as in the library. The first point takes its projection from there. */
+ * multiple is added at the end, as in the library. Its projection goes to the first point. */
 static void S(ecmult_gen)(
     const S(ecmult_gen_context) *ctx, S(gej) *r, const S(scalar) *gn
 ) {
