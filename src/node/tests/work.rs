@@ -183,3 +183,17 @@ fn account_whose_line_rests_is_not_forgotten_for_another() {
     assert!(ledger.account(worker(1)).is_none() && ledger.account(base().into()).is_some());
     let _loads = load(BUYER, &stage.stores[BUYER], &stage.now);
 }
+
+#[test]
+fn work_is_paid_from_its_budget_after_a_restart() {
+    let mut stage = Scene::Working.build();
+    let worker = WorkerKey::from(base());
+    stage.reboot();
+    stage.connect();
+    let outpoint = stage.outpoint;
+    stage.run(BUYER, Command::Attach { link: LINK, outpoint });
+    stage.settle_down();
+    earn(&mut stage, worker, 4_000).unwrap();
+    stage.settle_down();
+    assert_eq!(stage.nodes[BUYER].work_due(worker), Msat::ZERO);
+}
