@@ -82,7 +82,7 @@ impl State {
     /// A copy of bytes that were just written as words waits for them: a dozen cycles on x86.
     #[inline]
     pub(crate) fn write_to(self, bytes: &mut [u8; 32]) {
-        for (four, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(self.0) {
+        for (four, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(&self.0) {
             *four = word.to_be_bytes();
         }
     }

@@ -6,8 +6,9 @@ use core::arch::x86_64::{
     _mm256_set_epi64x, _mm256_setr_epi32, _mm256_shuffle_epi8,
 };
 
+use super::lanes::searches;
 use super::prepared::{Prepared, Start, Words};
-use super::rounds::{first, first_of, halves, schedule, second};
+use super::rounds::{first, first_of, rolled, schedule, second};
 use super::{Group, Span};
 use crate::sha256::avx2::{
     add, big_sigma0, big_sigma1, ch, maj, small_sigma0, small_sigma1, splat,
@@ -50,45 +51,9 @@ impl Found {
     }
 }
 
-#[target_feature(enable = "avx2")]
-fn search(prepared: &Prepared, span: Span) -> Option<Group> {
-    let Prepared { start, words, top } = prepared;
-    let top = *top;
-    let mut at = 0_u32;
-    while at < span.count {
-        let nonce = nonces(span.nonce(at));
-        let tops = reversed(second!(first!(start, words, nonce, low, high), low, high));
-        let found = at_most(tops, splat(top));
-        if let Some(group) = span.group(at, LANES, [found]) {
-            return Some(group);
-        }
-        at = at.saturating_add(LANES);
-    }
-    None
-}
-
-#[target_feature(enable = "avx2")]
-fn search_of<const N: usize>(
-    starts: &[Start; N],
-    words: &Words,
-    top: u32,
-    span: Span,
-) -> Option<Group<N>> {
-    let mut at = 0_u32;
-    while at < span.count {
-        let nonce = nonces(span.nonce(at));
-        let schedule = schedule!(words, nonce);
-        let mut found = [0; N];
-        for (found, start) in found.iter_mut().zip(starts) {
-            let tops = reversed(second!(first_of!(start, schedule, nonce), low, high));
-            *found = at_most(tops, splat(top));
-        }
-        if let Some(group) = span.group(at, LANES, found) {
-            return Some(group);
-        }
-        at = at.saturating_add(LANES);
-    }
-    None
+searches! {
+    #[target_feature(enable = "avx2")]
+    LANES
 }
 
 /// Eight nonces as the words that SHA-256 reads.
@@ -119,8 +84,13 @@ fn at_most(words: __m256i, limit: __m256i) -> u32 {
     _mm256_movemask_ps(_mm256_castsi256_ps(meets)).cast_unsigned()
 }
 
-halves! {
-    #[inline(never)]
+rolled! {
     #[target_feature(enable = "avx2")]
     __m256i
+}
+
+/// Hides nothing: the compiler does well with what it knows.
+#[inline]
+const fn kept<T>(value: T) -> T {
+    value
 }

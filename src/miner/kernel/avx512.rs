@@ -5,8 +5,9 @@ use core::arch::x86_64::{
     __m512i, _mm512_cmple_epu32_mask, _mm512_set4_epi32, _mm512_setr_epi32, _mm512_shuffle_epi8,
 };
 
+use super::lanes::searches;
 use super::prepared::{Prepared, Start, Words};
-use super::rounds::{first, first_of, halves, schedule, second};
+use super::rounds::{first, first_of, schedule, second, unrolled};
 use super::{Group, Span};
 use crate::sha256::avx512::{
     add, big_sigma0, big_sigma1, ch, maj, small_sigma0, small_sigma1, splat,
@@ -49,45 +50,9 @@ impl Found {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw")]
-fn search(prepared: &Prepared, span: Span) -> Option<Group> {
-    let Prepared { start, words, top } = prepared;
-    let top = *top;
-    let mut at = 0_u32;
-    while at < span.count {
-        let nonce = nonces(span.nonce(at));
-        let tops = reversed(second!(first!(start, words, nonce, low, high), low, high));
-        let found = u32::from(_mm512_cmple_epu32_mask(tops, splat(top)));
-        if let Some(group) = span.group(at, LANES, [found]) {
-            return Some(group);
-        }
-        at = at.saturating_add(LANES);
-    }
-    None
-}
-
-#[target_feature(enable = "avx512f,avx512bw")]
-fn search_of<const N: usize>(
-    starts: &[Start; N],
-    words: &Words,
-    top: u32,
-    span: Span,
-) -> Option<Group<N>> {
-    let mut at = 0_u32;
-    while at < span.count {
-        let nonce = nonces(span.nonce(at));
-        let schedule = schedule!(words, nonce);
-        let mut found = [0; N];
-        for (found, start) in found.iter_mut().zip(starts) {
-            let tops = reversed(second!(first_of!(start, schedule, nonce), low, high));
-            *found = u32::from(_mm512_cmple_epu32_mask(tops, splat(top)));
-        }
-        if let Some(group) = span.group(at, LANES, found) {
-            return Some(group);
-        }
-        at = at.saturating_add(LANES);
-    }
-    None
+searches! {
+    #[target_feature(enable = "avx512f,avx512bw")]
+    LANES
 }
 
 /// Sixteen nonces as the words that SHA-256 reads.
@@ -106,8 +71,20 @@ fn reversed(words: __m512i) -> __m512i {
     _mm512_shuffle_epi8(words, order)
 }
 
-halves! {
-    #[inline]
+/// A bit for each word that is at most the limit, the lowest for the first.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn at_most(words: __m512i, limit: __m512i) -> u32 {
+    u32::from(_mm512_cmple_epu32_mask(words, limit))
+}
+
+unrolled! {
     #[target_feature(enable = "avx512f,avx512bw")]
     __m512i
+}
+
+/// Hides nothing: the compiler does well with what it knows.
+#[inline]
+const fn kept<T>(value: T) -> T {
+    value
 }

@@ -26,11 +26,14 @@ mod compact;
 mod plain;
 mod prepared;
 mod rounds;
+mod words;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod shani;
 

@@ -118,26 +118,38 @@ macro_rules! given {
 
 /// The word sixteen places on, in place, and its constant.
 macro_rules! next {
-    (@ $w:ident $k:ident; $i0:tt $i1:tt $i9:tt $i14:tt) => {{
+    (@ $w:ident $k:ident $at:tt; $i0:tt $i1:tt $i9:tt $i14:tt) => {{
         $w[$i0] = add(add($w[$i0], small_sigma0($w[$i1])), add($w[$i9], small_sigma1($w[$i14])));
-        add($w[$i0], splat($k[$i0]))
+        add($w[$i0], splat($k[$at]))
     }};
-    (0 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 0 1 9 14) };
-    (1 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 1 2 10 15) };
-    (2 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 2 3 11 0) };
-    (3 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 3 4 12 1) };
-    (4 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 4 5 13 2) };
-    (5 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 5 6 14 3) };
-    (6 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 6 7 15 4) };
-    (7 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 7 8 0 5) };
-    (8 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 8 9 1 6) };
-    (9 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 9 10 2 7) };
-    (10 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 10 11 3 8) };
-    (11 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 11 12 4 9) };
-    (12 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 12 13 5 10) };
-    (13 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 13 14 6 11) };
-    (14 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 14 15 7 12) };
-    (15 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k; 15 0 8 13) };
+    (0 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 0; 0 1 9 14) };
+    (1 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 1; 1 2 10 15) };
+    (2 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 2; 2 3 11 0) };
+    (3 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 3; 3 4 12 1) };
+    (4 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 4; 4 5 13 2) };
+    (5 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 5; 5 6 14 3) };
+    (6 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 6; 6 7 15 4) };
+    (7 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 7; 7 8 0 5) };
+    (8 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 8; 8 9 1 6) };
+    (9 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 9; 9 10 2 7) };
+    (10 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 10; 10 11 3 8) };
+    (11 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 11; 11 12 4 9) };
+    (12 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 12; 12 13 5 10) };
+    (13 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 13; 13 14 6 11) };
+    (14 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 14; 14 15 7 12) };
+    (15 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 15; 15 0 8 13) };
+}
+
+/// The last eight of sixteen words, sixteen places on, and the constants of their rounds alone.
+macro_rules! upper {
+    (0 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 0; 8 9 1 6) };
+    (1 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 1; 9 10 2 7) };
+    (2 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 2; 10 11 3 8) };
+    (3 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 3; 11 12 4 9) };
+    (4 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 4; 12 13 5 10) };
+    (5 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 5; 13 14 6 11) };
+    (6 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 6; 14 15 7 12) };
+    (7 [$w:ident $k:ident]) => { $crate::miner::kernel::rounds::next!(@ $w $k 7; 15 0 8 13) };
 }
 
 /// Words 16 to 31 of a header's second block, and their constants; `$p`: its `Words`, `$w3`: the
@@ -279,40 +291,27 @@ macro_rules! began {
 
 /// The sums of a hash: what the rounds have made, and the state before them.
 macro_rules! ended {
-    ($start:ident, $state:expr) => {{
+    ($start:ident, $state:expr, $w:ident) => {
         let [a, b, c, d, e, f, g, h] = $state;
-        let [ma, mb, mc, md, me, mf, mg, mh] = $start.midstate.map(|word| splat(word));
-        [
-            add(ma, a),
-            add(mb, b),
-            add(mc, c),
-            add(md, d),
-            add(me, e),
-            add(mf, f),
-            add(mg, g),
-            add(mh, h),
-        ]
-    }};
+        let [ma, mb, mc, md, me, mf, mg, mh] = kept(&$start.midstate).map(|word| splat(word));
+        ($w[0], $w[1], $w[2], $w[3]) = (add(ma, a), add(mb, b), add(mc, c), add(md, d));
+        ($w[4], $w[5], $w[6], $w[7]) = (add(me, e), add(mf, f), add(mg, g), add(mh, h));
+    };
 }
 
-/// The first hash: `Start` and `Words` of a header, and the nonce as a word, to eight words.
-///
-/// `$low` and `$high` are functions: eight rounds by [`eight`] with [`next`], the words of the
-/// first or second half of the sixteen. A kernel whose code would outgrow the cache of
-/// instructions has them once, others inline.
+/// The first hash: `Start` and `Words` of a header, and the nonce as a word, to the first eight of
+/// the words `$w`; `$state` is room for a state, `$more` a function of [`rolled`] or [`unrolled`].
 macro_rules! first {
-    ($start:ident, $words:ident, $nonce:ident, $low:ident, $high:ident) => {{
+    ($start:ident, $words:ident, $nonce:ident, $w:ident, $state:ident, $more:ident) => {
         use $crate::miner::kernel::rounds::{began, ended, header, sixteen};
-        let [_, _, k2, k3] = &$crate::sha256::rounds::K;
-        let mut w = [splat(0); 16];
-        (w[0], w[1]) = (splat($words.w16), splat($words.w17));
+        let (rows, _) = $crate::sha256::rounds::K.as_flattened().as_chunks();
+        ($w[0], $w[1]) = (splat($words.w16), splat($words.w17));
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = began!($start, $nonce);
-        sixteen!(header [w $words $nonce]; a b c d e f g h);
-        let state = $low([a, b, c, d, e, f, g, h], &mut w, k2);
-        let state = $high(state, &mut w, k2);
-        let state = $low(state, &mut w, k3);
-        ended!($start, $high(state, &mut w, k3))
-    }};
+        sixteen!(header [$w $words $nonce]; a b c d e f g h);
+        $state = [a, b, c, d, e, f, g, h];
+        $more(&mut $state, &mut $w, rows.get(4..).unwrap_or_default());
+        ended!($start, $state, $w);
+    };
 }
 
 /// Words 16 to 63 of a header's second block with their constants, in rows of sixteen: the same for
@@ -354,86 +353,137 @@ macro_rules! stored {
 /// The first hash with the words of a [`schedule`].
 #[cfg(target_arch = "x86_64")]
 macro_rules! first_of {
-    ($start:ident, $schedule:ident, $nonce:ident) => {{
+    ($start:ident, $schedule:ident, $nonce:ident, $w:ident) => {
         use $crate::miner::kernel::rounds::{began, ended, sixteen, stored};
         let [second, third, fourth] = &$schedule;
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = began!($start, $nonce);
         sixteen!(stored [second]; a b c d e f g h);
         sixteen!(stored [third]; a b c d e f g h);
         sixteen!(stored [fourth]; a b c d e f g h);
-        ended!($start, [a, b, c, d, e, f, g, h])
-    }};
+        ended!($start, [a, b, c, d, e, f, g, h], $w);
+    };
 }
 
 /// The last word of the second hash, which is the first to be compared with a target: its bytes
-/// reversed are the highest of the number. Eight words to one; `$low` and `$high`: see [`first`].
+/// reversed are the highest of the number. The first eight words of `$w` to one; the rest of its
+/// parameters: see [`first`].
+///
+/// `$row`: [`hash_row`] leaves out of words 16 to 31 what is made of padding; [`any_row`] computes
+/// them as later ones, a tenth slower and in a quarter less code.
 macro_rules! second {
-    ($first:expr, $low:ident, $high:ident) => {{
-        let [w0, w1, w2, w3, w4, w5, w6, w7] = $first;
-        let zero = splat(0);
-        let mut w = [
-            w0, w1, w2, w3, w4, w5, w6, w7, zero, zero, zero, zero, zero, zero, zero, zero,
-        ];
-        let [i0, i1, i2, _, i4, i5, i6, _] = $crate::miner::kernel::rounds::INITIAL;
+    ($w:ident, $state:ident, $row:ident, $more:ident) => {{
+        use $crate::miner::kernel::rounds::{
+            $row, INITIAL, SECOND_A, SECOND_E, eight, fixed, given, last_round,
+            next, round,
+        };
+        let [i0, i1, i2, _, i4, i5, i6, i7] = INITIAL;
         let (mut b, mut c, mut d) = (splat(i0), splat(i1), splat(i2));
         let (mut f, mut g, mut h) = (splat(i4), splat(i5), splat(i6));
-        let mut a = add(splat($crate::miner::kernel::rounds::SECOND_A), w0);
-        let mut e = add(splat($crate::miner::kernel::rounds::SECOND_E), w0);
+        let (mut a, mut e) = (add(splat(SECOND_A), $w[0]), add(splat(SECOND_E), $w[0]));
         let padding = &$crate::miner::kernel::rounds::HASH_PADDING;
-        let [k0, _, k2, k3] = &$crate::sha256::rounds::K;
-        {
-            use $crate::miner::kernel::rounds::{eight, fixed, given, hash, round, sixteen};
-            round!(given!(1 [w k0]); a b c d e f g h);
-            round!(given!(2 [w k0]); h a b c d e f g);
-            round!(given!(3 [w k0]); g h a b c d e f);
-            round!(given!(4 [w k0]); f g h a b c d e);
-            round!(given!(5 [w k0]); e f g h a b c d);
-            round!(given!(6 [w k0]); d e f g h a b c);
-            round!(given!(7 [w k0]); c d e f g h a b);
-            eight!(fixed [padding]; 0 1 2 3 4 5 6 7; b c d e f g h a);
-            sixteen!(hash [w]; b c d e f g h a);
-        }
-        let state = $low([b, c, d, e, f, g, h, a], &mut w, k2);
-        let state = $high(state, &mut w, k2);
-        let [mut b, mut c, mut d, mut e, f, g, h, mut a] = $low(state, &mut w, k3);
-        {
-            use $crate::miner::kernel::rounds::{last_round, next, round};
-            round!(next!(8 [w k3]); b c d e f g h a);
-            last_round!(next!(9 [w k3]); d e f g h);
-            last_round!(next!(10 [w k3]); c d e f g);
-            last_round!(next!(11 [w k3]); b c d e f);
-            last_round!(next!(12 [w k3]); a b c d e);
-        }
-        add(splat($crate::miner::kernel::rounds::INITIAL[7]), a)
+        let [k0, _, _, k3] = &$crate::sha256::rounds::K;
+        round!(given!(1 [$w k0]); a b c d e f g h);
+        round!(given!(2 [$w k0]); h a b c d e f g);
+        round!(given!(3 [$w k0]); g h a b c d e f);
+        round!(given!(4 [$w k0]); f g h a b c d e);
+        round!(given!(5 [$w k0]); e f g h a b c d);
+        round!(given!(6 [$w k0]); d e f g h a b c);
+        round!(given!(7 [$w k0]); c d e f g h a b);
+        eight!(fixed [padding]; 0 1 2 3 4 5 6 7; b c d e f g h a);
+        $state = [b, c, d, e, f, g, h, a];
+        $row!($state, $w, $more);
+        let [mut b, mut c, mut d, mut e, f, g, h, mut a] = $state;
+        round!(next!(8 [$w k3]); b c d e f g h a);
+        last_round!(next!(9 [$w k3]); d e f g h);
+        last_round!(next!(10 [$w k3]); c d e f g);
+        last_round!(next!(11 [$w k3]); b c d e f);
+        last_round!(next!(12 [$w k3]); a b c d e);
+        add(splat(i7), a)
     }};
 }
 
-/// The two functions that [`first`] and [`second`] want, of vectors of the type `$vector`.
-macro_rules! halves {
-    ($(#[$attribute:meta])* $vector:ty) => {
-        /// Rounds of the first half of a row of constants, whose words come of sixteen before.
-        $(#[$attribute])*
-        fn low(state: [$vector; 8], w: &mut [$vector; 16], k: &[u32; 16]) -> [$vector; 8] {
-            use $crate::miner::kernel::rounds::{eight, next};
-            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
-            eight!(next [w k]; 0 1 2 3 4 5 6 7; a b c d e f g h);
-            [a, b, c, d, e, f, g, h]
-        }
+/// The padding of the second hash's block.
+macro_rules! padded {
+    ($w:ident, $zero:expr) => {
+        use $crate::miner::kernel::rounds::{END, HASH_BITS};
+        let zero = $zero;
+        ($w[8], $w[9], $w[10], $w[11]) = (splat(END), zero, zero, zero);
+        ($w[12], $w[13], $w[14], $w[15]) = (zero, zero, zero, splat(HASH_BITS));
+    };
+}
 
-        /// Rounds of the second half.
+/// Rounds 16 to 55 of the second hash, with what is made of padding left out.
+macro_rules! hash_row {
+    ($state:ident, $w:ident, $more:ident) => {
+        use $crate::miner::kernel::rounds::{hash, padded, sixteen};
+        padded!($w, splat(0));
+        let [mut b, mut c, mut d, mut e, mut f, mut g, mut h, mut a] = $state;
+        sixteen!(hash [$w]; b c d e f g h a);
+        $state = [b, c, d, e, f, g, h, a];
+        let (rows, _) = $crate::sha256::rounds::K.as_flattened().as_chunks();
+        $more(&mut $state, &mut $w, rows.get(4..7).unwrap_or_default());
+    };
+}
+
+/// Rounds 16 to 55 of the second hash.
+macro_rules! any_row {
+    ($state:ident, $w:ident, $more:ident) => {
+        use $crate::miner::kernel::rounds::padded;
+        padded!($w, kept(splat(0)));
+        let (rows, _) = $crate::sha256::rounds::K.as_flattened().as_chunks();
+        $more(&mut $state, &mut $w, rows.get(2..7).unwrap_or_default());
+    };
+}
+
+/// The function that [`first`] and [`second`] want, of vectors of the type `$vector`: the rounds of
+/// these constants, eight in a row, whose words come of the sixteen before.
+///
+/// Sixteen rounds, run over and over: for a kernel that would not fit the flash, or the cache of
+/// instructions, otherwise.
+macro_rules! rolled {
+    ($(#[$attribute:meta])* $vector:ty) => {
         $(#[$attribute])*
-        fn high(state: [$vector; 8], w: &mut [$vector; 16], k: &[u32; 16]) -> [$vector; 8] {
-            use $crate::miner::kernel::rounds::{eight, next};
-            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
-            eight!(next [w k]; 8 9 10 11 12 13 14 15; a b c d e f g h);
-            [a, b, c, d, e, f, g, h]
+        #[inline(never)]
+        fn more(state: &mut [$vector; 8], w: &mut [$vector; 16], rows: &[[u32; 8]]) {
+            use $crate::miner::kernel::rounds::{eight, next, upper};
+            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
+            let mut rows = rows.iter();
+            while let Some(k) = rows.next() {
+                let w = kept(&mut *w);
+                eight!(next [w k]; 0 1 2 3 4 5 6 7; a b c d e f g h);
+                let Some(k) = rows.next() else { break };
+                let w = kept(&mut *w);
+                eight!(upper [w k]; 0 1 2 3 4 5 6 7; a b c d e f g h);
+            }
+            *state = [a, b, c, d, e, f, g, h];
+        }
+    };
+}
+
+/// The same for four or five rows, where it is used.
+macro_rules! unrolled {
+    ($(#[$attribute:meta])* $vector:ty) => {
+        $(#[$attribute])*
+        #[inline]
+        fn more(state: &mut [$vector; 8], w: &mut [$vector; 16], rows: &[[u32; 8]]) {
+            use $crate::miner::kernel::rounds::{eight, next, upper};
+            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
+            if let [k4, k5, k6, k7 @ ..] = rows {
+                eight!(next [w k4]; 0 1 2 3 4 5 6 7; a b c d e f g h);
+                eight!(upper [w k5]; 0 1 2 3 4 5 6 7; a b c d e f g h);
+                eight!(next [w k6]; 0 1 2 3 4 5 6 7; a b c d e f g h);
+                if let [k7] = k7 {
+                    eight!(upper [w k7]; 0 1 2 3 4 5 6 7; a b c d e f g h);
+                }
+            }
+            *state = [a, b, c, d, e, f, g, h];
         }
     };
 }
 
 pub(super) use {
-    began, eight, ended, first, fixed, given, halves, hash, header, last_round, next, round,
-    second, sixteen,
+    any_row, began, eight, ended, first, fixed, given, hash, hash_row, header, last_round, next,
+    padded, rolled, round, second, sixteen, unrolled, upper,
 };
 #[cfg(target_arch = "x86_64")]
 pub(super) use {first_of, row, schedule, stored};
