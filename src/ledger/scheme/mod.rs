@@ -10,8 +10,8 @@
 //!
 //! A scheme is one answer of two: a [`HashPrice`] for jobs that are issued now, or a [`Reach`] of
 //! the work that a block is shared over. The first kind is paid by
-//! [`Input::Credit`](super::Input), the second is kept by `Input::Log` and paid by `Input::Block`, or
-//! by `Input::Found` once the block is buried.
+//! [`Input::Credit`](super::Input). The second is kept by `Input::Log` and paid by `Input::Block`,
+//! or by `Input::Found` once the block is buried.
 //!
 //! A block is shared in whole millisatoshis: each worker's part is rounded down, and what is left
 //! goes, one each, to those with the largest remainders; of equal ones to the lower key. The sum is

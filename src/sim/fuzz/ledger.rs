@@ -6,13 +6,13 @@ use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Txid};
 
 use crate::ledger::receipt::ShareReceipt;
-use crate::ledger::scheme::Reach;
+use crate::ledger::scheme::{FoundBlock, Reach};
 use crate::ledger::{
     Account, Credit, Exact, HashPrice, Input, Ledger, LedgerError, Limits, WorkerKey,
 };
 use crate::store::fault::FaultStore;
 use crate::store::{Batch, Durability, Store, envelope};
-use crate::units::{Msat, Ppm, Work};
+use crate::units::{Blocks, Height, Msat, Ppm, Work};
 
 /// 2,048: 512 inputs.
 const BYTES_MAX: usize = 2_048;
@@ -54,6 +54,8 @@ fn story(data: &[u8]) {
             | Err(
                 LedgerError::UnpaidLimit { .. }
                 | LedgerError::NobodyWorked
+                | LedgerError::NoBlock { .. }
+                | LedgerError::TooManyBlocks { .. }
                 | LedgerError::NotIdle { .. }
                 | LedgerError::NoWorker { .. }
                 | LedgerError::NotBound { .. }
@@ -91,7 +93,7 @@ impl Pool {
     }
 
     fn step(&mut self, what: u8, worker: WorkerKey, a: u8, b: u8) -> Result<(), LedgerError> {
-        match what % 9 {
+        match what % 11 {
             0 => {
                 let price = HashPrice::from_q96((u128::from(b) + 1) << 82)?;
                 let credit = Credit::priced(Work::new(u128::from(a) * 257), price)?;
@@ -121,6 +123,12 @@ impl Pool {
             }
             6 => self.restart(usize::from(a & 3)),
             7 => self.repeat(worker, a),
+            9 => self.find(a, b),
+            10 => {
+                let id = [a; 32];
+                let fate = if b & 1 == 0 { Input::Buried { id } } else { Input::Lost { id } };
+                self.take(fate, Durability::Barrier)
+            }
             _ => {
                 self.overpay(worker, b);
                 Ok(())
@@ -147,6 +155,23 @@ impl Pool {
             *worth = worth.plus(more)?;
         }
         Ok(())
+    }
+
+    /// A block that waits, or that was told before: then nothing changes.
+    fn find(&mut self, a: u8, b: u8) -> Result<(), LedgerError> {
+        let block = FoundBlock {
+            id: [a; 32],
+            coinbase: OutPoint::null(),
+            height: Height::MIN,
+            depth: Blocks::MIN,
+            reward: msat(u64::from(b) * 1_001),
+            fee: Ppm::new(u32::from(a) * 1_000).unwrap_or(Ppm::MAX),
+            reach: reach(b),
+        };
+        let waits = self.ledger.pending().any(|pending| pending.id == block.id);
+        let step = self.ledger.decide(&Input::Found(block));
+        assert!(!waits || step.is_ok_and(|step| step.is_empty()), "a block that waits");
+        self.take(Input::Found(block), Durability::Barrier)
     }
 
     /// A part of what is due: a channel may have less room.
