@@ -160,6 +160,26 @@ fn miner_stops_when_its_pool_pays_too_little_and_says_so() {
     pool.close();
 }
 
+#[cfg(unix)]
+#[test]
+fn worker_whose_channel_is_full_is_paid_on_in_the_next_one() {
+    // A share brings 600 sat, so that a channel of 10,000 is full after sixteen.
+    const MSAT: u64 = 600_000;
+    let dirs = Dirs::new();
+    let price = ["--msat-per-mhash", "153600000"];
+    let dear = ["--share-bits", "12", "--block-bits", "40", "--capacity", "10000"];
+    let pool = Pool::open(&dirs.at("house"), &[&dear[..], &price].concat());
+    let more = [&["--shares", "36", "--risk-msat", "1000000000"][..], &price].concat();
+    let printed = pool.mine(&dirs.at("rig"), &more);
+    let paid = sum(&printed).0 * MSAT;
+    assert_eq!(earned(&printed), [paid, 0], "{printed}");
+    let told = pool.close();
+    assert!(told.matches(" pays ").count() >= 3, "{told}");
+    let worker = line(&printed, "worker ");
+    let books = format!("credited {paid} msat, paid {paid} msat");
+    assert!(line(&told, &format!("{worker}:")).ends_with(&books), "{told}");
+}
+
 #[test]
 fn pool_and_miner_say_in_one_sentence_what_cannot_be() {
     let dirs = Dirs::new();

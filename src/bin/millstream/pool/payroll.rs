@@ -70,8 +70,6 @@ struct Payee {
     terms: Terms,
     /// Channels that may be paid on over this link.
     ready: BTreeSet<OutPoint>,
-    /// Channels that have no room.
-    full: BTreeSet<OutPoint>,
     /// When something was tried last, and what was said of it.
     tried: Option<Instant>,
     said: String,
@@ -116,7 +114,6 @@ impl Payroll {
                     link: *link,
                     terms: terms.clone(),
                     ready: BTreeSet::new(),
-                    full: BTreeSet::new(),
                     tried: None,
                     said: String::new(),
                 };
@@ -129,15 +126,10 @@ impl Payroll {
                 }
                 Vec::new()
             }
+            // The next channel follows.
+            Event::WorkUnpaid { why: NodeError::NoRoom { .. }, .. } => Vec::new(),
             Event::WorkUnpaid { worker, due, why } => {
-                let line = format!("{due} of {worker} not paid: {why}");
-                match (why, self.payees.get_mut(worker)) {
-                    (NodeError::NoRoom { outpoint, .. }, Some(payee)) => {
-                        payee.full.insert(*outpoint);
-                        Vec::new()
-                    }
-                    _ => vec![line],
-                }
+                vec![format!("{due} of {worker} not paid: {why}")]
             }
             Event::RolledOver { from, to, capacity } => {
                 vec![format!("channel {from} goes on at {to}, {capacity}")]
@@ -240,7 +232,8 @@ impl Payee {
             let late = payer.last_call().is_some_and(|last| tip >= last);
             let open = matches!(payer.phase(), PayerPhase::Open | PayerPhase::Unsure);
             let is_its = payer.record().base() == self.terms.base;
-            is_its && open && !late && !self.full.contains(&payer.outpoint())
+            let full = payer.signed() >= payer.channel().largest_with_change();
+            is_its && open && !late && !full
         };
         let bound = node.ledger().account(worker).and_then(Account::channel);
         let standing = node.payers().filter(is_open);
