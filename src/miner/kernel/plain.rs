@@ -9,8 +9,8 @@ use crate::sha256::State;
 use crate::sha256::rounds::K;
 use crate::units::Target;
 
-/// A kernel whose eight general rounds are one function each half (`inline(never)`), called seven
-/// times for a nonce, or stand where they are used.
+/// A kernel whose general rounds are the function that `$rolled` makes, called twice for a nonce:
+/// sixteen of them run over and over, or every one stands there once.
 macro_rules! plain {
     ($(#[$doc:meta])* $name:ident, $module:ident, $row:ident, $rolled:ident) => {
         $(#[$doc])*
