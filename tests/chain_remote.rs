@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bitcoin::hashes::Hash;
-use bitcoin::{OutPoint, ScriptBuf, Txid};
+use bitcoin::{Block, OutPoint, ScriptBuf, Txid};
 use millstream::chain::regtest::Regtest;
 use millstream::chain::remote::{ChainHost, ChainServer, RemoteChain, RemoteError};
 use millstream::chain::template::{BlockPlan, Layout};
@@ -356,7 +356,7 @@ fn block_of_a_miner_outside_stands_after_a_restart_and_its_rival_is_refused() {
     drop(host);
 
     let host = ChainHost::kept_in(&path).unwrap();
-    let hash_at = |height| host.chain().with(|chain| chain.block(height).map(|b| b.block_hash()));
+    let hash_at = |height| host.chain().with(|chain| chain.block(height).map(Block::block_hash));
     assert_eq!(hash_at(tip.height), Some(first.block_hash()));
     assert_eq!(hash_at(above.height), Some(above.hash));
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! With `--dir` it is paid by our pool through a channel, and stops while too much is unpaid
-//! (`earning`). It ends by `--shares`, by `--seconds` or by the operator's word, and then says what came of it.
+//! (`earning`). It ends by `--shares`, by `--seconds` or by the operator's word, and then says what
+//! came of it.
 
 mod books;
 mod crew;
@@ -23,12 +24,13 @@ use millstream::miner::kernel::Kernel;
 use millstream::rt::stratum::client::{ClientNews, ClientOptions, StratumClient};
 use millstream::stratum::client::{Find, Task};
 use millstream::units::{Msat, Ppm, Target};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use crate::failure::Failure;
 use crate::machine;
 use crate::stop::Stop;
-use crew::{Crew, Finds, Order};
+use crew::{Crew, Order};
 pub(crate) use earning::PRICE_BITS;
 use earning::{Earning, EarningArgs};
 
@@ -172,7 +174,11 @@ struct Mining<'a> {
 }
 
 impl Mining<'_> {
-    async fn all(&mut self, mut finds: Finds, mut stop: Stop) -> Result<(), Failure> {
+    async fn all(
+        &mut self,
+        mut finds: mpsc::Receiver<(u32, Find)>,
+        mut stop: Stop,
+    ) -> Result<(), Failure> {
         let (mut ticks, mut tick) = (interval(LOOK), 0_u64);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let lasts = self.args.seconds.map(Duration::from_secs);

@@ -1,6 +1,6 @@
-//! The file of blocks, a line each: of one that the host mined its time and its transactions, since
-//! the chain makes the rest of it again; of one that was mined outside all of it, in hex, behind the
-//! word `block`.
+//! The file of blocks, a line each: of one that the host mined its time and its transactions,
+//! since the chain makes the rest of it again; of one that was mined outside all of it, in hex,
+//! behind the word `block`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};

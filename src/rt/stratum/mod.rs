@@ -54,8 +54,8 @@ pub struct ServerOptions {
     pub expose_unencrypted_beyond_loopback: bool,
     /// How many miners there may be at once.
     pub connections_max: usize,
-    /// How many of them may be of one address, so that nobody takes all places: of one IPv4 address,
-    /// or of the 64 leading bits of IPv6 that one customer has.
+    /// How many of them may be of one address, so that nobody takes all places: of one IPv4
+    /// address, or of the 64 leading bits of IPv6 that one customer has.
     pub connections_of_address_max: usize,
     /// How long a miner may take to subscribe and authorize.
     pub greeting_max: Duration,
@@ -85,7 +85,8 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// Loopback only; 1,024 miners, 256 of one address; a share each 10 s of 2^16 to 2^64 hashes, at first 2^32.
+    /// Loopback only; 1,024 miners, 256 of one address; a share each 10 s of 2^16 to 2^64 hashes,
+    /// at first 2^32.
     pub fn new(listen: SocketAddr) -> Self {
         let bits = |bits| WorkBits::new(bits).unwrap_or(WorkBits::MIN);
         let aim = Seconds::new(10).unwrap_or(Seconds::MIN);

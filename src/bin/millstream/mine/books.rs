@@ -123,9 +123,8 @@ impl Books {
     }
 }
 
-type Read = (WorkWindow, BTreeMap<OutPoint, Msat>, Msat);
-
-fn parse(text: &str, risk_max: Msat) -> Option<Read> {
+/// The window, the channels, and what they have brought.
+fn parse(text: &str, risk_max: Msat) -> Option<(WorkWindow, BTreeMap<OutPoint, Msat>, Msat)> {
     let msat = |word: &str| word.parse().ok().and_then(|msat| Msat::new(msat).ok());
     let mut lines = text.lines();
     let window = bytes(lines.next()?.strip_prefix("window ")?)?;

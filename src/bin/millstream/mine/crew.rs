@@ -32,9 +32,6 @@ pub(super) struct Order {
     pub(super) task: Arc<Task>,
 }
 
-/// A share, and the number of its order.
-pub(super) type Finds = mpsc::Receiver<(u32, Find)>;
-
 /// The threads.
 pub(super) struct Crew {
     orders: watch::Sender<Option<Order>>,
@@ -44,8 +41,9 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// So many threads, one for each processor if zero; and what they find.
-    pub(super) fn start(threads: u16) -> (Self, Finds) {
+    /// So many threads, one for each processor if zero; and what they find: a share, and the number
+    /// of its order.
+    pub(super) fn start(threads: u16) -> (Self, mpsc::Receiver<(u32, Find)>) {
         let count = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             some => usize::from(some),

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Nobody who has found no share is given a channel: a stranger costs a link. Links are not
-//! authenticated in this release: whoever presents another's terms gets vouchers that it cannot use,
-//! and the other stops until it connects again.
+//! authenticated in this release: whoever presents another's terms gets vouchers that it cannot
+//! use, and the other stops until it connects again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -67,7 +67,7 @@ impl Works {
         }
         let (waiting, now) = (look.1, machine::now()?.time);
         let mut template = self.host.chain().with(|chain| chain.block_template());
-        // The chain's own blocks of the past were ten minutes apart; from here on it is the present.
+        // The chain's first blocks were ten minutes apart; from here on it is the present.
         template.current_time = now.max(template.min_time);
         if self.built_on.is_none_or(|(tip, _)| tip != template.previous) {
             self.last_block = Instant::now();
