@@ -12,7 +12,8 @@
 //! coinbases that no other worker has, the shares already counted, and a budget.
 //! [`Desk::check`] rebuilds the header from the desk's own job and gives a [`Good`], which nothing
 //! else can make; [`Desk::apply`] counts it. [`Desk::check_many`] does both for many shares, whose
-//! headers are hashed on all lanes of the processor.
+//! headers are hashed on all lanes of the processor. A [`Seat`](seat::Seat) is a desk with what a
+//! server has around it, whatever protocol it speaks.
 //!
 //! # The rules
 //! - V1. The checks, in this order: the job is known, it is not stale, the version differs within
@@ -52,6 +53,7 @@
 mod desk;
 mod job;
 
+pub mod seat;
 mod seen;
 mod share;
 mod space;
