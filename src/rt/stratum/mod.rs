@@ -1,7 +1,7 @@
 //! Stratum V1 over TCP: a server that real miners mine on, and a client of real pools.
 //!
 //! ```text
-//!  miner <--TCP--> connection: ServerSession, Desk, Vardiff --Credit (bounded)--> whoever pays
+//!  miner <--TCP--> connection: ServerSession, Seat --Credit (bounded)--> whoever pays
 //!                       ^
 //!                  newest Job (watch)  <-- StratumServer::publish
 //!

@@ -1,6 +1,6 @@
-//! One worker's desk behind its connection, and the shelf where it waits when that is cut.
+//! One worker's seat behind its connection, and the shelf where it waits when that is cut.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use bitcoin::secp256k1::XOnlyPublicKey;
 use super::{Credit, Job, ServerOptions};
 use crate::rt::RtError;
 use crate::rt::clock::entropy;
-use crate::shares::{Desk, Head, JobError, Refused, Share, Space, Vardiff};
+use crate::shares::seat::{Issued, Seat};
+use crate::shares::{Head, JobError, Refused, Share, Space, Vardiff};
 use crate::stratum::WorkerName;
 use crate::stratum::message::{Extranonce, Label};
 use crate::stratum::server::{Claim, Issue, Judge, Offer, ServerSession, Verdict};
@@ -34,10 +35,7 @@ pub(super) struct Shelf {
 struct Kept {
     offer: Offer,
     key: XOnlyPublicKey,
-    desk: Desk,
-    vardiff: Vardiff,
-    jobs: BTreeMap<JobId, Arc<Job>>,
-    next_job: u32,
+    seat: Seat<Arc<Job>>,
 }
 
 impl Shelf {
@@ -108,20 +106,14 @@ fn char_of(byte: u8) -> char {
 #[derive(Debug)]
 pub(super) struct Worker {
     shelf: Arc<Shelf>,
-    policy: crate::shares::Policy,
-    space: Space,
     /// Set by the driver before each line.
     pub(super) now: UtcSeconds,
     name: Option<Arc<WorkerName>>,
     /// Whose session was resumed.
     resumed: Option<XOnlyPublicKey>,
-    /// None before the first job.
-    desk: Option<Desk>,
-    vardiff: Vardiff,
-    jobs: BTreeMap<JobId, Arc<Job>>,
-    next_job: u32,
-    /// The target of the newest job.
-    target: Option<Target>,
+    seat: Seat<Arc<Job>>,
+    /// Whether this connection has a job in its space: earlier ones are another's.
+    begun: bool,
     found: Vec<Credit>,
     /// Whether the refused share came too late, for which nobody is to blame.
     pub(super) was_stale: bool,
@@ -143,18 +135,14 @@ impl Worker {
         now: UtcSeconds,
     ) -> Self {
         let (least, most, start) = options.work;
+        let vardiff = Vardiff::new(least, most, start, options.aim, now);
         Self {
             shelf,
-            policy: options.desk,
-            space,
             now,
             name: None,
             resumed: None,
-            desk: None,
-            vardiff: Vardiff::new(least, most, start, options.aim, now),
-            jobs: BTreeMap::new(),
-            next_job: 1,
-            target: None,
+            seat: Seat::new(space, options.desk, vardiff),
+            begun: false,
             found: Vec::new(),
             was_stale: false,
         }
@@ -172,27 +160,17 @@ impl Worker {
         if !session.is_mining() {
             return Ok(());
         }
-        let previous = job.pool.head().previous;
-        let (space, policy, now) = (self.space, self.policy, self.now);
-        // The first job of a connection is clean: whatever was searched before is another's.
-        let clean = self.target.is_none() || self.newest().is_none_or(|old| old != previous);
-        let desk = self.desk.get_or_insert_with(|| Desk::new(space, policy, previous, now));
-        desk.new_tip(previous, now).map_err(|error| match error {
+        self.seat.harden(session.hardened(Target::MAX));
+        let issued = self.seat.issue(self.now, Arc::clone(&job.pool), Arc::clone(job));
+        let Issued { id, target, fresh } = issued.map_err(|error| match error {
             JobError::TipLeft => NotIssued::WentBack,
             _ => NotIssued::Broken,
         })?;
-        let id = JobId::new(self.next_job).map_err(|_| NotIssued::Broken)?;
-        let wanted = session.hardened(self.vardiff.target());
-        let target = desk.assign(id, Arc::clone(&job.pool), wanted);
-        let target = target.map_err(|_| NotIssued::Broken)?;
-        self.next_job = self.next_job.checked_add(1).ok_or(NotIssued::Broken)?;
-        self.target = Some(target);
-        self.jobs.insert(id, Arc::clone(job));
-        while self.jobs.len() > Desk::JOBS_MAX {
-            self.jobs.pop_first();
-        }
+        // The first job of a connection is clean: whatever was searched before is another's.
+        let clean = fresh || !self.begun;
+        self.begun = true;
         session.allow_versions(job.pool.head().version_mask, out);
-        let time = Self::time_of(now, job.pool.head());
+        let time = Self::time_of(self.now, job.pool.head());
         session.issue(&Issue { id, target, time, clean }, &job.notify, out);
         Ok(())
     }
@@ -204,27 +182,16 @@ impl Worker {
         present.min(head.start.saturating_add(roll)).max(head.start)
     }
 
-    /// What the newest job builds on.
-    fn newest(&self) -> Option<[u8; 32]> {
-        self.jobs.last_key_value().map(|(_, job)| job.pool.head().previous)
-    }
-
     /// Whether the newest job's target is not what it would be now.
     pub(super) fn wants_other_target(&mut self, session: &ServerSession) -> bool {
-        self.vardiff.wake(self.now);
-        let wanted = session.hardened(self.vardiff.target());
-        let network = self.jobs.last_key_value().map(|(_, job)| job.pool.network());
-        // A target above the network's is raised to it when it is assigned.
-        let wanted = network.map_or(wanted, |network| wanted.max(network));
-        self.target.is_some_and(|target| target != wanted)
+        self.seat.harden(session.hardened(Target::MAX));
+        self.seat.wants_other_target(self.now) && self.begun
     }
 
     /// Starts anew in another space, after the chain went back.
     pub(super) fn move_to(&mut self, space: Space) {
-        self.space = space;
-        self.desk = None;
-        self.jobs.clear();
-        self.target = None;
+        self.seat.move_to(space);
+        self.begun = false;
     }
 
     /// What was found since the last call.
@@ -234,11 +201,9 @@ impl Worker {
 
     /// Keeps what was counted for whoever resumes the session.
     pub(super) fn shelve(self, offer: &Offer) {
-        if let (Some(desk), Some(name)) = (self.desk, self.name) {
-            let Self { vardiff, jobs, next_job, .. } = self;
-            let (offer, key) = (offer.clone(), name.key);
-            let session = offer.session.clone();
-            self.shelf.keep(session, Kept { offer, key, desk, vardiff, jobs, next_job });
+        if let Some(name) = self.name.filter(|_| self.seat.is_used()) {
+            let (offer, key, seat) = (offer.clone(), name.key, self.seat);
+            self.shelf.keep(offer.session.clone(), Kept { offer, key, seat });
         }
     }
 }
@@ -246,7 +211,7 @@ impl Worker {
 impl Judge for Worker {
     fn resume(&mut self, session: &Label) -> Option<Offer> {
         // Its own desk would be lost by it.
-        if self.desk.is_some() || self.resumed.is_some() {
+        if self.seat.is_used() || self.resumed.is_some() {
             return None;
         }
         let kept = self.shelf.take(session)?;
@@ -255,11 +220,8 @@ impl Judge for Worker {
             self.shelf.keep(session.clone(), kept);
             return None;
         }
-        let Kept { offer, key, desk, vardiff, jobs, next_job } = kept;
-        self.space = *desk.space();
-        (self.resumed, self.desk, self.vardiff) = (Some(key), Some(desk), vardiff);
-        (self.jobs, self.next_job) = (jobs, next_job);
-        Some(offer)
+        (self.resumed, self.seat) = (Some(kept.key), kept.seat);
+        Some(kept.offer)
     }
 
     fn authorize(&mut self, worker: &WorkerName) -> bool {
@@ -273,32 +235,30 @@ impl Judge for Worker {
     }
 
     fn version_of(&self, job: JobId) -> Option<u32> {
-        self.jobs.get(&job).map(|job| job.pool.head().version)
+        self.seat.made_of(job).map(|job| job.pool.head().version)
     }
 
     fn suggest(&mut self, target: Target) {
-        self.vardiff.suggest(target);
+        self.seat.suggest(target);
     }
 
     fn judge(&mut self, claim: &Claim) -> Verdict {
         self.was_stale = false;
-        let (Some(desk), Some(worker)) = (&mut self.desk, &self.name) else {
-            return Verdict::Stale;
-        };
+        let Some(worker) = self.name.clone() else { return Verdict::Stale };
         let Claim { job, extranonce, version, time, nonce } = *claim;
-        let good = match desk.take(self.now, &Share { job, extranonce, version, time, nonce }) {
-            Ok(good) => good,
+        let share = Share { job, extranonce, version, time, nonce };
+        match self.seat.take(self.now, &share) {
+            Ok((good, job)) => {
+                let job = Arc::clone(job);
+                let extranonce1 = *self.seat.space();
+                self.found.push(Credit { worker, good, job, extranonce1 });
+                Verdict::Good
+            }
             Err(refused) => {
                 self.was_stale = matches!(refused, Refused::Stale { .. });
-                return verdict_of(&refused);
+                verdict_of(&refused)
             }
-        };
-        // The desk has the job, so that it is here too: both keep the same number.
-        let Some(of) = self.jobs.get(&job) else { return Verdict::Stale };
-        self.vardiff.found(self.now, good.work());
-        let (worker, job) = (Arc::clone(worker), Arc::clone(of));
-        self.found.push(Credit { worker, good, job, extranonce1: self.space });
-        Verdict::Good
+        }
     }
 }
 

@@ -1,6 +1,5 @@
-//! One standard channel: its worker's desk, its jobs, and what it tells the miner of them.
+//! One standard channel: its worker's seat, and what it tells the miner of its jobs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use binary_sv2::Sv2OptionOwned;
@@ -18,7 +17,8 @@ use super::message::{hash_bytes, target_bytes};
 use super::server::Spaces;
 use super::{Credit, Sv2Error, Sv2Options};
 use crate::chain::template::BlockPlan;
-use crate::shares::{Desk, JobError, Policy, Refused, Share, Space, Vardiff};
+use crate::shares::seat::{Issued, Seat};
+use crate::shares::{JobError, Refused, Share, Space, Vardiff};
 use crate::stratum::WorkerName;
 use crate::units::{JobId, Seconds, Target, UtcSeconds, Work};
 
@@ -34,20 +34,16 @@ const SUM_BITS: u32 = 32;
 pub(super) struct Channel {
     id: u32,
     worker: Arc<WorkerName>,
-    pub(super) space: Space,
-    policy: Policy,
-    /// None before the first job.
-    desk: Option<Desk>,
-    vardiff: Vardiff,
-    /// The easiest target that the miner takes.
-    hardest: Target,
+    seat: Seat<Made>,
     /// What the miner was told last.
     target: Target,
-    jobs: BTreeMap<JobId, (Arc<BlockPlan>, u64)>,
-    next_job: u32,
-    /// Work that was counted, and how much of it was told.
-    work: Work,
-    told: u128,
+    counted: Counted,
+}
+
+/// What a job is made of.
+struct Made {
+    plan: Arc<BlockPlan>,
+    extranonce: u64,
 }
 
 impl Channel {
@@ -61,19 +57,14 @@ impl Channel {
     ) -> Self {
         let (least, most, start) = options.work;
         let vardiff = Vardiff::new(least, most, start, options.aim, now);
+        let mut seat = Seat::new(space, options.desk, vardiff);
+        seat.harden(max_target);
         Self {
             id,
             worker: Arc::new(worker),
-            space,
-            policy: options.desk,
-            desk: None,
-            target: vardiff.target().min(max_target),
-            vardiff,
-            hardest: max_target,
-            jobs: BTreeMap::new(),
-            next_job: 1,
-            work: Work::ZERO,
-            told: 0,
+            target: seat.wanted(),
+            seat,
+            counted: Counted::default(),
         }
     }
 
@@ -84,20 +75,12 @@ impl Channel {
 
     /// Takes another easiest target, from the next job on.
     pub(super) fn harden(&mut self, max_target: Target) {
-        self.hardest = max_target;
+        self.seat.harden(max_target);
     }
 
     /// Whether the target of the newest job is not what it would be now.
     pub(super) fn wants_other_target(&mut self, now: UtcSeconds) -> bool {
-        self.vardiff.wake(now);
-        let network = self.network();
-        let wanted = self.vardiff.target().min(self.hardest);
-        self.target != network.map_or(wanted, |network| wanted.max(network))
-    }
-
-    fn network(&self) -> Option<Target> {
-        let (plan, _) = self.jobs.last_key_value()?.1;
-        Target::from_compact(plan.template().bits.to_consensus()).ok()
+        self.seat.wants_other_target(now)
     }
 
     /// Gives the channel a job of `plan`, with its target and, at a new tip, the block before it.
@@ -108,52 +91,35 @@ impl Channel {
         now: UtcSeconds,
         to: &mut Writer,
     ) -> Result<(), Sv2Error> {
-        let template = plan.template();
-        let previous = template.previous.to_byte_array();
-        let newest = self.jobs.last_key_value().map(|(_, (plan, _))| plan.template().previous);
-        let fresh = newest != Some(template.previous);
-        let (space, policy) = (self.space, self.policy);
-        let desk = self.desk.get_or_insert_with(|| Desk::new(space, policy, previous, now));
-        match desk.new_tip(previous, now) {
+        let previous = plan.template().previous.to_byte_array();
+        match self.seat.enter(now, previous) {
             Ok(()) => {}
-            Err(JobError::TipLeft) => self.move_to(spaces.next()?, previous, now, to).await?,
+            Err(JobError::TipLeft) => self.move_to(spaces.next()?, to).await?,
             Err(error) => return Err(error.into()),
         }
         // The job's number is its extranonce too: no two jobs have a root in common.
-        let (number, extranonce) = (self.next_job, u64::from(self.next_job));
-        let id = JobId::new(number).map_err(|_| Sv2Error::Closed)?;
-        let job = Arc::new(plan.fixed_job(&self.space, extranonce, ROLL_MAX)?);
+        let extranonce = self.seat.next_job().to_u32().into();
+        let job = Arc::new(plan.fixed_job(self.seat.space(), extranonce, ROLL_MAX)?);
         let start = job.head().start;
-        let wanted = self.vardiff.target().min(self.hardest);
-        let desk = self.desk.as_mut().ok_or(Sv2Error::Closed)?;
-        let target = desk.assign(id, job, wanted)?;
-        self.next_job = number.checked_add(1).ok_or(Sv2Error::Closed)?;
-        self.jobs.insert(id, (Arc::clone(plan), extranonce));
-        while self.jobs.len() > Desk::JOBS_MAX {
-            self.jobs.pop_first();
-        }
-        self.tell(number, target, fresh, start, to).await
+        let made = Made { plan: Arc::clone(plan), extranonce };
+        let issued = self.seat.issue(now, job, made)?;
+        self.tell(&issued, start, to).await
     }
 
     /// Tells the miner of its newest job: the target if it changed, then the job, and the tip if
     /// that is new.
-    async fn tell(
-        &mut self,
-        number: u32,
-        target: Target,
-        fresh: bool,
-        start: u32,
-        to: &mut Writer,
-    ) -> Result<(), Sv2Error> {
-        let Some((_, (plan, extranonce))) = self.jobs.last_key_value() else { return Ok(()) };
+    async fn tell(&mut self, issued: &Issued, start: u32, to: &mut Writer) -> Result<(), Sv2Error> {
+        let Issued { id, target, fresh } = *issued;
+        let Some(Made { plan, extranonce }) = self.seat.made_of(id) else { return Ok(()) };
         let template = plan.template();
+        let number = id.to_u32();
         if target != self.target {
             self.target = target;
             let channel_id = self.id;
             let message = SetTargetOwned { channel_id, maximum_target: target_bytes(target)? };
             to.send(message, MESSAGE_TYPE_SET_TARGET, CHANNEL_BIT_SET_TARGET).await?;
         }
-        let root = plan.fixed_root(&self.space, *extranonce)?;
+        let root = plan.fixed_root(self.seat.space(), *extranonce)?;
         let message = NewMiningJobOwned {
             channel_id: self.id,
             job_id: number,
@@ -177,16 +143,8 @@ impl Channel {
     }
 
     /// Starts anew in another space, after the chain went back to a tip that it had left.
-    async fn move_to(
-        &mut self,
-        space: Space,
-        previous: [u8; 32],
-        now: UtcSeconds,
-        to: &mut Writer,
-    ) -> Result<(), Sv2Error> {
-        self.space = space;
-        self.desk = Some(Desk::new(space, self.policy, previous, now));
-        self.jobs.clear();
+    async fn move_to(&mut self, space: Space, to: &mut Writer) -> Result<(), Sv2Error> {
+        self.seat.move_to(space);
         let kind = MESSAGE_TYPE_SET_EXTRANONCE_PREFIX;
         let prefix = space.as_slice().to_vec().try_into();
         let message = SetExtranoncePrefixOwned {
@@ -202,9 +160,7 @@ impl Channel {
         submit: &SubmitSharesStandard,
         now: UtcSeconds,
     ) -> Result<Credit, Refused> {
-        let unknown = |job| Refused::UnknownJob { job };
         let job = JobId::new(submit.job_id).unwrap_or(JobId::MAX);
-        let desk = self.desk.as_mut().ok_or(unknown(job))?;
         let share = Share {
             job,
             extranonce: 0,
@@ -212,20 +168,70 @@ impl Channel {
             time: submit.ntime,
             nonce: submit.nonce,
         };
-        let good = desk.take(now, &share)?;
-        // The desk has the job, so that it is here too: both keep the same number.
-        let (plan, extranonce) = self.jobs.get(&job).ok_or(unknown(job))?;
-        self.vardiff.found(now, good.work());
-        self.work = self.work.saturating_add(good.work());
-        let (worker, plan) = (Arc::clone(&self.worker), Arc::clone(plan));
-        Ok(Credit { worker, good, plan, space: self.space, extranonce: *extranonce })
+        let (good, Made { plan, extranonce }) = self.seat.take(now, &share)?;
+        let (plan, extranonce) = (Arc::clone(plan), *extranonce);
+        self.counted.add(good.work());
+        let (worker, space) = (Arc::clone(&self.worker), *self.seat.space());
+        Ok(Credit { worker, good, plan, space, extranonce })
     }
 
-    /// The counted work that was not told yet, in units of 2^32 hashes; the rest is told later.
+    /// The counted work that was not told yet.
     pub(super) fn tell_sum(&mut self) -> u64 {
-        let all = self.work.hashes().wrapping_shr(SUM_BITS);
+        self.counted.tell()
+    }
+}
+
+/// Work that was counted, and how much of it was told, in units of 2^32 hashes.
+#[derive(Default)]
+struct Counted {
+    hashes: u128,
+    told: u128,
+}
+
+impl Counted {
+    const fn add(&mut self, work: Work) {
+        self.hashes = self.hashes.saturating_add(work.hashes());
+    }
+
+    /// The whole units that were not told yet; what is left of one is told later.
+    fn tell(&mut self) -> u64 {
+        let all = self.hashes.wrapping_shr(SUM_BITS);
         let fresh = all.saturating_sub(self.told);
         self.told = all;
         u64::try_from(fresh).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::WorkBits;
+
+    #[test]
+    fn shares_below_a_unit_are_told_to_the_last_of_them() {
+        // What a microcontroller finds: 2^20 hashes, difficulty 0.00024; and one of 2^19 each
+        // time, so that no sum ends at a unit.
+        let mut counted = Counted::default();
+        let (mut told, mut hashes) = (0, 0_u128);
+        for _ in 0..10_000 {
+            for bits in [20, 19] {
+                let work = Target::of_work_bits(WorkBits::new(bits).unwrap()).work();
+                counted.add(work);
+                hashes += work.hashes();
+                told += counted.tell();
+            }
+            assert_eq!(u128::from(told), hashes >> 32);
+        }
+        assert_eq!(told, 3);
+    }
+
+    #[test]
+    fn large_shares_are_told_at_once_and_once() {
+        let mut counted = Counted::default();
+        counted.add(Work::new((5 << 32) + 7));
+        assert_eq!(counted.tell(), 5);
+        assert_eq!(counted.tell(), 0);
+        counted.add(Work::new((1 << 32) - 7));
+        assert_eq!(counted.tell(), 1);
     }
 }
