@@ -253,11 +253,17 @@ impl Channel {
             }
             mining::MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS => {
                 let told = read!(frame, mining::SubmitSharesSuccess)?;
+                if told.channel_id != self.id {
+                    return Ok(None);
+                }
                 let (count, sum) = (told.new_submits_accepted_count, told.new_shares_sum);
                 Ok(Some(Sv2News::Accepted { count, sum }))
             }
             mining::MESSAGE_TYPE_SUBMIT_SHARES_ERROR => {
                 let told = read!(frame, mining::SubmitSharesError<'_>)?;
+                if told.channel_id != self.id {
+                    return Ok(None);
+                }
                 let why = why(told.error_code.as_bytes());
                 Ok(Some(Sv2News::Refused { number: told.sequence_number, why }))
             }

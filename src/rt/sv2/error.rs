@@ -50,6 +50,9 @@ pub enum Sv2Error {
     /// The peer does not take our greeting or our channel.
     #[error("the peer refuses the connection or the channel")]
     Refused,
+    /// More frames a second than any miner sends.
+    #[error("too many frames")]
+    Flood,
     /// Too many refused shares in a row.
     #[error("{limit} refused shares in a row")]
     TooManyRefused {
@@ -75,6 +78,7 @@ impl Sv2Error {
             | Self::FrameTooLong { .. }
             | Self::Unexpected { .. }
             | Self::Malformed { .. }
+            | Self::Flood
             | Self::TooManyRefused { .. } => Blame::Peer,
         }
     }

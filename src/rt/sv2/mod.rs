@@ -1,7 +1,7 @@
 //! Stratum V2 over TCP and Noise: standard channels, a pool's end and a miner's.
 //!
 //! ```text
-//!  miner <--TCP, Noise--> session: channels, each a Desk and a Vardiff --Credit--> whoever pays
+//!  miner <--TCP, Noise--> session: channels, each a Seat --Credit (bounded)--> whoever pays
 //!                            ^
 //!                   newest BlockPlan (watch)  <-- Sv2Server::publish
 //!
@@ -21,9 +21,10 @@
 //!
 //! # What a peer can cost
 //!
-//! A frame of 4 KiB, a greeting of 30 s, silence of 15 min, 64 channels, 64 refusals in a row and
-//! answers that are not read end a connection by name ([`Sv2Error`]) and nothing else. Frames that
-//! wait are 16, then the peer is not read. Extended channels and custom work are refused: a proxy
+//! A frame of 4 KiB, a greeting of 30 s, silence of 15 min, 256 frames a second over time, 64
+//! refusals in a row and answers that are not read end a connection by name ([`Sv2Error`]) and nothing else. A
+//! connection opens 64 channels, closed ones included. Frames that wait are 16, then the peer is not
+//! read. Extended channels and custom work are refused: a proxy
 //! is not what this is for.
 //!
 //! Rank 7, feature `sv2`. Used by whoever runs a pool for, or mines with, devices of Stratum V2.
@@ -79,6 +80,8 @@ pub struct Sv2Options {
     pub aim: Seconds,
     /// The limits of a desk.
     pub desk: Policy,
+    /// Frames a second, and at once.
+    pub frames: (u32, u32),
 }
 
 impl Sv2Options {
@@ -96,6 +99,7 @@ impl Sv2Options {
             work: (bits(16), bits(64), bits(32)),
             aim,
             desk: Policy::for_aim(aim),
+            frames: (256, 1_024),
         }
     }
 }

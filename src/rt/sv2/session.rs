@@ -14,7 +14,7 @@ use common_messages_sv2::{
 use mining_sv2 as mining;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Duration, interval, sleep, timeout};
+use tokio::time::{Duration, Instant, interval, sleep, timeout};
 
 use super::channel::Channel;
 use super::link::{Frame, Frames, Writer, respond};
@@ -24,10 +24,11 @@ use super::{Credit, Sv2Error, Sv2Options};
 use crate::chain::template::BlockPlan;
 use crate::rt::clock::Clock;
 use crate::shares::Refused;
-use crate::stratum::WorkerName;
+use crate::stratum::{Allowance, WorkerName};
 
-/// 64: a proxy without extended channels would open more.
-const CHANNELS_MAX: usize = 64;
+/// 64, closed ones included: each has taken a part of the coinbase that nobody else gets, and there
+/// are not more than 2^32. A proxy without extended channels would open more.
+const CHANNELS_MAX: u32 = 64;
 /// 64 refused shares in a row: a miner on the wrong job sends fewer before it hears of it.
 const REFUSED_MAX: u32 = 64;
 /// The protocol's words for it; the reference crates' name of them is longer than a line.
@@ -44,8 +45,10 @@ pub(super) struct Session {
     credits: mpsc::Sender<Credit>,
     clock: Clock,
     channels: BTreeMap<u32, Channel>,
-    next_channel: u32,
+    /// Channels that were opened; the last one's number.
+    opened: u32,
     refused: u32,
+    frames: Allowance,
 }
 
 impl Session {
@@ -55,6 +58,7 @@ impl Session {
         plans: watch::Receiver<Option<Arc<BlockPlan>>>,
         credits: mpsc::Sender<Credit>,
     ) -> Self {
+        let (per_second, burst) = options.frames;
         Self {
             options,
             spaces,
@@ -62,8 +66,9 @@ impl Session {
             credits,
             clock: Clock::new(),
             channels: BTreeMap::new(),
-            next_channel: 1,
+            opened: 0,
             refused: 0,
+            frames: Allowance::new(per_second, burst),
         }
     }
 
@@ -80,11 +85,16 @@ impl Session {
         let (mut frames, mut to) = greeted.map_err(|_| Sv2Error::TooSlow)??;
         let aim = Duration::from_secs(options.aim.to_u64().max(1));
         let mut ticks = interval(aim);
+        let began = Instant::now();
         let mut silence = Box::pin(sleep(options.idle_max));
         loop {
             tokio::select! {
                 frame = frames.next() => {
-                    self.handle(frame?, &mut to).await?;
+                    let frame = frame?;
+                    if !self.frames.take(began.elapsed(), 1) {
+                        return Err(Sv2Error::Flood);
+                    }
+                    self.handle(frame, &mut to).await?;
                     silence = Box::pin(sleep(options.idle_max));
                 }
                 () = &mut silence => return Err(Sv2Error::TooSlow),
@@ -120,15 +130,7 @@ impl Session {
         match frame.kind {
             mining::MESSAGE_TYPE_OPEN_STANDARD_MINING_CHANNEL => self.open(frame, to).await,
             mining::MESSAGE_TYPE_SUBMIT_SHARES_STANDARD => self.submitted(frame, to).await,
-            mining::MESSAGE_TYPE_UPDATE_CHANNEL => {
-                let update = read!(frame, mining::UpdateChannel<'_>)?;
-                let kind = mining::MESSAGE_TYPE_UPDATE_CHANNEL;
-                let most = target(update.maximum_target.as_bytes(), kind)?;
-                if let Some(channel) = self.channels.get_mut(&update.channel_id) {
-                    channel.harden(most);
-                }
-                self.issue_all(Channel::wants_other_target, to).await
-            }
+            mining::MESSAGE_TYPE_UPDATE_CHANNEL => self.update(frame, to).await,
             mining::MESSAGE_TYPE_CLOSE_CHANNEL => {
                 let close = read!(frame, mining::CloseChannel<'_>)?;
                 self.channels.remove(&close.channel_id);
@@ -155,12 +157,12 @@ impl Session {
             let code = mining::ERROR_CODE_OPEN_MINING_CHANNEL_MAX_TARGET_OUT_OF_RANGE;
             return refuse(request_id, code, to).await;
         };
-        if self.channels.len() >= CHANNELS_MAX {
+        if self.opened >= CHANNELS_MAX {
             let code = mining::ERROR_CODE_OPEN_MINING_CHANNEL_CHANNEL_CAPACITY_EXHAUSTED;
             return refuse(request_id, code, to).await;
         }
-        let channel_id = self.next_channel;
-        self.next_channel = channel_id.checked_add(1).ok_or(Sv2Error::Closed)?;
+        self.opened = self.opened.saturating_add(1);
+        let channel_id = self.opened;
         let (now, space) = (self.clock.time(), self.spaces.next()?);
         let mut channel = Channel::new(channel_id, worker, most, space, &self.options, now);
         let kind = mining::MESSAGE_TYPE_OPEN_STANDARD_MINING_CHANNEL_SUCCESS;
@@ -181,6 +183,25 @@ impl Session {
         }
         self.channels.insert(channel_id, channel);
         Ok(())
+    }
+
+    /// Takes another easiest target of a channel.
+    async fn update(&mut self, mut frame: Frame, to: &mut Writer) -> Result<(), Sv2Error> {
+        let kind = frame.kind;
+        let update = read!(frame, mining::UpdateChannel<'_>)?;
+        let channel_id = update.channel_id;
+        let most = target(update.maximum_target.as_bytes(), kind);
+        let code = match (self.channels.get_mut(&channel_id), most) {
+            (Some(channel), Ok(most)) => {
+                channel.harden(most);
+                return self.issue_all(Channel::wants_other_target, to).await;
+            }
+            (Some(_), Err(_)) => mining::ERROR_CODE_UPDATE_CHANNEL_MAX_TARGET_OUT_OF_RANGE,
+            (None, _) => mining::ERROR_CODE_UPDATE_CHANNEL_INVALID_CHANNEL_ID,
+        };
+        let message = mining::UpdateChannelErrorOwned { channel_id, error_code: words(code)? };
+        let of_channel = mining::CHANNEL_BIT_UPDATE_CHANNEL_ERROR;
+        to.send(message, mining::MESSAGE_TYPE_UPDATE_CHANNEL_ERROR, of_channel).await
     }
 
     async fn submitted(&mut self, mut frame: Frame, to: &mut Writer) -> Result<(), Sv2Error> {

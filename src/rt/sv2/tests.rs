@@ -1,5 +1,8 @@
 //! Both ends against each other, and each against hostile peers.
 
+mod channels;
+mod hostile;
+
 use std::net::Ipv4Addr;
 
 use bitcoin::hashes::Hash;
