@@ -242,6 +242,28 @@ async fn silence_trickle_and_deaf_miners_end_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_miner_whose_reads_all_end_within_a_line_stays() {
+    let mut options = options(BITS);
+    options.stall_max = Duration::from_secs(2);
+    let (server, _credits) = server(options).await;
+    let mut news = server.news();
+    let mut busy = greeted(server.address(), KEY).await;
+    let talking = tokio::spawn(async move {
+        // The rest of the line before, and the beginning of the next.
+        let cut = "\"method\":\"mining.ping\",\"params\":[]}\n{\"id\":1,";
+        busy.write_all(b"{\"id\":1,").await.unwrap();
+        for _ in 0..30 {
+            busy.write_all(cut.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        busy
+    });
+    let ended = async { while !matches!(news.next().await, Some(ServerNews::Down { .. })) {} };
+    assert!(timeout(Duration::from_secs(3), ended).await.is_err(), "an honest miner was cut");
+    drop(talking.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn miner_that_does_not_read_its_jobs_is_let_go() {
     let mut patient = options(BITS);
     patient.stall_max = Duration::from_millis(400);

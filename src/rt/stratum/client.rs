@@ -272,7 +272,8 @@ impl Client {
                     let count = read.map_err(broken)?;
                     let input = buffer.get(..count).unwrap_or_default();
                     if self.hear(talk, &mut reader, input, port).await? {
-                        heard_at = Instant::now();
+                        // What is held now began after that line.
+                        (heard_at, unfinished_since) = (Instant::now(), None);
                     }
                     let unfinished = reader.held_bytes() > 0;
                     unfinished_since =

@@ -131,7 +131,8 @@ impl Connection {
                     let count = read.map_err(broken)?;
                     let input = buffer.get(..count).unwrap_or_default();
                     if self.hear(&mut reader, input, peer)? {
-                        heard_at = Instant::now();
+                        // What is held now began after that line.
+                        (heard_at, unfinished_since) = (Instant::now(), None);
                     }
                     let unfinished = reader.held_bytes() > 0;
                     unfinished_since =
