@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use millstream::chain::remote::{ChainHost, ChainServer};
+use millstream::keys::BackupKey;
 use millstream::ledger::{self, HashPrice, LedgerError, WorkerKey};
 use millstream::node::{Command, WorkPolicy};
 use millstream::rt::stratum::{Connections, Credit, Credits, ServerOptions, StratumServer};
@@ -29,7 +30,8 @@ use millstream::rt::{Driver, Options, Told};
 use millstream::shares::{Grace, Policy};
 use millstream::signer::MemorySigner;
 use millstream::stream::Backup;
-use millstream::units::{KeyIndex, Msat, Seconds, Target, WorkBits};
+use millstream::tx::Delay;
+use millstream::units::{KeyIndex, Msat, Sat, Seconds, Target, WorkBits};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::backup::sealed_backups;
@@ -75,6 +77,10 @@ pub(crate) struct Args {
     /// A voucher is signed once so much is due, in msat, or after a second
     #[arg(long, default_value_t = 1)]
     pay_at_msat: u64,
+    /// Who is owed so much gets a channel, in msat: about what its funding costs, so that nobody
+    /// locks the pool's coins for nothing
+    #[arg(long, default_value_t = 100_000)]
+    channel_at_msat: u64,
     /// A block takes 2^N hashes: by the chain's own rule nearly every hash is one
     #[arg(long, default_value_t = 28)]
     block_bits: u8,
@@ -127,7 +133,7 @@ async fn pool(args: &Args) -> Result<(), Failure> {
     println!("chain {}", chain.address());
     eprintln!("mine for it from another terminal: millstream mine --dir rig; stop it with Ctrl-C");
     let connections = server.news();
-    let offer = Offer::new(network, args.capacity, args.delay, next, backup_key)?;
+    let offer = args.offer(network, next, backup_key)?;
     let block_every = (args.block_ms > 0).then(|| Duration::from_millis(args.block_ms));
     let pool = Pool {
         driver: driver.clone(),
@@ -143,6 +149,17 @@ async fn pool(args: &Args) -> Result<(), Failure> {
 }
 
 impl Args {
+    fn offer(
+        &self,
+        network: Network,
+        next: KeyIndex,
+        backup_key: BackupKey,
+    ) -> Result<Offer, Failure> {
+        let (capacity, delay) = (Sat::new(self.capacity)?, Delay::new(self.delay)?);
+        let due_min = Msat::new(self.channel_at_msat)?;
+        Ok(Offer { network, capacity, delay, due_min, next, backup_key })
+    }
+
     fn price(&self) -> Result<HashPrice, Failure> {
         let bits = WorkBits::new(PRICE_BITS)?;
         Ok(HashPrice::per_bits(Msat::new(self.msat_per_mhash)?, bits)?)

@@ -5,7 +5,7 @@
 //!                           a channel stands already --> attach ---------'
 //! ```
 //!
-//! Nobody who has found no share is given a channel: a stranger costs a link. Links are not
+//! Nobody to whom too little is owed is given a channel: a stranger costs a link. Links are not
 //! authenticated in this release: whoever presents another's terms gets vouchers that it cannot
 //! use, and the other stops until it connects again.
 
@@ -34,25 +34,14 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// What every worker is offered.
 pub(super) struct Offer {
-    network: Network,
-    capacity: Sat,
-    delay: Delay,
+    pub(super) network: Network,
+    pub(super) capacity: Sat,
+    pub(super) delay: Delay,
+    /// What must be owed to it: a channel costs fees, and locks coins.
+    pub(super) due_min: Msat,
     /// The key of the next channel.
-    next: KeyIndex,
-    backup_key: BackupKey,
-}
-
-impl Offer {
-    pub(super) fn new(
-        network: Network,
-        capacity: u64,
-        delay: u16,
-        next: KeyIndex,
-        backup_key: BackupKey,
-    ) -> Result<Self, Failure> {
-        let (capacity, delay) = (Sat::new(capacity)?, Delay::new(delay)?);
-        Ok(Self { network, capacity, delay, next, backup_key })
-    }
+    pub(super) next: KeyIndex,
+    pub(super) backup_key: BackupKey,
 }
 
 /// Whoever is connected to be paid.
@@ -149,10 +138,11 @@ impl Payroll {
             .filter(|(_, payee)| may_try(payee))
             .map(|(worker, payee)| (*worker, payee.clone()))
             .collect();
+        let due_min = self.offer.due_min;
         let look = move |node: &mut Node<MemorySigner>| {
-            let due = payees
-                .iter()
-                .filter_map(|(worker, payee)| Some((*worker, payee.next(node, *worker, &now)?)));
+            let due = payees.iter().filter_map(|(worker, payee)| {
+                Some((*worker, payee.next(node, *worker, &now, due_min)?))
+            });
             due.collect::<Vec<_>>()
         };
         let mut lines = Vec::new();
@@ -226,7 +216,13 @@ impl Payroll {
 
 impl Payee {
     /// What comes next, if anything does.
-    fn next(&self, node: &Node<MemorySigner>, worker: WorkerKey, now: &Now) -> Option<Act> {
+    fn next(
+        &self,
+        node: &Node<MemorySigner>,
+        worker: WorkerKey,
+        now: &Now,
+        due_min: Msat,
+    ) -> Option<Act> {
         let tip = node.view(now.time).ok()?.tip.height;
         let is_open = |payer: &&Payer| {
             let late = payer.last_call().is_some_and(|last| tip >= last);
@@ -240,7 +236,8 @@ impl Payee {
         // The one that is bound comes before one that was funded to follow it.
         let standing = standing.max_by_key(|payer| bound == Some(payer.outpoint()));
         let Some(payer) = standing else {
-            return (node.work_due(worker) > Msat::ZERO).then_some(Act::Fund);
+            let due = node.work_due(worker);
+            return (due > Msat::ZERO && due >= due_min).then_some(Act::Fund);
         };
         let outpoint = payer.outpoint();
         if !self.ready.contains(&outpoint) {
