@@ -68,7 +68,9 @@ pub struct ServerOptions {
     /// After how long without a new job the last one is given out again, with the present time:
     /// there are miners that stop when they hear nothing for two minutes.
     pub repeat_after: Duration,
-    /// The work of a share: least, most, and at the beginning.
+    /// The work of a share: least, most, and at the beginning. Whoever finds more shares at the
+    /// beginning than `lines` allows is cut before the first look at its speed: for machines of
+    /// more than a terahash a second begin above the default.
     pub work: (WorkBits, WorkBits, WorkBits),
     /// How often a miner should find a share.
     pub aim: Seconds,
@@ -80,7 +82,8 @@ pub struct ServerOptions {
     pub bytes: (u32, u32),
     /// Lines a second, and at once.
     pub lines: (u32, u32),
-    /// Refused lines a second, and at once; stale shares do not count.
+    /// Refused lines a second, and at once; shares that are stale or above the desk's budget do not
+    /// count.
     pub refusals: (u32, u32),
 }
 

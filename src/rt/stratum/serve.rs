@@ -201,8 +201,8 @@ impl Connection {
                 let _nobody = self.shared.news.send(ServerNews::Refused { peer, key, why: *why });
             }
             let refused = matches!(heard, Heard::Refused(_));
-            let was_late = std::mem::take(&mut self.worker.was_stale);
-            if refused && !was_late && !self.refusals.take(now, 1) {
+            let is_blameless = std::mem::take(&mut self.worker.is_blameless);
+            if refused && !is_blameless && !self.refusals.take(now, 1) {
                 return Err(ConnectionEnd::Refused);
             }
         }

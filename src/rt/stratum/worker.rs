@@ -115,8 +115,9 @@ pub(super) struct Worker {
     /// Whether this connection has a job in its space: earlier ones are another's.
     begun: bool,
     found: Vec<Credit>,
-    /// Whether the refused share came too late, for which nobody is to blame.
-    pub(super) was_stale: bool,
+    /// Whether nobody is to blame for the refused share: it came too late, or its worker is faster
+    /// than the target that it was given.
+    pub(super) is_blameless: bool,
 }
 
 /// Why a job cannot be given to a worker.
@@ -144,7 +145,7 @@ impl Worker {
             seat: Seat::new(space, options.desk, vardiff),
             begun: false,
             found: Vec::new(),
-            was_stale: false,
+            is_blameless: false,
         }
     }
 
@@ -243,7 +244,7 @@ impl Judge for Worker {
     }
 
     fn judge(&mut self, claim: &Claim) -> Verdict {
-        self.was_stale = false;
+        self.is_blameless = false;
         let Some(worker) = self.name.clone() else { return Verdict::Stale };
         let Claim { job, extranonce, version, time, nonce } = *claim;
         let share = Share { job, extranonce, version, time, nonce };
@@ -255,7 +256,8 @@ impl Judge for Worker {
                 Verdict::Good
             }
             Err(refused) => {
-                self.was_stale = matches!(refused, Refused::Stale { .. });
+                self.is_blameless =
+                    matches!(refused, Refused::Stale { .. } | Refused::OverBudget { .. });
                 verdict_of(&refused)
             }
         }
