@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
 use millstream::chain::regtest::Shared;
+use millstream::sim::world::World;
 use serde::Serialize;
 
 /// Whose an output is.
@@ -83,6 +84,19 @@ pub(crate) struct Books {
 }
 
 impl Books {
+    /// The books of channels, each with its script, whose payees keep their money at `tills`.
+    #[allow(dead_code, reason = "not every example has many channels")]
+    pub(crate) fn of(
+        world: &World,
+        channels: impl Iterator<Item = (OutPoint, ScriptBuf)>,
+        tills: impl IntoIterator<Item = ScriptBuf>,
+    ) -> Self {
+        let (fundings, scripts): (Vec<_>, Vec<_>) = channels.unzip();
+        let channels = scripts.into_iter().map(|script| (script, Owner::Channel));
+        let tills = tills.into_iter().map(|till| (till, Owner::Payee));
+        Self::read(world.chain(), &fundings, &channels.chain(tills).collect())
+    }
+
     /// Follows the channels funded at `fundings` to their ends. `owners` says whose a script is.
     pub(crate) fn read(
         chain: &Shared,

@@ -1,38 +1,26 @@
 //! Many payers with a channel each to one payee, on a simulated chain.
 
-use std::collections::BTreeMap;
-
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
-use bitcoin::{Amount, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use millstream::chain::regtest::coinbase;
-use millstream::keys::{Context, Seed};
-use millstream::node::plan::{Forecast, Plan, Policy};
+use millstream::keys::Context;
 use millstream::node::{Command, LinkId};
 use millstream::sim::world::{EndId, Fate, Machine, Weather, World};
 use millstream::stream::Terms;
-use millstream::stream::payer::Opening;
-use millstream::tx::{ChangeScript, Delay};
-use millstream::units::{Blocks, FeeRate, Height, KeyIndex, Sat, UtcSeconds};
+use millstream::units::{Blocks, Height, Sat};
 
 use super::Error;
-use super::books::{Books, Owner};
+use super::books::Books;
 use super::dice::Dice;
+use super::stage::{self, DEPTH, Payer, Size, till};
 
-/// The chain of every example.
-pub(crate) const NETWORK: Network = Network::Regtest;
-/// How deep fundings and spends are buried.
-pub(crate) const DEPTH: u32 = 3;
 /// 200 channels a funding transaction: 8,700 vB, below the 10,000 of version 3.
 const FUNDED_AT_ONCE: usize = 200;
 /// 1,000 channels are shown to the payee at once, so that no line is looked for among many more.
 const SHOWN_AT_ONCE: usize = 1_000;
-/// 40 restarts leave half of a budget of all that is in the channel.
-const SLICES: u64 = 80;
 /// What a funding pays for each of its outputs, and for the rest of it: above 1 sat/vB.
 const FEE: (u64, u64) = (50, 200);
-/// Before the start: time for the fundings' blocks.
-const EARLY: u64 = 14_400;
 
 /// Who meets where.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +31,8 @@ pub(crate) struct Setting {
     pub(crate) start: u64,
     /// How many payers.
     pub(crate) count: u64,
-    /// What each puts into its channel, sat.
-    pub(crate) capacity: u64,
-    /// The channels' refund delay.
-    pub(crate) delay: u16,
+    /// Their channels.
+    pub(crate) size: Size,
     /// What the payee's terms are beside what the setting says.
     pub(crate) terms: fn(&mut Terms) -> Result<(), Error>,
 }
@@ -103,18 +89,10 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// Opens a channel for each payer, so that all are buried when the clock shows the start.
     pub(crate) fn open(setting: &Setting, seed: u64) -> Result<Self, Error> {
-        let mut world = World::new()?;
-        let early = UtcSeconds::new(setting.start - EARLY)?;
-        world.chain().with(|chain| chain.mine_at(early))?;
-        world.pass(early.saturating_since(world.now().time))?;
+        let mut world = stage::set(setting.start)?;
         let (context, mut dice) = (Context::new(), Dice::new(seed, "seeds"));
         let secret = dice.secret();
-        let base = Seed::new(secret).base_key(&context, NETWORK)?.public();
-        let mut terms = Terms::new(NETWORK, base)?;
-        let (delay, capacity) = (Delay::new(setting.delay)?, Sat::new(setting.capacity)?);
-        (terms.delay, terms.capacity) = ((delay, delay), (capacity, capacity));
-        terms.confirmation_depth = Blocks::new(DEPTH)?;
-        terms.settle_margin = Blocks::new(36)?;
+        let mut terms = setting.size.terms(&context, &secret)?;
         (setting.terms)(&mut terms)?;
         let payee = world.add(Machine::payee(setting.names.0, secret, terms.clone()))?;
         let till = till(&context, &secret)?;
@@ -122,8 +100,7 @@ impl Crowd {
         let mut crowd = Self { world, payee, terms, members, fundings, till, context };
         let seeds: Vec<[u8; 32]> = (0..setting.count).map(|_| dice.secret()).collect();
         crowd.open_all(setting, &seeds)?;
-        let now = crowd.world.now().time;
-        crowd.world.pass(UtcSeconds::new(setting.start)?.saturating_since(now))?;
+        stage::wait_for(&mut crowd.world, setting.start)?;
         Ok(crowd)
     }
 
@@ -131,16 +108,14 @@ impl Crowd {
         let groups: Vec<&[[u8; 32]]> = seeds.chunks(FUNDED_AT_ONCE).collect();
         let value = |group: &[[u8; 32]]| -> Result<Sat, Error> {
             let outputs = u64::try_from(group.len())?;
-            Ok(Sat::new(outputs * (setting.capacity + FEE.0) + FEE.1)?)
+            Ok(Sat::new(outputs * (setting.size.capacity + FEE.0) + FEE.1)?)
         };
         let values = groups.iter().map(|group| value(group)).collect::<Result<Vec<_>, Error>>()?;
         let coins = self.coins(&values)?;
         for (group, coin) in groups.into_iter().zip(coins) {
             self.open_some(setting, group, coin)?;
         }
-        self.world.settle_down()?;
-        self.world.mine(Blocks::new(DEPTH)?);
-        self.world.settle_down()?;
+        stage::bury(&mut self.world, DEPTH)?;
         self.show_all()
     }
 
@@ -179,33 +154,23 @@ impl Crowd {
         seeds: &[[u8; 32]],
         coin: (OutPoint, TxOut),
     ) -> Result<(), Error> {
-        let (index, delay) = (KeyIndex::new(0)?, Delay::new(setting.delay)?);
-        let capacity = Sat::new(setting.capacity)?;
+        let capacity = setting.size.capacity()?;
         let mut openings = Vec::with_capacity(seeds.len());
         for seed in seeds {
-            let mut machine = Machine::payer(setting.names.1, *seed);
-            // A restart costs a slice of each budget, and there can be many.
-            machine.policy.slice = Sat::new(setting.capacity / SLICES)?.to_msat();
+            let machine = setting.size.paying(Machine::payer(setting.names.1, *seed))?;
             let end = self.world.add(machine)?;
-            let seed = Seed::new(*seed);
-            let key = seed.payer_key(&self.context, NETWORK, index)?.public();
-            let view = self.world.end(end).ok_or("no payer")?.node().view(self.world.now().time)?;
-            let (context, terms, own) = (&self.context, &self.terms, ChangeScript::Own);
-            let opening = Opening::new(context, terms, index, key, delay, capacity, own, &view)?;
-            openings.push((end, seed, opening));
+            let payer = Payer { end, seed };
+            let size = setting.size;
+            openings
+                .push((payer, size.opening(&self.world, &self.context, payer, &self.terms, 0)?));
         }
-        let scripts = openings.iter().map(|(_, _, opening)| opening.script().clone());
+        let scripts = openings.iter().map(|(_, opening)| opening.script().clone());
         let funding = self.fund(coin, scripts, capacity)?;
         let txid = funding.compute_txid();
-        for ((end, seed, opening), vout) in openings.into_iter().zip(0..) {
+        for ((payer, opening), vout) in openings.into_iter().zip(0..) {
             let outpoint = OutPoint { txid, vout };
-            let (_, backup, _) = opening.funded(outpoint);
-            let backup = backup.seal(&seed.backup_key(NETWORK));
-            let script = opening.script().clone();
-            let (opening, funding) = (Box::new(opening), funding.clone());
-            let fund = Command::Fund { link: None, opening, funding, vout, backup };
-            self.world.command(end, fund)?;
-            self.members.push(Member { end, link: None, outpoint, script });
+            let script = stage::fund(&mut self.world, payer, opening, &funding, outpoint)?;
+            self.members.push(Member { end: payer.end, link: None, outpoint, script });
             self.fundings.push(outpoint);
         }
         Ok(())
@@ -272,10 +237,8 @@ impl Crowd {
 
     /// What the chain did with the channels' money.
     pub(crate) fn books(&self) -> Books {
-        let scripts = self.members.iter().map(|member| (member.script.clone(), Owner::Channel));
-        let mut owners: BTreeMap<ScriptBuf, Owner> = scripts.collect();
-        owners.insert(self.till.clone(), Owner::Payee);
-        Books::read(self.world.chain(), &self.fundings, &owners)
+        let channels = self.members.iter().map(|member| (member.outpoint, member.script.clone()));
+        Books::of(&self.world, channels, [self.till.clone()])
     }
 
     /// Commits and barriers of every store.
@@ -293,33 +256,4 @@ impl Crowd {
             (sum.0 + sent.messages, sum.1 + sent.bytes + 2 * sent.messages)
         })
     }
-}
-
-/// A key of the seed's own, whose coins are the payee's.
-pub(crate) fn till(context: &Context, seed: &[u8; 32]) -> Result<ScriptBuf, Error> {
-    let coin = Seed::new(*seed).coin_key(context, NETWORK, KeyIndex::new(0)?)?;
-    Ok(ScriptBuf::new_p2tr(context.secp(), coin.public(), None))
-}
-
-/// A payee settles what now is cheap enough for, by its own plan, in `most` transactions at most.
-pub(crate) fn settle(
-    world: &mut World,
-    payee: EndId,
-    till: &ScriptBuf,
-    rate: FeeRate,
-    most: usize,
-) -> Result<Plan, Error> {
-    let mut policy = Policy::new(till.clone());
-    // Whatever the deadline: it is night, and no cheaper time is known.
-    policy.early = Blocks::MAX;
-    let from = world.chain().with(|chain| chain.tip()).height;
-    let night = Some(Forecast { from, rate });
-    let node = world.end(payee).ok_or("no payee")?.node();
-    let mut plan = node.plan(rate, night, &[], &policy)?;
-    plan.groups.truncate(most);
-    for group in &plan.groups {
-        let (outpoints, script) = (group.outpoints.clone(), till.clone());
-        world.command(payee, Command::Settle { outpoints, script, rate: group.rate })?;
-    }
-    Ok(plan)
 }

@@ -9,6 +9,8 @@ pub(crate) mod output;
 pub(crate) mod plot;
 #[allow(dead_code, reason = "not every example sells energy")]
 pub(crate) mod prices;
+#[allow(dead_code, reason = "not every example sets up the same")]
+pub(crate) mod stage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,37 +1,25 @@
 //! The hall: every requester has a channel to every provider, and a session for each contract.
 
-use std::collections::BTreeMap;
-
 use bitcoin::{OutPoint, ScriptBuf};
-use millstream::keys::{Context, Seed};
+use millstream::keys::Context;
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{Session, Window};
 use millstream::node::{Command, LinkId};
-use millstream::sim::world::{EndId, Endpoint, Machine, World, WorldError};
+use millstream::sim::world::{EndId, Machine, World};
 use millstream::stream::Terms;
-use millstream::stream::payer::Opening;
-use millstream::tx::{ChangeScript, Delay};
-use millstream::units::{
-    Blocks, FeeRate, KeyIndex, Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId, UtcSeconds,
-};
+use millstream::units::{FeeRate, Msat, Ppm, Price, Quantity, Seconds, SessionId};
 
 use crate::common::Error;
-use crate::common::books::{Books, Owner};
-use crate::common::crowd::{DEPTH, NETWORK, settle, till};
+use crate::common::books::Books;
 use crate::common::dice::Dice;
+use crate::common::stage::{self, DEPTH, Payer, Size, settle, till};
 
 /// 100 sat: about three units. All that a provider risks with a requester.
 pub(crate) const CREDIT: u64 = 100_000;
-/// What a requester puts into each of its channels, sat.
-const CAPACITY: u64 = 100_000;
-/// Four days.
-const DELAY: u16 = 576;
+/// What a requester puts into each of its channels, for four days.
+const SIZE: Size = Size { delay: 576, capacity: 100_000 };
 /// A minute: how long a reading may have waited for its line.
 const SKEW: u64 = 60;
-/// Before the start: time for the funding's blocks.
-const EARLY: u64 = 14_400;
-/// 40 restarts leave half of a budget of all that is in the channel.
-const SLICES: u64 = 80;
 
 /// A channel from a requester to a provider.
 #[derive(Debug)]
@@ -71,10 +59,7 @@ impl Hall {
         (requesters, providers): (usize, usize),
         credit: u64,
     ) -> Result<Self, Error> {
-        let mut world = World::new()?;
-        let early = UtcSeconds::new(start - EARLY)?;
-        world.chain().with(|chain| chain.mine_at(early))?;
-        world.pass(early.saturating_since(world.now().time))?;
+        let world = stage::set(start)?;
         let (context, credit) = (Context::new(), Msat::new(credit)?);
         let (sellers, buyers, channels) = (Vec::new(), Vec::new(), Vec::new());
         let mut hall = Self { world, sellers, buyers, channels, context, credit };
@@ -85,25 +70,17 @@ impl Hall {
         for requester in 0..requesters {
             hall.add_buyer(requester, dice.secret())?;
         }
-        hall.world.settle_down()?;
-        hall.world.mine(Blocks::new(DEPTH)?);
-        hall.world.settle_down()?;
+        stage::bury(&mut hall.world, DEPTH)?;
         for at in 0..hall.channels.len() {
             hall.connect(at)?;
         }
         hall.world.settle_down()?;
-        let now = hall.world.now().time;
-        hall.world.pass(UtcSeconds::new(start)?.saturating_since(now))?;
+        stage::wait_for(&mut hall.world, start)?;
         Ok(hall)
     }
 
     fn add_seller(&mut self, secret: [u8; 32]) -> Result<(), Error> {
-        let base = Seed::new(secret).base_key(&self.context, NETWORK)?.public();
-        let mut terms = Terms::new(NETWORK, base)?;
-        let (delay, capacity) = (Delay::new(DELAY)?, Sat::new(CAPACITY)?);
-        (terms.delay, terms.capacity) = ((delay, delay), (capacity, capacity));
-        terms.confirmation_depth = Blocks::new(DEPTH)?;
-        terms.settle_margin = Blocks::new(36)?;
+        let mut terms = SIZE.terms(&self.context, &secret)?;
         terms.credit = self.credit;
         let end = self.world.add(Machine::payee("provider", secret, terms.clone()))?;
         let till = till(&self.context, &secret)?;
@@ -113,29 +90,18 @@ impl Hall {
 
     /// A requester, and one transaction that funds its channels to all providers.
     fn add_buyer(&mut self, requester: usize, seed: [u8; 32]) -> Result<(), Error> {
-        let mut machine = Machine::payer("requester", seed);
-        // A restart costs a slice of each budget, and there can be many.
-        machine.policy.slice = Sat::new(CAPACITY / SLICES)?.to_msat();
-        let end = self.world.add(machine)?;
+        let end = self.world.add(SIZE.paying(Machine::payer("requester", seed))?)?;
         self.buyers.push(end);
-        let (secret, delay, capacity) = (Seed::new(seed), Delay::new(DELAY)?, Sat::new(CAPACITY)?);
-        let view = self.world.end(end).ok_or("no requester")?.node().view(self.world.now().time)?;
+        let (payer, capacity) = (Payer { end, seed: &seed }, SIZE.capacity()?);
         let mut openings = Vec::new();
         for (provider, seller) in (0..).zip(&self.sellers) {
-            let index = KeyIndex::new(provider)?;
-            let key = secret.payer_key(&self.context, NETWORK, index)?.public();
-            let (context, terms, own) = (&self.context, &seller.terms, ChangeScript::Own);
-            openings.push(Opening::new(context, terms, index, key, delay, capacity, own, &view)?);
+            let terms = &seller.terms;
+            openings.push(SIZE.opening(&self.world, &self.context, payer, terms, provider)?);
         }
         let outputs = openings.iter().map(|opening| (opening.script().clone(), capacity)).collect();
         let (funding, outpoints) = self.world.fundings(outputs)?;
         for (provider, (opening, outpoint)) in openings.into_iter().zip(outpoints).enumerate() {
-            let (_, backup, _) = opening.funded(outpoint);
-            let backup = backup.seal(&secret.backup_key(NETWORK));
-            let script = opening.script().clone();
-            let (opening, funding, vout) = (Box::new(opening), funding.clone(), outpoint.vout);
-            let fund = Command::Fund { link: None, opening, funding, vout, backup };
-            self.world.command(end, fund)?;
+            let script = stage::fund(&mut self.world, payer, opening, &funding, outpoint)?;
             self.channels.push(Channel { requester, provider, outpoint, script, link: None });
         }
         Ok(())
@@ -210,7 +176,11 @@ impl Hall {
         let tariff = Tariff::flat(Measure::Item, Price::new(Msat::new(price)?, 1)?)?;
         let window = Window { credit: self.credit, prepay: Msat::ZERO };
         let (skew, tolerance) = (Seconds::new(SKEW)?, Ppm::new(0)?);
-        self.run(end, Command::OfferSession { link, session, tariff, window, skew, tolerance })
+        stage::run(
+            &mut self.world,
+            end,
+            Command::OfferSession { link, session, tariff, window, skew, tolerance },
+        )
     }
 
     /// The requester takes it, if it costs what was agreed; whether it could.
@@ -234,18 +204,22 @@ impl Hall {
             return Ok(false);
         }
         let (budget, slack) = (Msat::new(budget)?, Quantity::new(0)?);
-        self.run(end, Command::AcceptSession { session, offer, outpoint, budget, slack })
+        stage::run(
+            &mut self.world,
+            end,
+            Command::AcceptSession { session, offer, outpoint, budget, slack },
+        )
     }
 
     /// Reads a meter: the requester's verified units, or the provider's debit note.
     pub(crate) fn read(&mut self, contract: usize, end: EndId, units: u64) -> Result<bool, Error> {
         let (session, total) = (session_id(contract)?, Quantity::new(units)?);
-        self.run(end, Command::Meter { session, total })
+        stage::run(&mut self.world, end, Command::Meter { session, total })
     }
 
     /// One side ends a contract's session.
     pub(crate) fn end(&mut self, contract: usize, end: EndId) -> Result<bool, Error> {
-        self.run(end, Command::EndSession(session_id(contract)?))
+        stage::run(&mut self.world, end, Command::EndSession(session_id(contract)?))
     }
 
     /// A machine's view of a contract's session.
@@ -256,9 +230,8 @@ impl Hall {
     /// What a provider holds of a channel, msat, by its best voucher.
     pub(crate) fn paid(&self, at: usize) -> u64 {
         let Some(channel) = self.channels.get(at) else { return 0 };
-        let end = self.sellers.get(channel.provider).and_then(|seller| self.world.end(seller.end));
-        let payee = end.map(Endpoint::node).and_then(|node| node.payee(channel.outpoint));
-        payee.map_or(0, |payee| payee.paid().to_msat())
+        let seller = self.sellers.get(channel.provider);
+        seller.map_or(0, |seller| stage::held(&self.world, seller.end, channel.outpoint))
     }
 
     /// All providers settle what is worth it. Returns the channels that they settled.
@@ -273,21 +246,9 @@ impl Hall {
 
     /// What the chain did with the channels' money.
     pub(crate) fn books(&self) -> Books {
-        let scripts = self.channels.iter().map(|channel| (channel.script.clone(), Owner::Channel));
-        let mut owners: BTreeMap<ScriptBuf, Owner> = scripts.collect();
-        owners.extend(self.sellers.iter().map(|seller| (seller.till.clone(), Owner::Payee)));
-        let fundings: Vec<OutPoint> =
-            self.channels.iter().map(|channel| channel.outpoint).collect();
-        Books::read(self.world.chain(), &fundings, &owners)
-    }
-
-    /// False if the machine cannot do that now.
-    fn run(&mut self, end: EndId, command: Command) -> Result<bool, Error> {
-        match self.world.command(end, command) {
-            Ok(()) => Ok(true),
-            Err(WorldError::Node(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let channels =
+            self.channels.iter().map(|channel| (channel.outpoint, channel.script.clone()));
+        Books::of(&self.world, channels, self.sellers.iter().map(|seller| seller.till.clone()))
     }
 }
 

@@ -3,21 +3,19 @@
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{Session, State, Window};
 use millstream::node::Command;
-use millstream::sim::world::{EndId, Endpoint, WorldError};
 use millstream::stream::Terms;
-use millstream::units::{Msat, Ppm, Price, Quantity, Sat, Seconds, SessionId};
+use millstream::units::{Msat, Ppm, Price, Quantity, Seconds, SessionId};
 
 use crate::common::Error;
 use crate::common::crowd::{Crowd, Setting};
+use crate::common::stage::{self, Size};
 
 /// What can be seen, from the cheapest on.
 pub(crate) const QUALITIES: [&str; 3] = ["SD", "HD", "UHD"];
 /// 5 sat: three seconds of the dearest, and a part of another. All that the studio risks.
 pub(crate) const CREDIT: u64 = 5_000;
-/// What a viewer puts into its channel, sat.
-const CAPACITY: u64 = 20_000;
-/// Four days.
-const DELAY: u16 = 576;
+/// What a viewer puts into its channel, for four days.
+const SIZE: Size = Size { delay: 576, capacity: 20_000 };
 /// A minute: how long a reading may have waited for its line.
 const SKEW: u64 = 60;
 /// 1,000 sessions a viewer: their ids must differ.
@@ -55,8 +53,8 @@ pub(crate) struct Studio {
 impl Studio {
     /// Opens a channel for each viewer, so that all are buried when the clock shows `start`.
     pub(crate) fn open(start: u64, seed: u64, count: u64, credit: u64) -> Result<Self, Error> {
-        let (names, capacity, delay) = (("studio", "viewer"), CAPACITY, DELAY);
-        let setting = Setting { names, start, count, capacity, delay, terms };
+        let (names, size) = (("studio", "viewer"), SIZE);
+        let setting = Setting { names, start, count, size, terms };
         Ok(Self { crowd: Crowd::open(&setting, seed)?, credit: Msat::new(credit)? })
     }
 
@@ -80,7 +78,7 @@ impl Studio {
             let window = Window { credit: self.credit, prepay: Msat::ZERO };
             Command::OfferSession { link, session: next, tariff, window, skew, tolerance }
         };
-        self.run(self.crowd.payee, command)
+        stage::run(&mut self.crowd.world, self.crowd.payee, command)
     }
 
     /// What a minute of the offered session would cost; none if the viewer has no such offer.
@@ -103,8 +101,12 @@ impl Studio {
         let Some(offer) = member.link.and_then(|link| node.offer_hash(link, session)) else {
             return Ok(false);
         };
-        let (budget, slack) = (Sat::new(CAPACITY)?.to_msat(), Quantity::new(1)?);
-        self.run(end, Command::AcceptSession { session, offer, outpoint, budget, slack })
+        let (budget, slack) = (SIZE.capacity()?.to_msat(), Quantity::new(1)?);
+        stage::run(
+            &mut self.crowd.world,
+            end,
+            Command::AcceptSession { session, offer, outpoint, budget, slack },
+        )
     }
 
     /// The meters of both sides, or of the viewer alone. Whether the studio's counts.
@@ -117,8 +119,13 @@ impl Studio {
     ) -> Result<bool, Error> {
         let (session, total) = (session_id(viewer, number)?, Quantity::new(total)?);
         let end = self.crowd.members.get(viewer).ok_or("no viewer")?.end;
-        let _own = self.run(end, Command::Meter { session, total })?;
-        Ok(studio && self.run(self.crowd.payee, Command::Meter { session, total })?)
+        let _own = stage::run(&mut self.crowd.world, end, Command::Meter { session, total })?;
+        Ok(studio
+            && stage::run(
+                &mut self.crowd.world,
+                self.crowd.payee,
+                Command::Meter { session, total },
+            )?)
     }
 
     /// The studio is back, and looks at its own meter: what it had not been paid for, it may have
@@ -130,7 +137,8 @@ impl Studio {
         total: u64,
     ) -> Result<(), Error> {
         let (session, total) = (session_id(viewer, number)?, Quantity::new(total)?);
-        let _known = self.run(self.crowd.payee, Command::Meter { session, total })?;
+        let _known =
+            stage::run(&mut self.crowd.world, self.crowd.payee, Command::Meter { session, total })?;
         Ok(())
     }
 
@@ -138,7 +146,11 @@ impl Studio {
     pub(crate) fn end(&mut self, viewer: usize, number: u64, studio: bool) -> Result<(), Error> {
         let end = self.crowd.members.get(viewer).ok_or("no viewer")?.end;
         let end = if studio { self.crowd.payee } else { end };
-        let _ended = self.run(end, Command::EndSession(session_id(viewer, number)?))?;
+        let _ended = stage::run(
+            &mut self.crowd.world,
+            end,
+            Command::EndSession(session_id(viewer, number)?),
+        )?;
         Ok(())
     }
 
@@ -150,19 +162,8 @@ impl Studio {
 
     /// What the viewer has paid in all, msat, by its voucher.
     pub(crate) fn paid(&self, viewer: usize) -> u64 {
-        let outpoint = self.crowd.members.get(viewer).map(|member| member.outpoint);
-        let node = self.crowd.world.end(self.crowd.payee).map(Endpoint::node);
-        let payee = outpoint.and_then(|outpoint| node?.payee(outpoint));
-        payee.map_or(0, |payee| payee.paid().to_msat())
-    }
-
-    /// False if the machine cannot do that now: it waits for its peer.
-    fn run(&mut self, end: EndId, command: Command) -> Result<bool, Error> {
-        match self.crowd.world.command(end, command) {
-            Ok(()) => Ok(true),
-            Err(WorldError::Node(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let member = self.crowd.members.get(viewer);
+        member.map_or(0, |at| stage::held(&self.crowd.world, self.crowd.payee, at.outpoint))
     }
 }
 

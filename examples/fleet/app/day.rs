@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use millstream::meter::State;
 use millstream::node::Event;
-use millstream::units::{Blocks, Quantity, Seconds};
+use millstream::units::{Quantity, Seconds};
 use serde::Serialize;
 
 use super::depot::{CAPACITY, CREDIT, Depot};
 use crate::common::books::Books;
-use crate::common::crowd::DEPTH;
 use crate::common::dice::Dice;
 use crate::common::output::{Lines, Screen, clock, sat};
 use crate::common::prices::{KWH, Prices, Sum};
+use crate::common::stage::{night, wrong};
 use crate::common::{Error, Options, Sabotage};
 
 /// Monday, 2 March 2026, 00:00 UTC.
@@ -319,17 +319,12 @@ impl<'a> Day<'a> {
         }
         self.depot.crowd.world.settle_down()?;
         self.screen.line(&format!("24:00:00 {count} channels settle in {batches} transactions"));
-        self.depot.crowd.world.mine(Blocks::new(1)?);
-        self.depot.crowd.world.settle_down()?;
-        if self.chaos >= 3 {
+        let reorg = self.chaos >= 3;
+        if reorg {
             self.faults += 1;
             self.screen.line("24:10:00 a reorg undoes them");
-            let depth = Blocks::new(1)?;
-            self.depot.crowd.world.chain().with(|chain| chain.reorg(depth, &[vec![], vec![]]))?;
-            self.depot.crowd.world.settle_down()?;
         }
-        self.depot.crowd.world.mine(Blocks::new(DEPTH + 1)?);
-        self.depot.crowd.world.settle_down()?;
+        night(&mut self.depot.crowd.world, reorg)?;
         self.check_rollovers()
     }
 
@@ -354,14 +349,7 @@ impl<'a> Day<'a> {
         let books = self.depot.crowd.books();
         let paid = |visit: &Visit| visit.cost.msat();
         let due: u64 = self.visits.iter().map(|visit| paid(visit) / 1_000).sum();
-        let stolen = u64::from(self.sabotage == Some(Sabotage::Conservation));
-        let kept = books.to_payee + books.payee_fees() - stolen;
-        if kept != due || !books.balance() {
-            self.fail(format!("the chain paid {kept} sat, the vouchers say {due}: {books:?}"));
-        }
-        if let Err(error) = self.depot.crowd.world.check_invariants() {
-            self.fail(format!("in the end: {error}"));
-        }
+        self.broken.extend(wrong(&self.depot.crowd.world, &[(&books, due)], self.sabotage));
         let (messages, bytes) = self.depot.crowd.wire();
         let sent = self.depot.crowd.world.sent();
         let vouchers = sent.get("Voucher").map_or(0, |sent| sent.messages);

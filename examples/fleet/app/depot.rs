@@ -7,8 +7,9 @@ use millstream::stream::Terms;
 use millstream::units::{FeeRate, Msat, Ppm, Quantity, Sat, Seconds, SessionId};
 
 use crate::common::Error;
-use crate::common::crowd::{Crowd, Member, Setting, settle};
+use crate::common::crowd::{Crowd, Member, Setting};
 use crate::common::prices::Prices;
+use crate::common::stage::{Size, settle};
 
 /// 1,500 sat: two steps of two minutes at 50 kW, because here a day takes seconds and meters are read
 /// every two minutes; a charger that reads every second needs a hundredth (see `ev_charger`).
@@ -34,7 +35,8 @@ impl Depot {
     /// Opens a channel for each of `count` cars, so that all are buried when the clock shows `start`.
     pub(crate) fn open(start: u64, seed: u64, count: u64, credit: u64) -> Result<Self, Error> {
         let names = ("station", "car");
-        let setting = Setting { names, start, count, capacity: CAPACITY, delay: DELAY, terms };
+        let size = Size { delay: DELAY, capacity: CAPACITY };
+        let setting = Setting { names, start, count, size, terms };
         Ok(Self { crowd: Crowd::open(&setting, seed)?, credit: Msat::new(credit)? })
     }
 

@@ -1,41 +1,30 @@
 //! The home: the fridge's machine and the house's, a channel in each direction, both funded by one
 //! transaction.
 
-use std::collections::BTreeMap;
-
 use bitcoin::{OutPoint, ScriptBuf, Transaction};
-use millstream::keys::{Context, Seed};
+use millstream::keys::Context;
 use millstream::ledger::{Credit, WorkerKey};
 use millstream::meter::{Session, Window};
 use millstream::node::{Command, Event, LinkId, WorkPolicy};
-use millstream::sim::world::{EndId, Endpoint, Machine, World, WorldError};
+use millstream::sim::world::{EndId, Machine, World};
 use millstream::stream::Terms;
 use millstream::stream::payer::Opening;
-use millstream::tx::{ChangeScript, Delay};
-use millstream::units::{
-    Blocks, FeeRate, KeyIndex, Msat, Ppm, Quantity, Sat, Seconds, SessionId, UtcSeconds,
-};
+use millstream::units::{FeeRate, Msat, Ppm, Quantity, Seconds, SessionId, UtcSeconds};
 
 use crate::common::Error;
-use crate::common::books::{Books, Owner};
-use crate::common::crowd::{DEPTH, NETWORK, settle, till};
+use crate::common::books::Books;
 use crate::common::dice::Dice;
 use crate::common::prices::Prices;
+use crate::common::stage::{self, DEPTH, Payer, Size, settle, till};
 
 /// 3 sat: some minutes of power. All that the house risks.
 pub(crate) const CREDIT: u64 = 3_000;
-/// What each puts into its channel, sat.
-const CAPACITY: u64 = 50_000;
-/// A week.
-const DELAY: u16 = 1_008;
+/// What each puts into its channel, for a week.
+const SIZE: Size = Size { delay: 1_008, capacity: 50_000 };
 /// Two minutes: how long a reading may have waited for its line.
 const SKEW: u64 = 120;
-/// Before the start: time for the funding's blocks.
-const EARLY: u64 = 14_400;
 /// 1 sat a virtual byte.
 const RATE: u64 = 1_000;
-/// 40 restarts leave half of a budget of all that is in a channel.
-const SLICES: u64 = 80;
 /// The house signs a voucher for work once six satoshis are due, or after ten minutes.
 pub(crate) const PAY_AT: u64 = 6_000;
 const PAY_AFTER: u64 = 600;
@@ -46,6 +35,12 @@ struct Side {
     seed: [u8; 32],
     terms: Terms,
     till: ScriptBuf,
+}
+
+impl Side {
+    const fn payer(&self) -> Payer<'_> {
+        Payer { end: self.end, seed: &self.seed }
+    }
 }
 
 /// A channel.
@@ -70,31 +65,25 @@ pub(crate) struct Home {
 impl Home {
     /// Opens both channels, so that they are buried when the clock shows `start`.
     pub(crate) fn open(start: u64, seed: u64) -> Result<Self, Error> {
-        let mut world = World::new()?;
-        let early = UtcSeconds::new(start - EARLY)?;
-        world.chain().with(|chain| chain.mine_at(early))?;
-        world.pass(early.saturating_since(world.now().time))?;
+        let mut world = stage::set(start)?;
         let (context, mut dice, credit) =
             (Context::new(), Dice::new(seed, "seeds"), Msat::new(CREDIT)?);
         let fridge = side(&mut world, &context, "fridge", dice.secret(), credit)?;
         let house = side(&mut world, &context, "house", dice.secret(), credit)?;
         let link = world.connect(fridge.end, house.end)?;
-        let work = opening(&world, &context, &house, &fridge)?;
-        let power = opening(&world, &context, &fridge, &house)?;
-        let capacity = Sat::new(CAPACITY)?;
+        let work = SIZE.opening(&world, &context, house.payer(), &fridge.terms, 0)?;
+        let power = SIZE.opening(&world, &context, fridge.payer(), &house.terms, 0)?;
+        let capacity = SIZE.capacity()?;
         let outputs = [&work, &power].map(|opening| (opening.script().clone(), capacity));
         let (funding, outpoints) = world.fundings(outputs.to_vec())?;
         let [of_work, of_power] = outpoints[..] else { return Err("two outputs".into()) };
         let work = fund(&mut world, &house, work, &funding, of_work)?;
         let power = fund(&mut world, &fridge, power, &funding, of_power)?;
         let mut home = Self { world, fridge, house, work, power, link: Some(link), credit };
-        home.world.settle_down()?;
-        home.world.mine(Blocks::new(DEPTH)?);
-        home.world.settle_down()?;
+        stage::bury(&mut home.world, DEPTH)?;
         home.attach(link)?;
         home.world.settle_down()?;
-        let now = home.world.now().time;
-        home.world.pass(UtcSeconds::new(start)?.saturating_since(now))?;
+        stage::wait_for(&mut home.world, start)?;
         home.tend()?;
         Ok(home)
     }
@@ -115,7 +104,7 @@ impl Home {
         let policy = WorkPolicy { pay_at, pay_after, owed_max: Msat::MAX };
         self.world.command(self.house.end, Command::TendWork(policy))?;
         let (worker, outpoint) = (self.worker(), self.work.outpoint);
-        let (session, budget) = (SessionId::new(1)?, Sat::new(CAPACITY)?.to_msat());
+        let (session, budget) = (SessionId::new(1)?, SIZE.capacity()?.to_msat());
         let bind = Command::BindWorker { worker, outpoint, session, budget };
         self.world.command(self.house.end, bind)?;
         Ok(self.world.settle_down().map(|_| ())?)
@@ -163,12 +152,8 @@ impl Home {
 
     /// What the fridge holds for its work, and the house for its power, msat, by their vouchers.
     pub(crate) fn held(&self) -> (u64, u64) {
-        let held = |side: &Side, channel: &Channel| {
-            let node = self.world.end(side.end).map(Endpoint::node);
-            let payee = node.and_then(|node| node.payee(channel.outpoint));
-            payee.map_or(0, |payee| payee.paid().to_msat())
-        };
-        (held(&self.fridge, &self.work), held(&self.house, &self.power))
+        let held = |side: &Side, channel| stage::held(&self.world, side.end, channel);
+        (held(&self.fridge, self.work.outpoint), held(&self.house, self.power.outpoint))
     }
 
     /// The channel of work, for the fridge's own books.
@@ -187,7 +172,7 @@ impl Home {
         self.world.settle_down()?;
         let node = self.world.end(self.fridge.end).ok_or("no fridge")?.node();
         let offer = node.offer_hash(link, session).ok_or("no offer")?;
-        let (outpoint, budget) = (self.power.outpoint, Sat::new(CAPACITY)?.to_msat());
+        let (outpoint, budget) = (self.power.outpoint, SIZE.capacity()?.to_msat());
         let slack = Quantity::new(1_000)?;
         let accept = Command::AcceptSession { session, offer, outpoint, budget, slack };
         self.world.command(self.fridge.end, accept)?;
@@ -199,11 +184,7 @@ impl Home {
     pub(crate) fn meter(&mut self, total: u64) -> Result<(), Error> {
         let (session, total) = (power_session()?, Quantity::new(total)?);
         for end in [self.fridge.end, self.house.end] {
-            match self.world.command(end, Command::Meter { session, total }) {
-                // While a machine waits for its peer.
-                Ok(()) | Err(WorldError::Node(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+            let _ready = stage::run(&mut self.world, end, Command::Meter { session, total })?;
         }
         self.world.settle_down()?;
         Ok(())
@@ -244,17 +225,10 @@ impl Home {
             let plan = settle(&mut self.world, side.end, &side.till, rate, usize::MAX)?;
             due += if plan.groups.is_empty() { 0 } else { held / 1_000 };
         }
-        self.world.settle_down()?;
-        self.world.mine(Blocks::new(DEPTH + 1)?);
-        self.world.settle_down()?;
-        let owners = BTreeMap::from([
-            (self.work.script.clone(), Owner::Channel),
-            (self.power.script.clone(), Owner::Channel),
-            (self.fridge.till.clone(), Owner::Payee),
-            (self.house.till.clone(), Owner::Payee),
-        ]);
-        let fundings = [self.work.outpoint, self.power.outpoint];
-        Ok((due, Books::read(self.world.chain(), &fundings, &owners)))
+        stage::bury(&mut self.world, DEPTH + 1)?;
+        let channels = [&self.work, &self.power].map(|at| (at.outpoint, at.script.clone()));
+        let tills = [&self.fridge, &self.house].map(|side| side.till.clone());
+        Ok((due, Books::of(&self.world, channels.into_iter(), tills)))
     }
 }
 
@@ -270,28 +244,14 @@ fn side(
     seed: [u8; 32],
     credit: Msat,
 ) -> Result<Side, Error> {
-    let base = Seed::new(seed).base_key(context, NETWORK)?.public();
-    let mut terms = Terms::new(NETWORK, base)?;
-    let (delay, capacity) = (Delay::new(DELAY)?, Sat::new(CAPACITY)?);
-    (terms.delay, terms.capacity) = ((delay, delay), (capacity, capacity));
-    terms.confirmation_depth = Blocks::new(DEPTH)?;
-    terms.settle_margin = Blocks::new(36)?;
+    let mut terms = SIZE.terms(context, &seed)?;
     terms.credit = credit;
     terms.tariff = Prices::USUAL.tariff()?.hash().0;
-    let mut machine = Machine::payee(name, seed, terms.clone());
-    machine.policy.slice = Sat::new(CAPACITY / SLICES)?.to_msat();
-    let end = world.add(machine)?;
+    let end = world.add(SIZE.paying(Machine::payee(name, seed, terms.clone()))?)?;
     Ok(Side { end, seed, terms, till: till(context, &seed)? })
 }
 
-fn opening(world: &World, context: &Context, from: &Side, to: &Side) -> Result<Opening, Error> {
-    let (index, delay) = (KeyIndex::new(0)?, Delay::new(DELAY)?);
-    let key = Seed::new(from.seed).payer_key(context, NETWORK, index)?.public();
-    let view = world.end(from.end).ok_or("no machine")?.node().view(world.now().time)?;
-    let (capacity, own) = (Sat::new(CAPACITY)?, ChangeScript::Own);
-    Ok(Opening::new(context, &to.terms, index, key, delay, capacity, own, &view)?)
-}
-
+/// The payer's side of a channel.
 fn fund(
     world: &mut World,
     from: &Side,
@@ -299,10 +259,6 @@ fn fund(
     funding: &Transaction,
     outpoint: OutPoint,
 ) -> Result<Channel, Error> {
-    let (_, backup, _) = opening.funded(outpoint);
-    let backup = backup.seal(&Seed::new(from.seed).backup_key(NETWORK));
-    let script = opening.script().clone();
-    let (opening, funding, vout) = (Box::new(opening), funding.clone(), outpoint.vout);
-    world.command(from.end, Command::Fund { link: None, opening, funding, vout, backup })?;
+    let script = stage::fund(world, from.payer(), opening, funding, outpoint)?;
     Ok(Channel { outpoint, script })
 }

@@ -4,6 +4,7 @@ use super::day::{Day, Sample};
 use super::home::PAY_AT;
 use super::work::share_msat;
 use crate::common::books::Books;
+use crate::common::stage::wrong;
 use crate::common::{Error, Sabotage};
 
 /// All of it in numbers.
@@ -38,7 +39,7 @@ impl Day<'_> {
         let (earned, spent) = self.home.held();
         let (bill, credited) = (self.bill.msat(), self.credited * share_msat());
         let off = u64::from(self.sabotage == Some(Sabotage::Statement));
-        self.checks += 3;
+        self.checks += 5;
         if agreed.map(|(owed, paid)| (owed + off, paid)) != Some((bill, bill)) {
             self.fail(format!("power: {bill} msat, both agree on {agreed:?}"));
         }
@@ -47,14 +48,9 @@ impl Day<'_> {
             self.fail(format!("work: {earned} msat are paid of {credited}"));
         }
         let (due, books) = self.home.night()?;
-        let stolen = u64::from(self.sabotage == Some(Sabotage::Conservation));
-        let kept = (books.to_payee + books.payee_fees()).saturating_sub(stolen);
-        let all = books.open + books.to_payee + books.payee_fees();
-        if kept != due || !books.balance() || all - stolen != books.funded {
-            self.fail(format!("the chain paid {kept} sat, the vouchers say {due}: {books:?}"));
-        }
-        if let Err(error) = self.home.world.check_invariants() {
-            self.fail(format!("in the end: {error}"));
+        self.broken.extend(wrong(&self.home.world, &[(&books, due)], self.sabotage));
+        if books.open + books.to_payee + books.payee_fees() != books.funded {
+            self.fail(format!("something of the channels went elsewhere: {books:?}"));
         }
         let sent = self.home.world.sent();
         Ok(Outcome {

@@ -3,31 +3,22 @@
 use std::collections::BTreeMap;
 
 use bitcoin::{OutPoint, ScriptBuf};
-use millstream::keys::{Context, Seed};
+use millstream::keys::Context;
 use millstream::ledger::{Credit, WorkerKey};
 use millstream::node::{Command, LinkId};
-use millstream::sim::world::{EndId, Endpoint, Machine, World};
-use millstream::stream::Terms;
-use millstream::stream::payer::Opening;
-use millstream::tx::{ChangeScript, Delay};
-use millstream::units::{Blocks, FeeRate, KeyIndex, Sat, Seconds, SessionId, UtcSeconds};
+use millstream::sim::world::{EndId, Machine, World};
+use millstream::units::{FeeRate, Seconds, SessionId, UtcSeconds};
 
 use super::crew::WORKERS;
-use crate::common::books::{Books, Kind, Owner};
-use crate::common::crowd::{DEPTH, NETWORK, settle, till};
+use crate::common::books::{Books, Kind};
 use crate::common::dice::Dice;
+use crate::common::stage::{self, DEPTH, Payer, Size, settle, till, wrong};
 use crate::common::{Error, Sabotage};
 
-/// 0.1 bitcoin: more than the fastest earns in a shift.
-const CAPACITY: u64 = 10_000_000;
-/// Four days.
-const DELAY: u16 = 576;
-/// Before the start: time for the funding's blocks.
-const EARLY: u64 = 14_400;
+/// 0.1 bitcoin for four days: more than the fastest earns in a shift.
+const SIZE: Size = Size { delay: 576, capacity: 10_000_000 };
 /// 1 sat a virtual byte.
 const RATE: u64 = 1_000;
-/// 40 restarts leave half of a budget of all that is in a channel.
-const SLICES: u64 = 80;
 
 /// A worker's machine and the pool's channel to it.
 struct Member {
@@ -69,30 +60,22 @@ pub(crate) struct Payroll {
 impl Payroll {
     /// Opens a channel for each worker, so that all are buried when the clock shows `start`.
     pub(crate) fn open(start: u64, seed: u64, chaos: u8) -> Result<Self, Error> {
-        let mut world = World::new()?;
-        let early = UtcSeconds::new(start - EARLY)?;
-        world.chain().with(|chain| chain.mine_at(early))?;
-        world.pass(early.saturating_since(world.now().time))?;
+        let mut world = stage::set(start)?;
         let (context, mut dice) = (Context::new(), Dice::new(seed, "seeds"));
         let pool_seed = dice.secret();
-        let mut machine = Machine::payer("pool", pool_seed);
-        machine.policy.slice = Sat::new(CAPACITY / SLICES)?.to_msat();
-        let pool = world.add(machine)?;
+        let pool = world.add(SIZE.paying(Machine::payer("pool", pool_seed))?)?;
         let dice = Dice::new(seed, "lines");
         let (members, keys) = (Vec::new(), Vec::new());
         let mut payroll = Self { world, pool, members, keys, chaos, faults: 0, dice };
         let mut seeds = Dice::new(seed, "workers");
         let seeds: Vec<[u8; 32]> = (0..WORKERS).map(|_| seeds.secret()).collect();
         payroll.fund(&context, pool_seed, &seeds)?;
-        payroll.world.settle_down()?;
-        payroll.world.mine(Blocks::new(DEPTH)?);
-        payroll.world.settle_down()?;
+        stage::bury(&mut payroll.world, DEPTH)?;
         for at in 0..payroll.members.len() {
             payroll.connect(at)?;
         }
         payroll.world.settle_down()?;
-        let now = payroll.world.now().time;
-        payroll.world.pass(UtcSeconds::new(start)?.saturating_since(now))?;
+        stage::wait_for(&mut payroll.world, start)?;
         payroll.bind()?;
         Ok(payroll)
     }
@@ -104,32 +87,19 @@ impl Payroll {
 
     /// One transaction with an output for each worker.
     fn fund(&mut self, context: &Context, pool: [u8; 32], seeds: &[[u8; 32]]) -> Result<(), Error> {
-        let (secret, delay, capacity) = (Seed::new(pool), Delay::new(DELAY)?, Sat::new(CAPACITY)?);
+        let (payer, capacity) = (Payer { end: self.pool, seed: &pool }, SIZE.capacity()?);
         let mut openings = Vec::new();
         for (number, seed) in (0..).zip(seeds) {
-            let base = Seed::new(*seed).base_key(context, NETWORK)?.public();
-            let mut terms = Terms::new(NETWORK, base)?;
-            (terms.delay, terms.capacity) = ((delay, delay), (capacity, capacity));
-            terms.confirmation_depth = Blocks::new(DEPTH)?;
-            terms.settle_margin = Blocks::new(36)?;
+            let terms = SIZE.terms(context, seed)?;
             let end = self.world.add(Machine::payee("worker", *seed, terms.clone()))?;
-            let index = KeyIndex::new(number)?;
-            let key = secret.payer_key(context, NETWORK, index)?.public();
-            let view = self.world.end(self.pool).ok_or("no pool")?.node();
-            let view = view.view(self.world.now().time)?;
-            let own = ChangeScript::Own;
-            let opening = Opening::new(context, &terms, index, key, delay, capacity, own, &view)?;
-            openings.push((end, WorkerKey::new(base.serialize()), till(context, seed)?, opening));
+            let key = WorkerKey::new(terms.base.serialize());
+            let opening = SIZE.opening(&self.world, context, payer, &terms, number)?;
+            openings.push((end, key, till(context, seed)?, opening));
         }
         let outputs = openings.iter().map(|(.., opening)| (opening.script().clone(), capacity));
         let (funding, outpoints) = self.world.fundings(outputs.collect())?;
         for ((end, key, till, opening), outpoint) in openings.into_iter().zip(outpoints) {
-            let (_, backup, _) = opening.funded(outpoint);
-            let backup = backup.seal(&secret.backup_key(NETWORK));
-            let script = opening.script().clone();
-            let (opening, funding, vout) = (Box::new(opening), funding.clone(), outpoint.vout);
-            let fund = Command::Fund { link: None, opening, funding, vout, backup };
-            self.world.command(self.pool, fund)?;
+            let script = stage::fund(&mut self.world, payer, opening, &funding, outpoint)?;
             self.keys.push(key);
             self.members.push(Member { end, key, outpoint, script, till, link: None });
         }
@@ -149,7 +119,7 @@ impl Payroll {
 
     /// Each worker is paid by its channel from now on; after a restart said again.
     fn bind(&mut self) -> Result<(), Error> {
-        let budget = Sat::new(CAPACITY)?.to_msat();
+        let budget = SIZE.capacity()?.to_msat();
         for (number, member) in (1..).zip(&self.members) {
             let (worker, outpoint) = (member.key, member.outpoint);
             let session = SessionId::new(number)?;
@@ -203,9 +173,7 @@ impl Payroll {
     }
 
     fn held(&self, member: &Member) -> u64 {
-        let node = self.world.end(member.end).map(Endpoint::node);
-        let payee = node.and_then(|node| node.payee(member.outpoint));
-        payee.map_or(0, |payee| payee.paid().to_msat())
+        stage::held(&self.world, member.end, member.outpoint)
     }
 
     /// What all hold, msat.
@@ -224,23 +192,10 @@ impl Payroll {
                 (due, settled) = (due + held / 1_000, settled + 1);
             }
         }
-        self.world.settle_down()?;
-        self.world.mine(Blocks::new(DEPTH + 1)?);
-        self.world.settle_down()?;
-        let scripts = self.members.iter().map(|member| (member.script.clone(), Owner::Channel));
-        let mut owners: BTreeMap<ScriptBuf, Owner> = scripts.collect();
-        owners.extend(self.members.iter().map(|member| (member.till.clone(), Owner::Payee)));
-        let fundings: Vec<OutPoint> = self.members.iter().map(|member| member.outpoint).collect();
-        let books = Books::read(self.world.chain(), &fundings, &owners);
-        let stolen = u64::from(sabotage == Some(Sabotage::Conservation));
-        let kept = (books.to_payee + books.payee_fees()).saturating_sub(stolen);
-        let mut broken = Vec::new();
-        if kept != due || !books.balance() {
-            broken.push(format!("the chain paid {kept} sat, the vouchers say {due}: {books:?}"));
-        }
-        if let Err(error) = self.world.check_invariants() {
-            broken.push(format!("in the end: {error}"));
-        }
+        stage::bury(&mut self.world, DEPTH + 1)?;
+        let channels = self.members.iter().map(|member| (member.outpoint, member.script.clone()));
+        let tills = self.members.iter().map(|member| member.till.clone());
+        let books = Books::of(&self.world, channels, tills);
         let ends = self.members.iter().map(|member| member.end).chain([self.pool]);
         let commits = ends.filter_map(|end| self.world.end(end)).map(|end| end.store().commits());
         Ok(Paid {
@@ -252,7 +207,7 @@ impl Payroll {
             fees: books.kept(Kind::Settlement).fees_sat,
             got: books.to_payee,
             checks: 2,
-            broken,
+            broken: wrong(&self.world, &[(&books, due)], sabotage),
         })
     }
 }

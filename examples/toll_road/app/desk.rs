@@ -18,8 +18,8 @@ use millstream::tx::hold::PaymentHash;
 use millstream::units::{Height, ItemId, KeyIndex, Lane, Msat, SessionId, UtcSeconds};
 
 use crate::common::Error;
-use crate::common::crowd::NETWORK;
 use crate::common::dice::Dice;
+use crate::common::stage::NETWORK;
 
 /// Zeros, so that runs repeat.
 pub(crate) const AUX: Entropy = Entropy::new([0; 32]);

@@ -1,20 +1,19 @@
 //! The night: every channel settles, by the planner, in batches; a reorg undoes the first of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bitcoin::{OutPoint, ScriptBuf};
 use millstream::keys::Context;
 use millstream::sim::world::{EndId, Machine};
 use millstream::store::{Batch, Durability, Store};
 use millstream::stream::Payee;
-use millstream::units::Blocks;
 
 use super::desk::Desk;
 use super::relay::{Relay, night_rate, terms};
 use super::road::Road;
 use crate::common::Error;
-use crate::common::books::{Books, Owner as Whose};
-use crate::common::crowd::{DEPTH, settle, till};
+use crate::common::books::Books;
+use crate::common::stage::{self, settle, till};
 
 /// 100 settlements of 65 channels at once: they fit into one block.
 const AT_ONCE: usize = 100;
@@ -50,24 +49,11 @@ pub(crate) fn night(road: &mut Road, relay: &Relay, reorg: bool) -> Result<Night
                 let _plan = settle(world, *end, till, rate, usize::MAX)?;
             }
         }
-        world.settle_down()?;
-        world.mine(Blocks::new(1)?);
-        world.settle_down()?;
-        if reorg && round == 0 {
-            let depth = Blocks::new(1)?;
-            world.chain().with(|chain| chain.reorg(depth, &[vec![], vec![]]))?;
-            world.settle_down()?;
-        }
-        world.mine(Blocks::new(DEPTH + 1)?);
-        world.settle_down()?;
+        stage::night(world, reorg && round == 0)?;
     }
-    let tills = behind.into_iter().map(|(_, till)| (till, Whose::Payee));
-    let mut owners: BTreeMap<ScriptBuf, Whose> = tills.collect();
-    owners.extend(relay.fundings.iter().map(|(_, script)| (script.clone(), Whose::Channel)));
-    let fundings: Vec<OutPoint> = relay.fundings.iter().map(|(outpoint, _)| *outpoint).collect();
-    let (cars, chain) = (road.crowd.books(), road.crowd.world.chain());
-    let relay = Books::read(chain, &fundings, &owners);
-    Ok(Night { settled, cars, relay })
+    let tills = behind.into_iter().map(|(_, till)| till);
+    let relay = Books::of(&road.crowd.world, relay.fundings.iter().cloned(), tills);
+    Ok(Night { settled, cars: road.crowd.books(), relay })
 }
 
 /// The hub's and the owners' channels as nodes: they load what the machines of the day have stored.

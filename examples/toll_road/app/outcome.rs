@@ -5,6 +5,7 @@ use super::relay::Relay;
 use super::road::{CREDIT, LANES, OWNERS, worth};
 use super::rush::{Rush, Sample, Stage};
 use crate::common::books::Books;
+use crate::common::stage::wrong;
 use crate::common::{Error, Sabotage};
 
 /// 1,000 sat: a channel with less than its own settlement costs stays open, and none with much more.
@@ -167,7 +168,6 @@ impl Rush<'_> {
 
     /// What the chain pays is what the vouchers say, in whole satoshis.
     fn check_chain(&mut self, paid: &[u64], night: &Night) {
-        let stolen = u64::from(self.sabotage == Some(Sabotage::Conservation));
         let mut due = 0;
         let mut left = Vec::new();
         for (outpoint, paid) in self.road.crowd.fundings.iter().zip(paid) {
@@ -177,21 +177,13 @@ impl Rush<'_> {
                 left.push(format!("a channel with {paid} msat did not settle"));
             }
         }
-        let kept = |books: &Books| books.to_payee + books.payee_fees();
         let relay: u64 = core::iter::once(&self.relay.middle.payee)
             .chain(self.relay.owners.iter().map(|owner| &owner.payee))
             .map(|payee| payee.paid().to_msat() / 1_000)
             .sum();
         self.checks += 4;
-        for (books, due, stolen) in [(&night.cars, due, stolen), (&night.relay, relay, 0)] {
-            let got = kept(books).saturating_sub(stolen);
-            if got != due || !books.balance() {
-                left.push(format!("the chain paid {got} sat, the vouchers say {due}: {books:?}"));
-            }
-        }
-        if let Err(error) = self.road.crowd.world.check_invariants() {
-            left.push(format!("in the end: {error}"));
-        }
+        let books = [(&night.cars, due), (&night.relay, relay)];
+        left.extend(wrong(&self.road.crowd.world, &books, self.sabotage));
         for left in left {
             self.fail(left);
         }

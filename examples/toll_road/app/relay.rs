@@ -20,8 +20,8 @@ use super::owner::Owner;
 use super::road::OWNERS;
 use super::sender::Sender;
 use crate::common::Error;
-use crate::common::crowd::{DEPTH, NETWORK};
 use crate::common::dice::Dice;
+use crate::common::stage::{DEPTH, NETWORK};
 
 /// A day and a half to claim a hold after its settlement: more than the hub's reaction and depth.
 const K: u16 = 12;

@@ -11,6 +11,7 @@ use millstream::units::{ItemId, Lane, Msat, Price, Quantity, SessionId};
 
 use crate::common::Error;
 use crate::common::crowd::{Crowd, Setting};
+use crate::common::stage::Size;
 
 /// Whose metres they are.
 pub(crate) const OWNERS: [&str; 3] = ["motorway", "bridge", "tunnel"];
@@ -97,8 +98,8 @@ pub(crate) struct Road {
 impl Road {
     /// Opens a channel for each car, and its lanes.
     pub(crate) fn open(start: u64, seed: u64, count: u64) -> Result<Self, Error> {
-        let (names, capacity, delay) = (("gantry", "car"), CAPACITY, DELAY);
-        let setting = Setting { names, start, count, capacity, delay, terms };
+        let (names, size) = (("gantry", "car"), Size { delay: DELAY, capacity: CAPACITY });
+        let setting = Setting { names, start, count, size, terms };
         let crowd = Crowd::open(&setting, seed)?;
         let mut road = Self { crowd, windows: 0, items: 0 };
         for car in 0..road.crowd.members.len() {
