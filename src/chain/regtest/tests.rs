@@ -3,6 +3,7 @@
 use bitcoin::{ScriptBuf, TxOut};
 
 use super::*;
+use crate::chain::template::tests::mined;
 use crate::chain::template::{BlockPlan, Layout, Template, TemplateError, TemplateTx};
 use crate::chain::{ChainError, ChainSource, Coins, Payment};
 use crate::units::{Blocks, Sat};
@@ -214,14 +215,7 @@ fn broadcast_repeats_without_fault_and_says_why_it_is_refused() {
 /// The block that a miner finds of `template`, all of it to one script.
 fn found(template: Template) -> Block {
     let plan = BlockPlan::new(template, &Layout::new(script(9))).unwrap();
-    let mut solution = plan.first_solution(&[7; 4], &[8; 8]);
-    loop {
-        match plan.solve(&solution) {
-            Ok(block) => return block,
-            Err(TemplateError::HighHash { .. }) => solution.nonce += 1,
-            Err(error) => panic!("{error}"),
-        }
-    }
+    mined(&plan, &[7; 4], &[8; 8])
 }
 
 #[test]

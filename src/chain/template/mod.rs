@@ -34,14 +34,17 @@ pub mod rpc;
 mod work;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::chain) mod tests;
 
 pub use coinbase::Layout;
 pub use error::TemplateError;
 pub use plan::{BlockPlan, Solution};
 
 use bitcoin::hashes::{Hash, sha256d};
-use bitcoin::{Amount, Block, BlockHash, CompactTarget, Transaction, Txid, Wtxid};
+use bitcoin::{
+    Amount, Block, BlockHash, CompactTarget, Transaction, Txid, WitnessMerkleNode, Wtxid,
+    merkle_tree,
+};
 
 use crate::units::{Height, Sat, UtcSeconds};
 
@@ -115,13 +118,12 @@ impl Template {
     /// being 32 zero bytes.
     pub fn witness_commitment(&self) -> [u8; 32] {
         // The coinbase stands in its own commitment as zeros.
-        let leaves = self.txs.iter().map(|tx| tx.wtxid.to_byte_array());
-        let root = root_of(core::iter::once([0; 32]).chain(leaves).collect());
-        let commitment = Block::compute_witness_commitment(
-            &bitcoin::WitnessMerkleNode::from_byte_array(root),
-            &RESERVED,
-        );
-        commitment.to_byte_array()
+        let leaves = self.txs.iter().map(|tx| tx.wtxid);
+        let leaves = core::iter::once(Wtxid::all_zeros()).chain(leaves);
+        // There is a root: the coinbase is a leaf.
+        let root = merkle_tree::calculate_root(leaves).map_or([0; 32], Wtxid::to_byte_array);
+        let root = WitnessMerkleNode::from_byte_array(root);
+        Block::compute_witness_commitment(&root, &RESERVED).to_byte_array()
     }
 
     /// The hashes that lead from the coinbase to the merkle root, from the bottom up.
@@ -175,14 +177,6 @@ impl TemplateTx {
     pub const fn fee(&self) -> Option<Sat> {
         self.fee
     }
-}
-
-/// The Merkle root of `level` (Bitcoin's tree: an odd last one is paired with itself).
-fn root_of(mut level: Vec<[u8; 32]>) -> [u8; 32] {
-    while level.len() > 1 {
-        level = level.chunks(2).map(pair).collect();
-    }
-    level.first().copied().unwrap_or_default()
 }
 
 /// The parent of one or two nodes.

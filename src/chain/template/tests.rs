@@ -96,7 +96,8 @@ fn layout() -> Layout {
     Layout::new(ScriptBuf::from_bytes(vec![0x51]))
 }
 
-fn mined(plan: &BlockPlan, extranonce1: &[u8], extranonce2: &[u8]) -> Block {
+/// The first block of a plan with these extranonces, by counting nonces: the target must be easy.
+pub(in crate::chain) fn mined(plan: &BlockPlan, extranonce1: &[u8], extranonce2: &[u8]) -> Block {
     let mut solution = plan.first_solution(extranonce1, extranonce2);
     loop {
         match plan.solve(&solution) {
