@@ -8,7 +8,7 @@ use core::arch::x86_64::{
 
 use super::lanes::searches;
 use super::prepared::{Prepared, Start, Words};
-use super::rounds::{first, first_of, rolled, schedule, second};
+use super::rounds::{first, first_of, schedule, second, unrolled};
 use super::{Group, Span};
 use crate::sha256::avx2::{
     add, big_sigma0, big_sigma1, ch, maj, small_sigma0, small_sigma1, splat,
@@ -84,7 +84,7 @@ fn at_most(words: __m256i, limit: __m256i) -> u32 {
     _mm256_movemask_ps(_mm256_castsi256_ps(meets)).cast_unsigned()
 }
 
-rolled! {
+unrolled! {
     #[target_feature(enable = "avx2")]
     __m256i
 }
