@@ -4,6 +4,7 @@
 mod stratum_support;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::rt::stratum::client::{ClientNews, ClientOptions, StratumClient};
@@ -62,13 +63,17 @@ async fn shares_of_our_miner_are_credited_once_and_all_of_them() {
     assert!(miner.submit(&task, easy));
     assert_eq!(until_judged(&mut miner).await.1, Err(23));
     // Another tip: the old task is worth nothing any more.
-    server.publish(job(2, b"before")).unwrap();
+    let other = Arc::new(job(2, b"before"));
+    server.publish(Arc::clone(&other)).unwrap();
     let next = until_task(&mut miner).await;
     assert!(next.job.clean);
     let more = search(&task, 31);
     assert!(miner.submit(&task, more[30]));
     assert_eq!(until_judged(&mut miner).await.1, Err(21));
     assert!(timeout(Duration::from_millis(50), credits.next()).await.is_err());
+    // A credit names the job that was published: its price is found by that.
+    assert!(miner.submit(&next, search(&next, 1)[0]));
+    assert!(Arc::ptr_eq(&credits.next().await.unwrap().job, &other));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use bitcoin::{ScriptBuf, TxOut};
 
 use super::*;
 use crate::chain::template::tests::mined;
-use crate::chain::template::{BlockPlan, Layout, Template, TemplateError, TemplateTx};
+use crate::chain::template::{BlockPlan, Layout, Template, TemplateTx};
 use crate::chain::{ChainError, ChainSource, Coins, Payment};
 use crate::units::{Blocks, Sat};
 

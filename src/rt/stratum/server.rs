@@ -99,14 +99,18 @@ impl StratumServer {
     /// Gives a job to every miner, those that come later included. Where it builds on another
     /// block than the one before, earlier jobs are stale from now on.
     ///
+    /// A [`Credit`] names the same `Arc`: by it its price is found, which is fixed when a job is
+    /// given out.
+    ///
     /// # Errors
     /// [`JobError::SpaceMisfit`]: its room for miners is not of the options' size.
-    pub fn publish(&self, job: Job) -> Result<(), JobError> {
+    pub fn publish(&self, job: impl Into<Arc<Job>>) -> Result<(), JobError> {
+        let job = job.into();
         let (got, room) = (self.extranonce2_size, job.pool().extranonce_size());
         if got != room {
             return Err(JobError::SpaceMisfit { got, room });
         }
-        self.jobs.send_replace(Some(Arc::new(job)));
+        self.jobs.send_replace(Some(job));
         Ok(())
     }
 
