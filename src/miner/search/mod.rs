@@ -25,6 +25,9 @@
 //! errs to the safe side: after forty jobs of a tip one in twenty is taken for an old one, begins
 //! at a later time, and is idle only if its pool lets no time be rolled.
 //!
+//! One version at a time: a schedule that several versions share
+//! ([`Kernel::scan_versions`](super::kernel::Kernel::scan_versions)) is not walked here yet.
+//!
 //! Used by whoever drives a search. All is bounded: about 200 bytes, no recursion, one kernel call
 //! a lap or less.
 

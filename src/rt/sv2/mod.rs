@@ -22,10 +22,10 @@
 //! # What a peer can cost
 //!
 //! A frame of 4 KiB, a greeting of 30 s, silence of 15 min, 256 frames a second over time, 64
-//! refusals in a row and answers that are not read end a connection by name ([`Sv2Error`]) and nothing else. A
-//! connection opens 64 channels, closed ones included. Frames that wait are 16, then the peer is not
-//! read. Extended channels and custom work are refused: a proxy
-//! is not what this is for.
+//! refusals in a row and answers that are not read end a connection by name ([`Sv2Error`]) and
+//! nothing else. A connection opens 64 channels, closed ones included. Frames that wait are 16,
+//! then the peer is not read. Extended channels and custom work are refused: a proxy is not what
+//! this is for.
 //!
 //! Rank 7, feature `sv2`. Used by whoever runs a pool for, or mines with, devices of Stratum V2.
 
