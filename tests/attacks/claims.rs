@@ -54,7 +54,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
         "time-stamp games",
         By(&[
             "share_outside_its_time_window_is_refused",
-            "shares_above_the_budget_of_a_second_are_refused_without_a_hash",
+            "shares_above_the_budget_of_a_second_are_refused_whatever_their_hash",
         ]),
     ),
     (
@@ -69,7 +69,7 @@ pub(crate) const TABLE: &[(&str, Shown)] = &[
     (
         "flood of shares",
         By(&[
-            "shares_above_the_budget_of_a_second_are_refused_without_a_hash",
+            "shares_above_the_budget_of_a_second_are_refused_whatever_their_hash",
             "shares_above_the_budget_of_a_tip_are_refused_until_the_next",
         ]),
     ),
