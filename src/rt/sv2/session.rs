@@ -40,8 +40,10 @@ const FLAG_WORK_SELECTION: u32 = 0b10;
 pub(super) struct Session {
     options: Arc<Sv2Options>,
     spaces: Arc<Spaces>,
-    /// The newest one.
     plans: watch::Receiver<Option<Arc<BlockPlan>>>,
+    /// The one that every channel has a job of. Only who gives all of them a job of the next one may
+    /// take that from `plans`: a plan that is taken is not announced again.
+    plan: Option<Arc<BlockPlan>>,
     credits: mpsc::Sender<Credit>,
     clock: Clock,
     channels: BTreeMap<u32, Channel>,
@@ -63,6 +65,7 @@ impl Session {
             options,
             spaces,
             plans,
+            plan: None,
             credits,
             clock: Clock::new(),
             channels: BTreeMap::new(),
@@ -100,6 +103,7 @@ impl Session {
                 () = &mut silence => return Err(Sv2Error::TooSlow),
                 changed = self.plans.changed() => {
                     changed.map_err(|_| Sv2Error::Closed)?;
+                    self.plan.clone_from(&self.plans.borrow_and_update());
                     self.issue_all(|_, _| true, &mut to).await?;
                 }
                 _ = ticks.tick() => {
@@ -109,17 +113,17 @@ impl Session {
         }
     }
 
-    /// Gives a job of the newest plan to each channel that shall have one.
+    /// Gives a job of the plan to each channel that shall have one.
     async fn issue_all(
         &mut self,
         wanted: impl Fn(&mut Channel, crate::units::UtcSeconds) -> bool,
         to: &mut Writer,
     ) -> Result<(), Sv2Error> {
         let now = self.clock.time();
-        let Some(plan) = self.plans.borrow_and_update().clone() else { return Ok(()) };
+        let Some(plan) = &self.plan else { return Ok(()) };
         for channel in self.channels.values_mut() {
             if wanted(channel, now) {
-                channel.issue(&plan, &self.spaces, now, to).await?;
+                channel.issue(plan, &self.spaces, now, to).await?;
             }
         }
         Ok(())
@@ -177,9 +181,8 @@ impl Session {
         };
         let of_channel = mining::CHANNEL_BIT_OPEN_STANDARD_MINING_CHANNEL_SUCCESS;
         to.send(message, kind, of_channel).await?;
-        let plan = self.plans.borrow().clone();
-        if let Some(plan) = plan {
-            channel.issue(&plan, &self.spaces, now, to).await?;
+        if let Some(plan) = &self.plan {
+            channel.issue(plan, &self.spaces, now, to).await?;
         }
         self.channels.insert(channel_id, channel);
         Ok(())

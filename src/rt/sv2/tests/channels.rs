@@ -169,6 +169,22 @@ async fn channel_that_is_updated_gets_its_target_before_another_job() {
 }
 
 #[tokio::test]
+async fn plan_that_comes_with_a_frame_or_at_a_look_is_given_out() {
+    let (server, _credits) = server(8).await;
+    let mut raw = Raw::greet(&server).await;
+    let opened = raw.open(USER, EASY()).await;
+    for round in 1..=64_u8 {
+        // Asks for a look at the target, which stays; and the plan comes now, or a little later.
+        raw.update(opened.id, little_endian(EASY())).await;
+        for _ in 0..round % 16 {
+            tokio::task::yield_now().await;
+        }
+        server.publish(plan(round)).unwrap();
+        assert_eq!(raw.fresh_job(&opened).await.previous, [round; 32]);
+    }
+}
+
+#[tokio::test]
 async fn miner_that_finds_too_much_is_given_a_harder_target() {
     let mut options = Sv2Options::new((Ipv4Addr::LOCALHOST, 0).into(), authority());
     options.work = (bits(4), bits(40), bits(4));
