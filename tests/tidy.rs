@@ -132,6 +132,8 @@ fn each_rule_fails_on_its_bad_sample() {
         ("src/tx/a.rs", "//! x\nuse crate::kitchen::Sink;\n", &[("rank", 2)]),
         ("src/kitchen/mod.rs", "//! x\n", &[("rank", 1)]),
         ("src/tx/a.rs", "//! x\nuse std::vec::Vec;\n", &[("ban", 2)]),
+        ("src/tx/a.rs", "//! x\nuse alloc::sync::{Arc, Weak};\n", &[("ban", 2)]),
+        ("src/tx/a.rs", "//! x\nuse alloc::{rc::Rc, sync::Arc};\n", &[("ban", 2)]),
         ("src/node/a.rs", "//! x\nfn f() { Instant::now(); }\n", &[("ban", 2)]),
         ("src/node/a.rs", "//! x\nfn f() { let r = OsRng; }\n", &[("ban", 2)]),
         ("src/node/a.rs", "//! x\nfn f() { println!(\"x\"); }\n", &[("ban", 2)]),
@@ -174,6 +176,7 @@ fn good_samples_break_nothing() {
     let last_good_function = format!("//! x\nfn f() {{\n{}}}\n", "    g();\n".repeat(68));
     let samples: &[(&str, &str)] = &[
         ("src/tx/a.rs", "//! x\nuse crate::units::Sat;\nuse super::Voucher;\nuse crate::tx::A;\n"),
+        ("src/tx/a.rs", "//! x\nuse crate::Arc;\n"),
         ("src/tx/a.rs", "//! x\nmod b {\n use super::super::node;\n}\n"),
         ("src/tx/a.rs", "//! x\npub(crate) fn f() { debug_assert!(true); }\n"),
         (

@@ -1,16 +1,12 @@
 //! What leaves the node: first to the store, then to the chain, to peers, and to the caller.
 
 use alloc::boxed::Box;
-// Without compare-and-swap there is one core, and a count needs no atomic.
-#[cfg(not(target_has_atomic = "ptr"))]
-use alloc::rc::Rc as Arc;
-#[cfg(target_has_atomic = "ptr")]
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction, Txid};
 
 use super::{LinkId, NodeError, ReceivedBatch};
+use crate::Arc;
 use crate::ledger::WorkerKey;
 use crate::meter::tariff::TariffHash;
 use crate::meter::{MeterError, Statement, Window};

@@ -1,12 +1,9 @@
 //! One worker at a pool: its desk, how hard its shares should be, and what its jobs were made of.
 
 use alloc::collections::BTreeMap;
-#[cfg(not(target_has_atomic = "ptr"))]
-use alloc::rc::Rc as Arc;
-#[cfg(target_has_atomic = "ptr")]
-use alloc::sync::Arc;
 
 use super::{Desk, Good, JobError, Policy, PoolJob, Refused, Share, Space, Vardiff};
+use crate::Arc;
 use crate::units::{JobId, Target, UtcSeconds};
 
 /// Where a worker sits, whatever protocol it speaks: its [`Desk`], its [`Vardiff`], and beside each

@@ -8,7 +8,7 @@ use syn::visit::{self, Visit};
 
 use crate::source::{Source, Tree, is_for_tests};
 use crate::tables::{
-    BANS, COLUMNS_MAX, CORE_RANK_MAX, FILE_MAX, FUNCTION_MAX, RANKS, UNSAFE_FILES,
+    BANS, COLUMNS_MAX, CORE_RANK_MAX, FILE_MAX, FUNCTION_MAX, RANKS, ROOT, UNSAFE_FILES,
 };
 
 /// The names of the rules.
@@ -173,7 +173,7 @@ impl File<'_> {
             return;
         };
         for (other, line) in imports(self.source) {
-            if other == room {
+            if other == room || ROOT.contains(&other.as_str()) {
                 continue;
             }
             self.counts.imports += 1;

@@ -37,6 +37,9 @@ pub(crate) const RANKS: &[(&str, u8)] = &[
     ("sim", 7),
 ];
 
+/// What the crate's root itself has, for rooms of any rank.
+pub(crate) const ROOT: &[&str] = &["Arc"];
+
 /// The highest rank of the pure core, which the bans are for.
 pub(crate) const CORE_RANK_MAX: u8 = 5;
 
@@ -51,6 +54,8 @@ pub(crate) struct Ban {
 /// What the core must not contain. `std` covers files, sockets, threads and locks.
 pub(crate) const BANS: &[Ban] = &[
     Ban { tokens: &["std", "::"], brings: "the operating system" },
+    Ban { tokens: &["alloc", "::", "sync"], brings: "compare-and-swap; name `crate::Arc`" },
+    Ban { tokens: &["sync", "::", "Arc"], brings: "compare-and-swap; name `crate::Arc`" },
     Ban { tokens: &["SystemTime"], brings: "a clock" },
     Ban { tokens: &["Instant"], brings: "a clock" },
     Ban { tokens: &["OsRng"], brings: "randomness" },

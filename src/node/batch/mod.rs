@@ -51,11 +51,6 @@ mod receipts;
 mod take;
 
 use alloc::collections::VecDeque;
-// Without compare-and-swap there is one core, and a count needs no atomic.
-#[cfg(not(target_has_atomic = "ptr"))]
-use alloc::rc::Rc as Arc;
-#[cfg(target_has_atomic = "ptr")]
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use receipts::Receipts;
@@ -66,6 +61,7 @@ use bitcoin::secp256k1::schnorr;
 
 use super::NodeError;
 use super::lineage::Side;
+use crate::Arc;
 use crate::batch::flight::{Flight, FlightLimits};
 use crate::batch::item::Item;
 use crate::batch::lanes::Lanes;

@@ -47,11 +47,6 @@ mod pay;
 mod take;
 
 use alloc::collections::BTreeMap;
-// Without compare-and-swap there is one core, and a count needs no atomic.
-#[cfg(not(target_has_atomic = "ptr"))]
-use alloc::rc::Rc as Arc;
-#[cfg(target_has_atomic = "ptr")]
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitcoin::OutPoint;
@@ -62,6 +57,7 @@ pub(super) use pay::{Order, Waiting};
 pub(super) use take::Pending;
 
 use super::NodeError;
+use crate::Arc;
 use crate::store::{Key, envelope};
 use crate::stream::bundle::BundleSum;
 use crate::stream::{HoldVoucher, StreamError};

@@ -1,10 +1,5 @@
 //! The payer's side: holds offered, grown, folded and dropped; each a record, then a voucher.
 
-// Without compare-and-swap there is one core, and a count needs no atomic.
-#[cfg(not(target_has_atomic = "ptr"))]
-use alloc::rc::Rc as Arc;
-#[cfg(target_has_atomic = "ptr")]
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitcoin::OutPoint;
@@ -12,6 +7,7 @@ use bitcoin::OutPoint;
 use super::{
     Holding, PART_BYTES, bundles_from_wire, bundles_to_wire, holds_from_wire, holds_to_wire,
 };
+use crate::Arc;
 use crate::node::batch::WINDOW_BYTES_MAX;
 use crate::node::effects::Event;
 use crate::node::lineage::Side;

@@ -5,16 +5,12 @@ mod good;
 mod many;
 mod policy;
 
-// Without compare-and-swap there is one core, and a count needs no atomic.
-#[cfg(not(target_has_atomic = "ptr"))]
-use alloc::rc::Rc as Arc;
-#[cfg(target_has_atomic = "ptr")]
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::job::PoolJob;
 use super::seen::{Key, Seen};
 use super::{JobError, Space};
+use crate::Arc;
 use crate::sha256::Engine;
 use crate::units::{JobId, Target, UtcSeconds, Work};
 
