@@ -41,8 +41,8 @@ pub(super) struct Session {
     options: Arc<Sv2Options>,
     spaces: Arc<Spaces>,
     plans: watch::Receiver<Option<Arc<BlockPlan>>>,
-    /// The one that every channel has a job of. Only who gives all of them a job of the next one may
-    /// take that from `plans`: a plan that is taken is not announced again.
+    /// The one that every channel has a job of. Only who gives all of them a job of the next one
+    /// may take that from `plans`: a plan that is taken is not announced again.
     plan: Option<Arc<BlockPlan>>,
     credits: mpsc::Sender<Credit>,
     clock: Clock,
