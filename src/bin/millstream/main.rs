@@ -9,6 +9,7 @@ mod backup;
 mod bench;
 mod coin;
 mod failure;
+mod funding;
 mod generate;
 mod inspect;
 mod machine;

@@ -11,7 +11,6 @@ mod hold;
 mod lane;
 mod talk;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,21 +19,20 @@ use bitcoin::{Network, OutPoint};
 use indicatif::{ProgressBar, ProgressStyle};
 use millstream::chain::ChainSource;
 use millstream::chain::remote::RemoteChain;
-use millstream::keys::BackupKey;
 use millstream::meter::State;
 use millstream::monitor::Policy;
-use millstream::node::{Command, Node, NodeError};
+use millstream::node::{Command, LinkId, Node, NodeError};
 use millstream::rt::{Driver, Options, RtError};
-use millstream::signer::{KeyName, MemorySigner, PeerId, Signer};
+use millstream::signer::{MemorySigner, PeerId, Signer};
 use millstream::store::Store;
-use millstream::stream::payer::{Ending, Opening, PayerPhase};
-use millstream::stream::{Backup, HoldRules, Payer, Terms};
-use millstream::tx::{ChangeScript, Delay};
-use millstream::units::{Blocks, FeeRate, KeyIndex, Msat, Quantity, Sat, SessionId};
+use millstream::stream::payer::{Ending, PayerPhase};
+use millstream::stream::{HoldRules, Payer, Terms};
+use millstream::tx::Delay;
+use millstream::units::{Blocks, FeeRate, Msat, Quantity, Sat, SessionId};
 use tokio::time::{Instant, interval, sleep};
 
-use crate::backup::sealed_backups;
 use crate::failure::Failure;
+use crate::funding::{Funded, NewChannel};
 use crate::machine::{self, NetworkArgs};
 use hold::HoldArgs;
 use lane::LaneArgs;
@@ -110,17 +108,9 @@ async fn pay(args: &Args) -> Result<(), Failure> {
     let network = args.network.with_chain()?;
     let wanted = args.terms.as_deref().map(Terms::from_text).transpose()?;
     let seed = machine::seed_or_new(&args.dir)?;
-    let backup_key = seed.backup_key(network);
     let script = machine::coin_script(&seed, network)?;
     let store = machine::store(&args.dir)?;
-    let mut next = KeyIndex::MIN;
-    let mut funded = BTreeMap::new();
-    for sealed in sealed_backups(&store)? {
-        // Never the key of another channel, closed ones included: their backups stay.
-        let Backup { index: used, outpoint, .. } = Backup::open(&sealed, &seed, network)?;
-        next = next.max(KeyIndex::new(used.to_u32() + 1)?);
-        funded.insert(used, outpoint);
-    }
+    let funded = Funded::load(&store, &seed, network)?;
     let chain = RemoteChain::connect(args.chain)?;
     let rate = chain.fee_rate(Blocks::MIN)?.max(FeeRate::new(1_000)?);
     let bank = RemoteChain::connect(args.chain)?;
@@ -132,7 +122,7 @@ async fn pay(args: &Args) -> Result<(), Failure> {
     let driver = Driver::start(machine::parts(node, store, chain), options).await?;
     let talk = Talk::new(driver.news(), args.to, Duration::from_secs(args.patience));
     let mut payer = Paying { args, network, driver: driver.clone(), talk, bank, funded };
-    let done = payer.all(wanted, next, &backup_key, script, rate).await;
+    let done = payer.all(wanted, script, rate).await;
     // Also after a failure: what was signed is worth keeping.
     driver.stop().await?;
     done
@@ -144,16 +134,13 @@ struct Paying<'a> {
     driver: Driver<MemorySigner>,
     talk: Talk,
     bank: RemoteChain,
-    /// Where each key's channel was funded: its backup's name.
-    funded: BTreeMap<KeyIndex, OutPoint>,
+    funded: Funded,
 }
 
 impl Paying<'_> {
     async fn all(
         &mut self,
         wanted: Option<Terms>,
-        next: KeyIndex,
-        backup_key: &BackupKey,
         script: bitcoin::ScriptBuf,
         rate: FeeRate,
     ) -> Result<(), Failure> {
@@ -179,7 +166,7 @@ impl Paying<'_> {
                 self.driver.command(Command::Attach { link, outpoint }).await?;
                 outpoint
             }
-            None => self.fund(&terms, next, backup_key).await?,
+            None => self.fund(link, &terms).await?,
         };
         self.ready(outpoint).await?;
         self.buried(outpoint, &terms).await?;
@@ -216,7 +203,7 @@ impl Paying<'_> {
         };
         let (late, standing) = self.driver.look(find).await?;
         for (index, deadline) in late {
-            let (Some(funding), Some(deadline)) = (self.funded.get(&index), deadline) else {
+            let (Some(funding), Some(deadline)) = (self.funded.outpoint(index), deadline) else {
                 continue;
             };
             let dir = self.args.dir.display();
@@ -229,30 +216,12 @@ impl Paying<'_> {
         Ok(standing)
     }
 
-    /// Funds a new channel: its backup is durable before the funding is broadcast (the node's
-    /// `Fund` sees to that).
-    async fn fund(
-        &mut self,
-        terms: &Terms,
-        index: KeyIndex,
-        backup_key: &BackupKey,
-    ) -> Result<OutPoint, Failure> {
+    async fn fund(&mut self, link: LinkId, terms: &Terms) -> Result<OutPoint, Failure> {
         let (delay, capacity) = (Delay::new(self.args.delay)?, Sat::new(self.args.capacity)?);
-        let (agreed, now) = (terms.clone(), machine::now()?.time);
-        let open = move |node: &mut Node<MemorySigner>| -> Result<Opening, Failure> {
-            let key = node.signer_mut().public(KeyName::Payer(index))?;
-            let view = node.view(now)?;
-            let change = ChangeScript::Own;
-            let context = node.context();
-            Ok(Opening::new(context, &agreed, index, key, delay, capacity, change, &view)?)
-        };
-        let opening = self.driver.look(open).await??;
-        let funding = self.bank.fund(opening.script().clone(), opening.capacity())?;
-        let outpoint = OutPoint { txid: funding.compute_txid(), vout: 0 };
-        let backup = opening.funded(outpoint).1.seal(backup_key);
-        let (link, opening) = (self.talk.link, Box::new(opening));
-        let fund = Command::Fund { link, opening, funding, vout: 0, backup };
-        self.driver.command(fund).await?;
+        let channel = NewChannel { link, terms: terms.clone(), capacity, delay };
+        let pays = |script, value| self.bank.fund(script, value);
+        let (command, outpoint) = self.funded.fund(&self.driver, channel, pays).await?;
+        self.driver.command(command).await?;
         println!("channel {outpoint} funded, {capacity}");
         Ok(outpoint)
     }

@@ -22,20 +22,18 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use millstream::chain::remote::{ChainHost, ChainServer};
-use millstream::keys::BackupKey;
 use millstream::ledger::{self, HashPrice, LedgerError, WorkerKey};
 use millstream::node::{Command, WorkPolicy};
 use millstream::rt::stratum::{Connections, Credit, Credits, ServerOptions, StratumServer};
 use millstream::rt::{Driver, Options, Told};
 use millstream::shares::{Grace, Policy};
 use millstream::signer::MemorySigner;
-use millstream::stream::Backup;
 use millstream::tx::Delay;
-use millstream::units::{KeyIndex, Msat, Sat, Seconds, Target, WorkBits};
+use millstream::units::{Msat, Sat, Seconds, Target, WorkBits};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::backup::sealed_backups;
 use crate::failure::Failure;
+use crate::funding::Funded;
 use crate::machine::{self, NetworkArgs};
 use crate::mine::PRICE_BITS;
 use crate::stop::Stop;
@@ -113,13 +111,8 @@ async fn pool(args: &Args) -> Result<(), Failure> {
     let (server, credits) = StratumServer::start(args.stratum()?).await?;
     let seed = machine::seed_or_new(&args.dir)?;
     let store = machine::store(&args.dir)?;
-    let mut next = KeyIndex::MIN;
-    for sealed in sealed_backups(&store)? {
-        // Never the key of another channel, closed ones included: their backups stay.
-        let used = Backup::open(&sealed, &seed, network)?.index;
-        next = next.max(KeyIndex::new(used.to_u32() + 1)?);
-    }
-    let (script, backup_key) = (machine::coin_script(&seed, network)?, seed.backup_key(network));
+    let funded = Funded::load(&store, &seed, network)?;
+    let script = machine::coin_script(&seed, network)?;
     let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
     let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
     let node = machine::node(seed, network, None, &store, false)?;
@@ -133,13 +126,13 @@ async fn pool(args: &Args) -> Result<(), Failure> {
     println!("chain {}", chain.address());
     eprintln!("mine for it from another terminal: millstream mine --dir rig; stop it with Ctrl-C");
     let connections = server.news();
-    let offer = args.offer(network, next, backup_key)?;
+    let offer = args.offer(network)?;
     let block_every = (args.block_ms > 0).then(|| Duration::from_millis(args.block_ms));
     let pool = Pool {
         driver: driver.clone(),
         price,
         works: Works::new(Arc::clone(&host), server, script, house, block_every),
-        payroll: Payroll::new(driver.clone(), host, offer),
+        payroll: Payroll::new(driver.clone(), host, offer, funded),
         table: Table::new(),
     };
     let served = pool.open(credits, connections, stop).await;
@@ -149,15 +142,10 @@ async fn pool(args: &Args) -> Result<(), Failure> {
 }
 
 impl Args {
-    fn offer(
-        &self,
-        network: Network,
-        next: KeyIndex,
-        backup_key: BackupKey,
-    ) -> Result<Offer, Failure> {
+    fn offer(&self, network: Network) -> Result<Offer, Failure> {
         let (capacity, delay) = (Sat::new(self.capacity)?, Delay::new(self.delay)?);
         let due_min = Msat::new(self.channel_at_msat)?;
-        Ok(Offer { network, capacity, delay, due_min, next, backup_key })
+        Ok(Offer { network, capacity, delay, due_min })
     }
 
     fn price(&self) -> Result<HashPrice, Failure> {

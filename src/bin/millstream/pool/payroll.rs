@@ -15,18 +15,18 @@ use std::time::Duration;
 
 use bitcoin::{Network, OutPoint};
 use millstream::chain::remote::ChainHost;
-use millstream::keys::BackupKey;
 use millstream::ledger::{Account, WorkerKey};
 use millstream::node::{Command, Event, LinkId, Node, NodeError, Now};
 use millstream::rt::{Driver, Told};
-use millstream::signer::{KeyName, MemorySigner, Signer};
-use millstream::stream::payer::{Opening, PayerPhase};
+use millstream::signer::MemorySigner;
+use millstream::stream::payer::PayerPhase;
 use millstream::stream::{Payer, Terms};
-use millstream::tx::{ChangeScript, Delay};
-use millstream::units::{KeyIndex, Msat, Sat};
+use millstream::tx::Delay;
+use millstream::units::{Msat, Sat};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
+use crate::funding::{Funded, NewChannel};
 use crate::machine;
 
 /// How long it waits before it shows a channel again, or tries again what was refused.
@@ -39,9 +39,6 @@ pub(super) struct Offer {
     pub(super) delay: Delay,
     /// What must be owed to it: a channel costs fees, and locks coins.
     pub(super) due_min: Msat,
-    /// The key of the next channel.
-    pub(super) next: KeyIndex,
-    pub(super) backup_key: BackupKey,
 }
 
 /// Whoever is connected to be paid.
@@ -49,6 +46,7 @@ pub(super) struct Payroll {
     driver: Driver<MemorySigner>,
     host: Arc<ChainHost>,
     offer: Offer,
+    funded: Funded,
     payees: BTreeMap<WorkerKey, Payee>,
 }
 
@@ -73,8 +71,13 @@ enum Act {
 }
 
 impl Payroll {
-    pub(super) fn new(driver: Driver<MemorySigner>, host: Arc<ChainHost>, offer: Offer) -> Self {
-        Self { driver, host, offer, payees: BTreeMap::new() }
+    pub(super) fn new(
+        driver: Driver<MemorySigner>,
+        host: Arc<ChainHost>,
+        offer: Offer,
+        funded: Funded,
+    ) -> Self {
+        Self { driver, host, offer, funded, payees: BTreeMap::new() }
     }
 
     /// Takes what was told; lines for whoever watches.
@@ -171,14 +174,18 @@ impl Payroll {
     ) -> Result<Result<Option<String>, String>, Failure> {
         let Some(payee) = self.payees.get(&worker) else { return Ok(Ok(None)) };
         let (command, line) = match act {
-            Act::Fund => match self.fund(payee.link, payee.terms.clone()).await {
-                Ok((command, outpoint)) => {
-                    self.offer.next = KeyIndex::new(self.offer.next.to_u32() + 1)?;
-                    let capacity = self.offer.capacity;
-                    (command, Some(format!("channel {outpoint} for {worker}, {capacity}")))
+            Act::Fund => {
+                let Offer { capacity, delay, .. } = self.offer;
+                let (link, terms) = (payee.link, payee.terms.clone());
+                let channel = NewChannel { link, terms, capacity, delay };
+                let pays = |script, value| self.host.fund(script, value);
+                match self.funded.fund(&self.driver, channel, pays).await {
+                    Ok((command, outpoint)) => {
+                        (command, Some(format!("channel {outpoint} for {worker}, {capacity}")))
+                    }
+                    Err(why) => return Ok(Err(why.to_string())),
                 }
-                Err(why) => return Ok(Err(why.to_string())),
-            },
+            }
             Act::Attach(outpoint) => {
                 (Command::Attach { link: payee.link, outpoint: *outpoint }, None)
             }
@@ -191,26 +198,6 @@ impl Payroll {
         };
         let done = self.driver.command(command).await;
         Ok(done.map(|()| line).map_err(|error| error.to_string()))
-    }
-
-    /// A new channel: its backup is durable before the funding is broadcast (the node's `Fund` sees
-    /// to that).
-    async fn fund(&self, link: LinkId, terms: Terms) -> Result<(Command, OutPoint), Failure> {
-        let Offer { capacity, delay, next: index, .. } = self.offer;
-        let now = machine::now()?.time;
-        let open = move |node: &mut Node<MemorySigner>| -> Result<Opening, Failure> {
-            let key = node.signer_mut().public(KeyName::Payer(index))?;
-            let view = node.view(now)?;
-            let change = ChangeScript::Own;
-            let context = node.context();
-            Ok(Opening::new(context, &terms, index, key, delay, capacity, change, &view)?)
-        };
-        let opening = self.driver.look(open).await??;
-        let funding = self.host.fund(opening.script().clone(), opening.capacity())?;
-        let outpoint = OutPoint { txid: funding.compute_txid(), vout: 0 };
-        let backup = opening.funded(outpoint).1.seal(&self.offer.backup_key);
-        let (link, opening) = (Some(link), Box::new(opening));
-        Ok((Command::Fund { link, opening, funding, vout: 0, backup }, outpoint))
     }
 }
 
