@@ -166,9 +166,10 @@ async fn greeted(to: SocketAddr, key: &str) -> BufReader<TcpStream> {
 /// Small enough to be reached within a test.
 fn tight() -> ServerOptions {
     let mut tight = options(BITS);
-    tight.greeting_max = Duration::from_millis(400);
+    // Far enough apart that a machine with too much to do does not mix them up.
+    tight.greeting_max = Duration::from_secs(2);
     tight.stall_max = Duration::from_millis(400);
-    tight.idle_max = Duration::from_millis(800);
+    tight.idle_max = Duration::from_secs(4);
     tight.bytes = (1_000, 1_100_000);
     tight.lines = (10, 100);
     tight.refusals = (1, 8);
@@ -249,7 +250,8 @@ async fn silence_trickle_and_deaf_miners_end_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn busy_miner_whose_reads_all_end_within_a_line_stays() {
     let mut options = options(BITS);
-    options.stall_max = Duration::from_secs(2);
+    // Far more than a busy machine lets a miner wait between two of its writes.
+    options.stall_max = Duration::from_secs(8);
     let (server, _credits) = server(options).await;
     let mut news = server.news();
     let mut busy = greeted(server.address(), KEY).await;
@@ -257,14 +259,14 @@ async fn busy_miner_whose_reads_all_end_within_a_line_stays() {
         // The rest of the line before, and the beginning of the next.
         let cut = "\"method\":\"mining.ping\",\"params\":[]}\n{\"id\":1,";
         busy.write_all(b"{\"id\":1,").await.unwrap();
-        for _ in 0..30 {
+        for _ in 0..100 {
             busy.write_all(cut.as_bytes()).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         busy
     });
     let ended = async { while !matches!(news.next().await, Some(ServerNews::Down { .. })) {} };
-    assert!(timeout(Duration::from_secs(3), ended).await.is_err(), "an honest miner was cut");
+    assert!(timeout(Duration::from_secs(10), ended).await.is_err(), "an honest miner was cut");
     drop(talking.await.unwrap());
 }
 
