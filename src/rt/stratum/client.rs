@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::waits::Waits;
 use super::{ConnectionEnd, broken};
 use crate::stratum::client::{ClientSession, Find, Task, Told, Wanted};
 use crate::stratum::message::{Label, Refusal};
@@ -260,24 +261,19 @@ impl Client {
         let _best_effort = stream.set_nodelay(true);
         let mut reader = LineReader::new(LINE_MAX);
         let mut buffer = vec![0; READ_BYTES];
-        let (mut heard_at, mut unfinished_since) = (Instant::now(), None);
+        let mut waits = Waits::new(talk.began, Instant::now());
         talk.session.start(&mut talk.out);
         loop {
             talk.write(stream, self.options.stall_max).await?;
-            let end = self.deadline(talk, heard_at, unfinished_since);
+            let end = self.end(talk, &waits);
             tokio::select! {
                 biased;
                 () = sleep_until(end.0) => return Err(end.1),
                 read = stream.read(&mut buffer) => {
                     let count = read.map_err(broken)?;
                     let input = buffer.get(..count).unwrap_or_default();
-                    if self.hear(talk, &mut reader, input, port).await? {
-                        // What is held now began after that line.
-                        (heard_at, unfinished_since) = (Instant::now(), None);
-                    }
-                    let unfinished = reader.held_bytes() > 0;
-                    unfinished_since =
-                        unfinished.then(|| unfinished_since.unwrap_or_else(Instant::now));
+                    let line_ended = self.hear(talk, &mut reader, input, port).await?;
+                    waits.read(Instant::now(), line_ended, reader.held_bytes() > 0);
                 }
                 found = self.found.recv() => {
                     let (task, find) = found.ok_or(ConnectionEnd::Ended)?;
@@ -290,21 +286,10 @@ impl Client {
     }
 
     /// When the connection ends if nothing happens, and why.
-    fn deadline(
-        &self,
-        talk: &Talk,
-        heard_at: Instant,
-        unfinished_since: Option<Instant>,
-    ) -> (Instant, ConnectionEnd) {
-        let after = |from: Instant, time: Duration| from.checked_add(time).unwrap_or(from);
-        let options = &self.options;
-        let silent = (after(heard_at, options.idle_max), ConnectionEnd::Silent);
-        let greeting = (after(talk.began, options.greeting_max), ConnectionEnd::NotGreeted);
-        let unfinished = unfinished_since
-            .map(|since| (after(since, options.stall_max), ConnectionEnd::Unfinished));
-        let greeting = (!talk.session.is_mining()).then_some(greeting);
-        let ends = [Some(silent), greeting, unfinished];
-        ends.into_iter().flatten().min_by_key(|end| end.0).unwrap_or(silent)
+    fn end(&self, talk: &Talk, waits: &Waits) -> (Instant, ConnectionEnd) {
+        let ClientOptions { greeting_max, idle_max, stall_max, .. } = self.options;
+        let greeting_max = (!talk.session.is_mining()).then_some(greeting_max);
+        waits.end(greeting_max, idle_max, stall_max)
     }
 
     /// Takes what was read; whether a line was in it.

@@ -28,6 +28,7 @@ pub mod client;
 mod places;
 mod serve;
 mod server;
+mod waits;
 mod worker;
 
 use std::net::SocketAddr;

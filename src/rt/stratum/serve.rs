@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::waits::Waits;
 use super::worker::{NotIssued, Shelf, Worker};
 use super::{ConnectionEnd, Credit, Job, ServerNews, ServerOptions, broken};
 use crate::rt::clock::Clock;
@@ -109,10 +110,10 @@ impl Connection {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reader = LineReader::new(LINE_MAX);
         let mut buffer = vec![0; READ_BYTES];
-        let (mut heard_at, mut unfinished_since) = (Instant::now(), None);
+        let mut waits = Waits::new(self.began, Instant::now());
         let mut was_mining = false;
         loop {
-            let end = self.deadline(heard_at, unfinished_since);
+            let end = self.end(&waits);
             tokio::select! {
                 biased;
                 changed = jobs.changed() => {
@@ -130,13 +131,8 @@ impl Connection {
                 read = stream.read(&mut buffer) => {
                     let count = read.map_err(broken)?;
                     let input = buffer.get(..count).unwrap_or_default();
-                    if self.hear(&mut reader, input, peer)? {
-                        // What is held now began after that line.
-                        (heard_at, unfinished_since) = (Instant::now(), None);
-                    }
-                    let unfinished = reader.held_bytes() > 0;
-                    unfinished_since =
-                        unfinished.then(|| unfinished_since.unwrap_or_else(Instant::now));
+                    let line_ended = self.hear(&mut reader, input, peer)?;
+                    waits.read(Instant::now(), line_ended, reader.held_bytes() > 0);
                     if !was_mining && self.session.is_mining() {
                         was_mining = true;
                         self.tell_up(peer);
@@ -152,25 +148,10 @@ impl Connection {
     }
 
     /// When the connection ends if nothing happens, and why.
-    fn deadline(
-        &self,
-        heard_at: Instant,
-        unfinished_since: Option<Instant>,
-    ) -> (Instant, ConnectionEnd) {
-        let options = &self.shared.options;
-        let after = |from: Instant, time: Duration| from.checked_add(time).unwrap_or(from);
-        let mut end = (after(heard_at, options.idle_max), ConnectionEnd::Silent);
-        let greeting = (after(self.began, options.greeting_max), ConnectionEnd::NotGreeted);
-        if !self.session.is_mining() && greeting.0 < end.0 {
-            end = greeting;
-        }
-        if let Some(since) = unfinished_since {
-            let line = (after(since, options.stall_max), ConnectionEnd::Unfinished);
-            if line.0 < end.0 {
-                end = line;
-            }
-        }
-        end
+    fn end(&self, waits: &Waits) -> (Instant, ConnectionEnd) {
+        let ServerOptions { greeting_max, idle_max, stall_max, .. } = *self.shared.options;
+        let greeting_max = (!self.session.is_mining()).then_some(greeting_max);
+        waits.end(greeting_max, idle_max, stall_max)
     }
 
     /// Takes what was read; whether a line was in it.
