@@ -103,42 +103,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn pool(args: &Args) -> Result<(), Failure> {
-    let network = args.network.with_chain()?;
-    let (price, house) = (args.price()?, Target::of_work_bits(WorkBits::new(args.block_bits)?));
     // Before the first line is printed: whoever reads it may end this process at once.
     let stop = Stop::listen()?;
-    // First: a port that is taken, and a folder that is in use, are said before anything is made.
-    let (server, credits) = StratumServer::start(args.stratum()?).await?;
-    let seed = machine::seed_or_new(&args.dir)?;
-    let store = machine::store(&args.dir)?;
-    let funded = Funded::load(&store, &seed, network)?;
-    let script = machine::coin_script(&seed, network)?;
-    let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
-    let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
-    let node = machine::node(seed, network, None, &store, false)?;
-    let parts = machine::parts(node, store, host.chain().source_from_now());
-    let driver = Driver::start(parts, args.options(network)).await?;
-    driver.command(Command::TendWork(args.policy()?)).await?;
-    println!("stratum {}", server.address());
-    if let Some(address) = driver.address() {
-        println!("channels {address}");
-    }
-    println!("chain {}", chain.address());
-    eprintln!("mine for it from another terminal: millstream mine --dir rig; stop it with Ctrl-C");
-    let connections = server.news();
-    let offer = args.offer(network)?;
-    let block_every = (args.block_ms > 0).then(|| Duration::from_millis(args.block_ms));
-    let pool = Pool {
-        driver: driver.clone(),
-        price,
-        works: Works::new(Arc::clone(&host), server, script, house, block_every),
-        payroll: Payroll::new(driver.clone(), host, offer, funded),
-        table: Table::new(),
-    };
-    let served = pool.open(credits, connections, stop).await;
+    let mut pool = Pool::open(args).await?;
+    pool.say_where();
+    let driver = pool.driver.clone();
+    let served = pool.serve(stop).await;
+    let closed = pool.close().await;
     driver.stop().await?;
     eprintln!("stopped; the next start with --dir {} goes on from here", args.dir.display());
-    served
+    served.and(closed)
 }
 
 impl Args {
@@ -194,52 +168,74 @@ impl Args {
 
 struct Pool {
     driver: Driver<MemorySigner>,
+    /// Where miners connect.
+    stratum: SocketAddr,
+    chain: ChainServer,
     price: HashPrice,
     works: Works,
+    credits: Credits,
+    connections: Connections,
     payroll: Payroll,
     table: Table,
 }
 
 impl Pool {
-    async fn open(
-        mut self,
-        mut credits: Credits,
-        connections: Connections,
-        stop: Stop,
-    ) -> Result<(), Failure> {
-        self.serve(&mut credits, connections, stop).await?;
-        let Self { works, mut table, driver, price, payroll: _ } = self;
-        // No miner is told any more that a share counts; those that were told are credited.
-        let blocks = works.close();
-        while let Some(credit) = credits.next().await {
-            let mut drain = Drain::default();
-            drain.add(&credit, price)?;
-            drain.credit(&driver).await?;
-        }
-        table.look(&driver).await?;
-        for line in table.last_lines() {
-            println!("{line}");
-        }
-        println!("{blocks} blocks");
-        Ok(())
+    /// Takes connections from now on.
+    async fn open(args: &Args) -> Result<Self, Failure> {
+        let network = args.network.with_chain()?;
+        let (price, house) = (args.price()?, Target::of_work_bits(WorkBits::new(args.block_bits)?));
+        // First: a port that is taken, and a folder that is in use, are said before anything is
+        // made.
+        let (server, credits) = StratumServer::start(args.stratum()?).await?;
+        let seed = machine::seed_or_new(&args.dir)?;
+        let store = machine::store(&args.dir)?;
+        let funded = Funded::load(&store, &seed, network)?;
+        let script = machine::coin_script(&seed, network)?;
+        let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
+        let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
+        let node = machine::node(seed, network, None, &store, false)?;
+        let parts = machine::parts(node, store, host.chain().source_from_now());
+        let driver = Driver::start(parts, args.options(network)).await?;
+        driver.command(Command::TendWork(args.policy()?)).await?;
+        let (stratum, connections) = (server.address(), server.news());
+        let offer = args.offer(network)?;
+        let block_every = (args.block_ms > 0).then(|| Duration::from_millis(args.block_ms));
+        Ok(Self {
+            driver: driver.clone(),
+            stratum,
+            chain,
+            price,
+            works: Works::new(Arc::clone(&host), server, script, house, block_every),
+            credits,
+            connections,
+            payroll: Payroll::new(driver, host, offer, funded),
+            table: Table::new(),
+        })
     }
 
-    async fn serve(
-        &mut self,
-        credits: &mut Credits,
-        mut connections: Connections,
-        mut stop: Stop,
-    ) -> Result<(), Failure> {
+    fn say_where(&self) {
+        println!("stratum {}", self.stratum);
+        if let Some(address) = self.driver.address() {
+            println!("channels {address}");
+        }
+        println!("chain {}", self.chain.address());
+        eprintln!(
+            "mine for it from another terminal: millstream mine --dir rig; stop it with Ctrl-C"
+        );
+    }
+
+    /// Until the operator's word, or until something fails.
+    async fn serve(&mut self, mut stop: Stop) -> Result<(), Failure> {
         let mut news = self.driver.news();
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                credit = credits.next() => match credit {
-                    Some(credit) => self.take(credit, credits).await?,
+                credit = self.credits.next() => match credit {
+                    Some(credit) => self.take(credit).await?,
                     None => return Ok(()),
                 },
-                news = connections.next() => {
+                news = self.connections.next() => {
                     let Some(news) = news else { return Ok(()) };
                     self.table.hear(&news);
                 }
@@ -253,21 +249,47 @@ impl Pool {
         }
     }
 
+    /// Ends the connections, and credits what is left: all that a miner was told counts, whatever
+    /// the end is. Says what each was credited and paid.
+    async fn close(&mut self) -> Result<(), Failure> {
+        // From here on no miner is told anything; what it was told before is among the credits.
+        self.works.close();
+        let mut taken = Ok(());
+        while let Some(credit) = self.credits.next().await {
+            let drained = self.take(credit).await;
+            taken = taken.and(drained);
+        }
+        taken?;
+        self.table.look(&self.driver).await?;
+        for line in self.table.last_lines() {
+            println!("{line}");
+        }
+        println!("{} blocks", self.works.blocks());
+        Ok(())
+    }
+
     /// Credits a share with all others that wait, in one commit a worker.
-    async fn take(&mut self, credit: Credit, credits: &mut Credits) -> Result<(), Failure> {
-        let (mut drain, mut next) = (Drain::default(), Some(credit));
+    async fn take(&mut self, credit: Credit) -> Result<(), Failure> {
+        let (mut drain, mut next, mut taken) = (Drain::default(), Some(credit), Ok(()));
         while let Some(credit) = next {
-            drain.add(&credit, self.price)?;
-            self.table.found(&credit);
-            if credit.good.is_block()
-                && let Some(line) = self.works.found(&credit)?
-            {
-                self.table.say(&line);
-            }
-            let ready = timeout(Duration::ZERO, credits.next());
+            // One that fails must not cost the others.
+            let counted = self.count(&credit, &mut drain);
+            taken = taken.and(counted);
+            let ready = timeout(Duration::ZERO, self.credits.next());
             next = if drain.shares < DRAIN_MAX { ready.await.ok().flatten() } else { None };
         }
-        for line in drain.credit(&self.driver).await? {
+        for line in drain.credit(&self.driver).await {
+            self.table.say(&line);
+        }
+        taken
+    }
+
+    fn count(&mut self, credit: &Credit, drain: &mut Drain) -> Result<(), Failure> {
+        drain.add(credit, self.price)?;
+        self.table.found(credit);
+        if credit.good.is_block()
+            && let Some(line) = self.works.found(credit)?
+        {
             self.table.say(&line);
         }
         Ok(())
@@ -309,7 +331,7 @@ impl Drain {
     }
 
     /// Lines of what could not be credited.
-    async fn credit(self, driver: &Driver<MemorySigner>) -> Result<Vec<String>, Failure> {
+    async fn credit(self, driver: &Driver<MemorySigner>) -> Vec<String> {
         let mut lines = Vec::new();
         for (worker, credit) in self.sums {
             let shares = credit.shares();
@@ -317,6 +339,9 @@ impl Drain {
                 lines.push(format!("{shares} shares of {worker} not credited: {error}"));
             }
         }
-        Ok(lines)
+        lines
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,8 @@ const PLANS_MAX: usize = 16;
 /// The chain's next block, as its miners have it.
 pub(super) struct Works {
     host: Arc<ChainHost>,
-    server: StratumServer,
+    /// `None` once it is closed: what was found before still becomes a block.
+    server: Option<StratumServer>,
     layout: Layout,
     /// What makes a block here: by the header of the test chain nearly every hash would.
     house: Target,
@@ -52,12 +53,13 @@ impl Works {
         layout.extranonce2_size = usize::from(EXTRANONCE2_SIZE);
         layout.tag = b"/millstream/".to_vec();
         let (plans, built_on) = (VecDeque::new(), None);
-        let last_block = Instant::now();
+        let (server, last_block) = (Some(server), Instant::now());
         Self { host, server, layout, house, plans, built_on, last_block, block_every, blocks: 0 }
     }
 
     /// Gives out a job where tip or mempool have changed, or after a while a block without one.
     pub(super) fn refresh(&mut self) -> Result<(), Failure> {
+        let Some(server) = &self.server else { return Ok(()) };
         if self.block_every.is_some_and(|every| self.last_block.elapsed() >= every) {
             self.host.mine(Blocks::new(1)?)?;
         }
@@ -82,7 +84,7 @@ impl Works {
         while self.plans.len() > PLANS_MAX {
             self.plans.pop_front();
         }
-        Ok(self.server.publish(job)?)
+        Ok(server.publish(job)?)
     }
 
     /// Extends the chain by the block of a share, and gives out the next job at once.
@@ -103,8 +105,13 @@ impl Works {
         Ok(Some(line))
     }
 
-    /// Ends all connections; says how many blocks there were.
-    pub(super) fn close(self) -> u64 {
+    /// Ends all connections, and gives out nothing from here on.
+    pub(super) fn close(&mut self) {
+        self.server = None;
+    }
+
+    /// How many blocks its miners found.
+    pub(super) const fn blocks(&self) -> u64 {
         self.blocks
     }
 }
