@@ -14,13 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::{Network, OutPoint};
-use millstream::chain::ChainSource;
 use millstream::chain::remote::{ChainHost, ChainServer, RemoteError};
 use millstream::keys::{Context, Seed};
 use millstream::meter::tariff::{Measure, Tariff};
 use millstream::meter::{Role, State, Window};
 use millstream::monitor::Policy;
-use millstream::node::{Command, Event, LinkId, Node, NodeError};
+use millstream::node::{Command, Event, LinkId, Node};
 use millstream::rt::{Driver, Options, RtError, Told};
 use millstream::signer::MemorySigner;
 use millstream::stream::{HoldRules, Terms};
@@ -32,7 +31,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
-use crate::settling::{self, LEAD, Rates, Settling, Till};
+use crate::settling::{LEAD, Settling};
 use crate::stop::Stop;
 use goods::Goods;
 use receipts::Counter;
@@ -112,7 +111,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     }
     let tariff = args.tariff()?;
     let terms = args.terms(&seed, network, &tariff)?;
-    let till = Till::new(&seed, network)?;
+    let settling = Settling::new(&seed, network)?;
     let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
     let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
     let node = machine::node(seed, network, Some(terms.clone()), &store, false)?;
@@ -141,9 +140,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         host,
         metered: BTreeMap::new(),
         vanished: Vanished::new(args.patience),
-        settling: Settling::default(),
-        rates: Rates::default(),
-        till,
+        settling,
         goods,
         stuck: BTreeSet::new(),
         counter: Counter { folder: args.receipts.clone(), tariff: terms.tariff },
@@ -210,8 +207,6 @@ struct Shop<'a> {
     metered: BTreeMap<SessionId, (u128, Instant)>,
     vanished: Vanished,
     settling: Settling,
-    rates: Rates,
-    till: Till,
     goods: Goods,
     /// Holds that could not be answered, which was said once.
     stuck: BTreeSet<(OutPoint, HoldId)>,
@@ -357,7 +352,7 @@ impl Shop<'_> {
     /// Holds that nobody folds the node brings home by itself, at the rate of the moment. It is
     /// given no coins: those of the till may be in a settlement that is pending.
     async fn tend_holds(&self, rate: FeeRate) -> Result<(), Failure> {
-        let mut policy = Policy::new(self.till.script().clone());
+        let mut policy = Policy::new(self.settling.script().clone());
         policy.lead = Blocks::new(LEAD)?;
         let (policy, coins) = (Box::new(policy), Vec::new());
         if let Err(error) = self.driver.command(Command::TendHolds { policy, rate, coins }).await {
@@ -366,36 +361,12 @@ impl Shop<'_> {
         Ok(())
     }
 
-    /// Settles what the node's plan says must not wait any longer, many channels at once; what is
-    /// in no block after a while is sent again at a higher rate.
+    /// Brings home by the chain what must not wait any longer.
     async fn settle(&mut self) -> Result<(), Failure> {
-        let chain = self.host.chain().source_from_now();
-        let (tip, rate) = (chain.tip()?.height, chain.fee_rate(Blocks::new(LEAD)?)?);
-        self.rates.note(tip, rate)?;
-        self.tend_holds(rate).await?;
-        let (till, coins) = (self.till.script().clone(), self.till.coins(&chain)?);
-        let told = settling::Told { till, coins, rate, forecast: self.rates.forecast()? };
-        let due = match self.driver.look(move |node| settling::due(node, told)).await? {
-            Ok(due) => due,
-            // Before the first tip there is nothing to plan.
-            Err(NodeError::NoTip) => return Ok(()),
-            Err(error) => {
-                println!("no settlement planned: {error}");
-                return Ok(());
-            }
-        };
-        for due in due {
-            let (outpoints, rate) = (due.group.outpoints.clone(), due.group.rate);
-            if !self.settling.try_at(tip, &outpoints) {
-                continue;
-            }
-            let done = self.driver.command(self.till.command(due)?).await;
-            for outpoint in outpoints {
-                match &done {
-                    Ok(()) => println!("settling {outpoint} at {rate}"),
-                    Err(error) => println!("not settled: {outpoint}: {error}"),
-                }
-            }
+        let seen = self.settling.look(&self.host.chain().source_from_now())?;
+        self.tend_holds(seen.rate).await?;
+        for line in self.settling.settle(&self.driver, seen).await? {
+            println!("{line}");
         }
         Ok(())
     }

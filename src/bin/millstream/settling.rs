@@ -15,7 +15,8 @@ use millstream::chain::{ChainSource, Coins, MemoryCoins, unsigned_psbt};
 use millstream::keys::{Context, Seed};
 use millstream::node::plan::{Forecast, Group, Policy};
 use millstream::node::{Command, Node, NodeError};
-use millstream::signer::Signer;
+use millstream::rt::Driver;
+use millstream::signer::MemorySigner;
 use millstream::tx::{FeeInput, Settlement, TxError};
 use millstream::units::{Blocks, FeeRate, Height, KeyIndex};
 
@@ -26,25 +27,95 @@ pub(crate) const LEAD: u32 = 6;
 /// Blocks of a day: what the rates of one say of the next.
 const DAY: u32 = 144;
 
+/// What the chain says of settling now.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    tip: Height,
+    pub(crate) rate: FeeRate,
+    coins: Vec<FeeInput>,
+    forecast: Option<Forecast>,
+}
+
+/// What a settlement costs, if it is to be in time.
+pub(crate) fn rate(chain: &dyn ChainSource) -> Result<FeeRate, Failure> {
+    Ok(chain.fee_rate(Blocks::new(LEAD)?)?)
+}
+
+/// Settles a payee's channels: `serve` and `mine` ask it every second.
+pub(crate) struct Settling {
+    till: Till,
+    rates: Rates,
+    tried: Tried,
+}
+
+impl Settling {
+    pub(crate) fn new(seed: &Seed, network: Network) -> Result<Self, Failure> {
+        let till = Till::new(seed, network)?;
+        Ok(Self { till, rates: Rates::default(), tried: Tried::default() })
+    }
+
+    /// Where all settlements pay to.
+    pub(crate) fn script(&self) -> &ScriptBuf {
+        self.till.script()
+    }
+
+    /// Looks at the chain.
+    pub(crate) fn look(&mut self, chain: &dyn ChainSource) -> Result<Seen, Failure> {
+        let (tip, rate) = (chain.tip()?.height, rate(chain)?);
+        self.rates.note(tip, rate)?;
+        let (coins, forecast) = (self.till.coins(chain)?, self.rates.forecast()?);
+        Ok(Seen { tip, rate, coins, forecast })
+    }
+
+    /// Settles what the node's plan says must not wait any longer, many channels at once; what is
+    /// in no block after a while is sent again at a higher rate. Lines of what was done.
+    pub(crate) async fn settle(
+        &mut self,
+        driver: &Driver<MemorySigner>,
+        seen: Seen,
+    ) -> Result<Vec<String>, Failure> {
+        let (tip, till) = (seen.tip, self.script().clone());
+        let due = match driver.look(move |node| due(node, &till, seen)).await? {
+            Ok(due) => due,
+            // Before the first tip there is nothing to plan.
+            Err(NodeError::NoTip) => return Ok(Vec::new()),
+            Err(error) => return Ok(vec![format!("no settlement planned: {error}")]),
+        };
+        let mut lines = Vec::new();
+        for due in due {
+            let (outpoints, rate) = (due.group.outpoints.clone(), due.group.rate);
+            if !self.tried.begin(tip, &outpoints) {
+                continue;
+            }
+            let done = driver.command(self.till.command(due)?).await;
+            lines.extend(outpoints.iter().map(|outpoint| match &done {
+                Ok(()) => format!("settling {outpoint} at {rate}"),
+                Err(error) => format!("not settled: {outpoint}: {error}"),
+            }));
+        }
+        Ok(lines)
+    }
+}
+
 /// Where the money of all settlements goes: one key of the seed, so that the seed alone finds it
 /// again, whoever the payers were. What has arrived there can pay for what follows.
-pub(crate) struct Till {
+struct Till {
     coins: MemoryCoins,
 }
 
 impl Till {
-    pub(crate) fn new(seed: &Seed, network: Network) -> Result<Self, Failure> {
+    fn new(seed: &Seed, network: Network) -> Result<Self, Failure> {
         let context = Context::new();
         let key = seed.coin_key(&context, network, KeyIndex::MIN)?;
         Ok(Self { coins: MemoryCoins::new(context, &key)? })
     }
 
-    pub(crate) fn script(&self) -> &ScriptBuf {
+    fn script(&self) -> &ScriptBuf {
         self.coins.script()
     }
 
     /// The confirmed coins that no block spends; pending settlements may.
-    pub(crate) fn coins(&self, chain: &dyn ChainSource) -> Result<Vec<FeeInput>, Failure> {
+    fn coins(&self, chain: &dyn ChainSource) -> Result<Vec<FeeInput>, Failure> {
         let mut coins = Vec::new();
         for (outpoint, status) in chain.outputs_of(self.script())? {
             let spent = status.spent.is_some_and(|spend| spend.confirmed.is_some());
@@ -66,7 +137,7 @@ impl Till {
     }
 
     /// What makes the node settle so.
-    pub(crate) fn command(&mut self, due: Due) -> Result<Command, Failure> {
+    fn command(&mut self, due: Due) -> Result<Command, Failure> {
         let Due { group, drafted } = due;
         Ok(match drafted {
             None => Command::Settle {
@@ -84,12 +155,12 @@ impl Till {
 
 /// The rates of the last day, as far as this process has seen them.
 #[derive(Debug, Default)]
-pub(crate) struct Rates {
+struct Rates {
     seen: BTreeMap<Height, FeeRate>,
 }
 
 impl Rates {
-    pub(crate) fn note(&mut self, tip: Height, rate: FeeRate) -> Result<(), Failure> {
+    fn note(&mut self, tip: Height, rate: FeeRate) -> Result<(), Failure> {
         let day = Blocks::new(DAY).map_err(TxError::from)?;
         self.seen.insert(tip, rate);
         self.seen.retain(|height, _| *height <= tip && tip.saturating_since(*height) < day);
@@ -98,7 +169,7 @@ impl Rates {
 
     /// The cheapest tenth of the last day is expected again a day later, if a whole day was seen
     /// and that tenth was clearly cheaper than its middle: else no waiting pays, and no hurry.
-    pub(crate) fn forecast(&self) -> Result<Option<Forecast>, Failure> {
+    fn forecast(&self) -> Result<Option<Forecast>, Failure> {
         let mut rates: Vec<_> = self.seen.values().copied().collect();
         rates.sort_unstable();
         let (Some(cheap), Some(middle)) = (rates.get(rates.len() / 10), rates.get(rates.len() / 2))
@@ -117,24 +188,15 @@ impl Rates {
 
 /// One settlement that the plan asks for; drafted already, if a coin pays its fee.
 #[derive(Debug)]
-pub(crate) struct Due {
-    pub(crate) group: Group,
+struct Due {
+    group: Group,
     drafted: Option<Settlement>,
-}
-
-/// What the planner is told.
-#[derive(Debug)]
-pub(crate) struct Told {
-    pub(crate) till: ScriptBuf,
-    pub(crate) coins: Vec<FeeInput>,
-    pub(crate) rate: FeeRate,
-    pub(crate) forecast: Option<Forecast>,
 }
 
 /// What must not wait any longer, at this rate or, where it presses, a higher one; and what settles
 /// because now is cheap.
-pub(crate) fn due<S: Signer>(node: &Node<S>, told: Told) -> Result<Vec<Due>, NodeError> {
-    let Told { till, coins, rate, forecast } = told;
+fn due(node: &Node<MemorySigner>, till: &ScriptBuf, seen: Seen) -> Result<Vec<Due>, NodeError> {
+    let Seen { coins, rate, forecast, .. } = seen;
     let mut policy = Policy::new(till.clone());
     policy.lead = Blocks::new(LEAD).map_err(TxError::from)?;
     // A forecast reaches a day ahead: who is early by more than that cannot know what it misses.
@@ -155,17 +217,17 @@ pub(crate) fn due<S: Signer>(node: &Node<S>, told: Told) -> Result<Vec<Due>, Nod
 /// What was tried at which tip: the chain's word of it takes a moment, and a refusal stays one
 /// until something changes.
 #[derive(Debug, Default)]
-pub(crate) struct Settling {
-    tried: BTreeMap<OutPoint, Height>,
+struct Tried {
+    at: BTreeMap<OutPoint, Height>,
 }
 
-impl Settling {
+impl Tried {
     /// Whether a group is to be tried at this tip; then it counts as tried.
-    pub(crate) fn try_at(&mut self, tip: Height, outpoints: &[OutPoint]) -> bool {
-        self.tried.retain(|_, at| *at == tip);
-        let before = self.tried.len();
-        self.tried.extend(outpoints.iter().map(|outpoint| (*outpoint, tip)));
-        self.tried.len() > before
+    fn begin(&mut self, tip: Height, outpoints: &[OutPoint]) -> bool {
+        self.at.retain(|_, at| *at == tip);
+        let before = self.at.len();
+        self.at.extend(outpoints.iter().map(|outpoint| (*outpoint, tip)));
+        self.at.len() > before
     }
 }
 
@@ -187,13 +249,13 @@ mod tests {
 
     #[test]
     fn group_is_tried_once_a_tip_and_again_with_another_channel() {
-        let mut settling = Settling::default();
+        let mut tried = Tried::default();
         let outpoints: Vec<_> = (0..2).map(|vout| OutPoint { vout, ..OutPoint::null() }).collect();
-        assert!(settling.try_at(height(100), &outpoints[..1]));
-        assert!(!settling.try_at(height(100), &outpoints[..1]));
-        assert!(settling.try_at(height(100), &outpoints));
-        assert!(settling.try_at(height(101), &outpoints));
-        assert!(!settling.try_at(height(101), &outpoints[1..]));
+        assert!(tried.begin(height(100), &outpoints[..1]));
+        assert!(!tried.begin(height(100), &outpoints[..1]));
+        assert!(tried.begin(height(100), &outpoints));
+        assert!(tried.begin(height(101), &outpoints));
+        assert!(!tried.begin(height(101), &outpoints[1..]));
     }
 
     #[test]

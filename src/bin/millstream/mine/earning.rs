@@ -14,21 +14,21 @@ use millstream::chain::ChainSource;
 use millstream::chain::remote::RemoteChain;
 use millstream::keys::{Context, Seed};
 use millstream::ledger::{Credit, HashPrice};
-use millstream::node::{Command, Event, LinkId, Node, NodeError};
+use millstream::node::{Command, Event, LinkId, Node};
 use millstream::rt::{Driver, News, Options, RtError, Told};
 use millstream::signer::MemorySigner;
 use millstream::stratum::client::Task;
 use millstream::stream::payee::PayeePhase;
 use millstream::stream::{Payee, Terms};
 use millstream::tx::Delay;
-use millstream::units::{Blocks, FeeRate, Msat, WorkBits};
+use millstream::units::{Blocks, Msat, WorkBits};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::books::Books;
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
-use crate::settling::{self, LEAD, Rates, Settling, Till};
+use crate::settling::{self, Settling};
 
 /// How long it waits for the vouchers of its last shares.
 const LAST_VOUCHER: Duration = Duration::from_secs(10);
@@ -76,9 +76,7 @@ pub(super) struct Earning {
     user: String,
     price: HashPrice,
     books: Books,
-    till: Till,
     settling: Settling,
-    rates: Rates,
     tended: Instant,
 }
 
@@ -100,7 +98,7 @@ impl Earning {
         let seed = machine::seed_or_new(dir)?;
         let store = machine::store(dir)?;
         let books = Books::open(dir, Msat::new(args.risk_msat)?)?;
-        let (terms, till) = (terms(&seed, network)?, Till::new(&seed, network)?);
+        let (terms, settling) = (terms(&seed, network)?, Settling::new(&seed, network)?);
         let user = terms.base.to_string();
         let node = machine::node(seed, network, Some(terms), &store, false)?;
         let mut options = Options::new(network);
@@ -109,21 +107,8 @@ impl Earning {
         let driver = Driver::start(parts, options).await?;
         let (news, tended) = (driver.news(), Instant::now());
         let (link, pool) = (Link::Down, args.channels);
-        let (settling, rates) = (Settling::default(), Rates::default());
-        let mut earning = Self {
-            driver,
-            news,
-            chain,
-            pool,
-            link,
-            user,
-            price,
-            books,
-            till,
-            settling,
-            rates,
-            tended,
-        };
+        let mut earning =
+            Self { driver, news, chain, pool, link, user, price, books, settling, tended };
         earning.look().await?;
         earning.connect();
         Ok(Some(earning))
@@ -232,33 +217,8 @@ impl Earning {
 
     /// Settles what must not wait any longer. While the chain is away nothing can be settled.
     async fn settle_due(&mut self) -> Result<Vec<String>, Failure> {
-        let (Ok(tip), Ok(rate)) = (self.chain.tip(), self.rate()) else { return Ok(Vec::new()) };
-        self.rates.note(tip.height, rate)?;
-        let Ok(coins) = self.till.coins(&self.chain) else { return Ok(Vec::new()) };
-        let forecast = self.rates.forecast()?;
-        let told = settling::Told { till: self.till.script().clone(), coins, rate, forecast };
-        let due = match self.driver.look(move |node| settling::due(node, told)).await? {
-            Ok(due) => due,
-            Err(NodeError::NoTip) => return Ok(Vec::new()),
-            Err(error) => return Ok(vec![format!("no settlement planned: {error}")]),
-        };
-        let mut lines = Vec::new();
-        for due in due {
-            let outpoints = due.group.outpoints.clone();
-            if !self.settling.try_at(tip.height, &outpoints) {
-                continue;
-            }
-            let done = self.driver.command(self.till.command(due)?).await;
-            lines.extend(outpoints.iter().map(|outpoint| match &done {
-                Ok(()) => format!("settling {outpoint}"),
-                Err(error) => format!("not settled: {outpoint}: {error}"),
-            }));
-        }
-        Ok(lines)
-    }
-
-    fn rate(&self) -> Result<FeeRate, Failure> {
-        Ok(self.chain.fee_rate(Blocks::new(LEAD)?)?)
+        let Ok(seen) = self.settling.look(&self.chain) else { return Ok(Vec::new()) };
+        self.settling.settle(&self.driver, seen).await
     }
 
     /// Waits for what is still to be paid, and settles if that is asked for.
@@ -287,13 +247,13 @@ impl Earning {
             println!("nothing to settle");
             return Ok(());
         }
-        let (script, rate) = (self.till.script().clone(), self.rate()?);
+        let (script, rate) = (self.settling.script().clone(), settling::rate(&self.chain)?);
         self.driver.command(Command::Settle { outpoints, script, rate }).await?;
         let what = "the settlement in a block";
         let seconds = SETTLED.as_secs();
         let spent = timeout(SETTLED, self.spent()).await;
         spent.map_err(|_| Failure::TooSlow { what, seconds })??;
-        for (outpoint, status) in self.chain.outputs_of(self.till.script())? {
+        for (outpoint, status) in self.chain.outputs_of(self.settling.script())? {
             if let (Some(height), None) = (status.confirmed, status.spent) {
                 println!("coin {outpoint} of {} at height {height}", status.value);
             }
