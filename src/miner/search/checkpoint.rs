@@ -14,6 +14,12 @@ use super::place::Place;
 /// | 10..12 | number of the version |
 /// | 12..16 | nonces of the range that are done |
 ///
+/// A search in a group of four versions, which walk the nonces together, says so in bits that are
+/// never set otherwise, for a job has at most 7,200 seconds: bit 15 of bytes 8..10 is set, not all
+/// of them are, and bit 8 of the first four bytes is set in any case; that there is no extranonce
+/// is told by bit 14 of bytes 8..10. The seconds are bits 0..14; the version is the one that is the
+/// next to be hashed of the nonce.
+///
 /// Any 16 bytes are a checkpoint: it is read as one of another job and costs a part of the walk,
 /// never a header hashed twice. It has no checksum; the envelope of a store has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,31 +37,54 @@ impl Checkpoint {
     /// Bytes of a checkpoint.
     pub const BYTES: usize = 16;
 
+    /// Of the seconds: in a group.
+    const GROUP: u16 = 0x8000;
+    /// Of the seconds in a group: without extranonce.
+    const FIXED: u16 = 0x4000;
+
     /// `time_used`: the latest time that was hashed, of jobs without extranonce.
     pub(super) fn new(marks: Marks, place: Place, time_used: Option<u32>) -> Self {
-        let Place { extranonce, time, version, nonce } = place;
-        if marks.roll() {
-            // A roll is at most 7,200 s; what is spent stays so.
-            let low = u16::try_from(time).unwrap_or(u16::MAX);
-            return Self { marks, high: extranonce, low, version, nonce };
-        }
+        let Place { extranonce, time, version, nonce, group } = place;
         let latest = time_used.unwrap_or(0);
-        match u16::try_from(latest.saturating_sub(time)) {
-            Ok(low) => Self { marks, high: time, low, version, nonce },
-            // Too far to say: what is left before the latest time is given up.
-            Err(_) => Self { marks, high: latest.saturating_add(1), low: 0, version: 0, nonce: 0 },
-        }
+        let (high, low) = if marks.roll() {
+            // A roll is at most 7,200 s; what is spent is in no group, and stays so.
+            (extranonce, u16::try_from(time).unwrap_or(u16::MAX))
+        } else {
+            let most = if group { Self::FIXED.wrapping_sub(2) } else { u16::MAX };
+            match u16::try_from(latest.saturating_sub(time)) {
+                Ok(low) if low <= most => (time, low),
+                // Too far to say: what is left before the latest time is given up.
+                _ => {
+                    let high = latest.saturating_add(1);
+                    return Self { marks, high, low: 0, version: 0, nonce: 0 };
+                }
+            }
+        };
+        let flags = match (group, marks.roll()) {
+            (false, _) => return Self { marks, high, low, version, nonce },
+            (true, true) => Self::GROUP,
+            (true, false) => Self::GROUP | Self::FIXED,
+        };
+        Self { marks: marks.with_roll(true), high, low: low | flags, version, nonce }
     }
 
     /// The names, the place, the latest time that was hashed.
-    pub(super) fn open(self) -> (Marks, Place, Option<u32>) {
+    ///
+    /// `groups`: whether there are any here; without, what is left of the second of one is given
+    /// up.
+    pub(super) fn open(self, groups: bool) -> (Marks, Place, Option<u32>) {
         let Self { marks, high, low, version, nonce } = self;
-        let low = u32::from(low);
-        if marks.roll() {
-            return (marks, Place { extranonce: high, time: low, version, nonce }, None);
-        }
-        let place = Place { extranonce: 0, time: high, version, nonce };
-        (marks, place, Some(high.saturating_add(low)))
+        let group = marks.roll() && low & Self::GROUP != 0 && low != u16::MAX;
+        let roll = marks.roll() && !(group && low & Self::FIXED != 0);
+        let low = u32::from(if group { low & !(Self::GROUP | Self::FIXED) } else { low });
+        let (extranonce, time, time_used) =
+            if roll { (high, low, None) } else { (0, high, Some(high.saturating_add(low))) };
+        let place = if group && !groups {
+            Place { extranonce, ..Place::at_time(time.saturating_add(1)) }
+        } else {
+            Place { extranonce, time, version, nonce, group }
+        };
+        (marks.with_roll(roll), place, time_used)
     }
 
     /// The 16 bytes.
@@ -109,5 +138,9 @@ impl Marks {
 
     pub(super) const fn roll(self) -> bool {
         self.0 & Self::ROLLS != 0
+    }
+
+    const fn with_roll(self, rolls: bool) -> Self {
+        Self(if rolls { self.0 | Self::ROLLS } else { self.0 & !Self::ROLLS })
     }
 }

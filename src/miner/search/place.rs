@@ -1,10 +1,28 @@
 //! One place of the walk, and the next one.
 
+use core::ops::RangeInclusive;
+
 use super::Next;
 use crate::miner::Job;
 use crate::units::UtcSeconds;
 
-/// The next header to hash. The derived order is the order of the walk.
+/// Bits of the number of a version that count within a group.
+///
+/// Four versions share three quarters of what they could, and a place within a group takes two bits
+/// of a checkpoint. None on bare metal: no kernel there gains by it, so it need not pay for it.
+const GROUP_BITS: u32 = if cfg!(target_os = "none") { 0 } else { 2 };
+
+/// These bits.
+const WITHIN: u16 = 1_u16.wrapping_shl(GROUP_BITS).wrapping_sub(1);
+
+/// Versions of a group.
+pub(super) const GROUP: usize = 1_usize.wrapping_shl(GROUP_BITS);
+
+/// The next header to hash.
+///
+/// In a group all versions walk the nonces together, so there the number of the version changes
+/// first: what is before the place are all versions of the nonces before, and of its own nonce the
+/// versions before. The derived order is that of the walk, but within a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// The searcher's part of the extranonce; 0 if the job has none.
@@ -16,11 +34,19 @@ pub(super) struct Place {
     pub(super) version: u16,
     /// How far from the job's first nonce.
     pub(super) nonce: u32,
+    /// Whether the version is walked together with the others of its group: those whose numbers
+    /// differ in [`GROUP_BITS`] alone.
+    pub(super) group: bool,
 }
 
 impl Place {
     /// Behind the end of every job.
-    pub(super) const SPENT: Self = Self { extranonce: 0, time: u32::MAX, version: 0, nonce: 0 };
+    pub(super) const SPENT: Self = Self::at_time(u32::MAX);
+
+    /// The first place of a time.
+    pub(super) const fn at_time(time: u32) -> Self {
+        Self { extranonce: 0, time, version: 0, nonce: 0, group: false }
+    }
 
     /// Whether it is behind the end of every job.
     pub(super) const fn is_spent(self) -> bool {
@@ -29,8 +55,7 @@ impl Place {
 
     /// The job's first place.
     pub(super) fn first(job: &Job<'_>) -> Self {
-        let time = job.parts().time.saturating_sub(origin(job));
-        Self { extranonce: 0, time, version: 0, nonce: 0 }
+        Self::at_time(job.parts().time.saturating_sub(origin(job)))
     }
 
     /// This place, or the first one behind that time.
@@ -44,6 +69,52 @@ impl Place {
         u32::from(self.version) < job.versions()
             && self.nonce <= job.nonces_behind_first()
             && self.extranonce <= job.extranonce_last()
+            && (!self.group || has_groups(job))
+    }
+
+    /// Whether it is in a group.
+    pub(super) const fn is_in_group(self) -> bool {
+        // On bare metal nothing of a group is left by this.
+        GROUP_BITS > 0 && self.group
+    }
+
+    /// Before the first hash of a lap: whether it is one of a group, which is what the kernel wants
+    /// if `together`.
+    pub(super) fn begin(&mut self, job: &Job<'_>, together: bool) {
+        if self.nonce == 0 && self.within() == 0 {
+            self.group = together && has_groups(job);
+        }
+    }
+
+    /// The versions that are walked together.
+    pub(super) const fn versions(self) -> RangeInclusive<u16> {
+        if self.is_in_group() {
+            let first = self.version ^ self.within();
+            first..=first | WITHIN
+        } else {
+            self.version..=self.version
+        }
+    }
+
+    /// A version of the group.
+    pub(super) fn member(self, within: usize) -> u16 {
+        self.versions().nth(within).unwrap_or(self.version)
+    }
+
+    /// The number of the version in its group.
+    const fn within(self) -> u16 {
+        self.version & WITHIN
+    }
+
+    /// How many nonces of a group so many headers are, none if the place is within a nonce.
+    pub(super) const fn whole_nonces(self, headers: u32) -> u32 {
+        if self.within() == 0 { headers.wrapping_shr(GROUP_BITS) } else { 0 }
+    }
+
+    /// How many headers so many nonces of a group are.
+    pub(super) const fn headers(whole_nonces: u32) -> u32 {
+        // As many as once were a number of headers, or fewer.
+        whole_nonces.wrapping_shl(GROUP_BITS)
     }
 
     /// The header's time here.
@@ -80,15 +151,22 @@ impl Place {
         }
     }
 
-    /// Goes `done` nonces on, 1 ..= [`Self::nonces_left`]; whether the lap is still the same.
+    /// Goes `done` headers on, 1 ..= what is left of the lap; whether the lap is still the same.
     pub(super) fn advance(&mut self, job: &Job<'_>, done: u32) -> bool {
-        let behind = done.saturating_sub(1);
-        if behind < job.nonces_behind_first().saturating_sub(self.nonce) {
-            self.nonce = self.nonce.saturating_add(done);
+        let mut nonces = done;
+        if self.is_in_group() {
+            // Headers of the group at this nonce and behind, all that were hashed of it counted.
+            let ahead = u32::from(self.within()).saturating_add(done);
+            nonces = ahead.wrapping_shr(GROUP_BITS);
+            let within = ahead & u32::from(WITHIN);
+            self.version = self.version & !WITHIN | u16::try_from(within).unwrap_or(WITHIN);
+        }
+        if nonces <= job.nonces_behind_first().saturating_sub(self.nonce) {
+            self.nonce = self.nonce.saturating_add(nonces);
             return true;
         }
-        self.nonce = 0;
-        let next = u32::from(self.version).saturating_add(1);
+        let next = u32::from(*self.versions().end()).saturating_add(1);
+        (self.nonce, self.group) = (0, false);
         match u16::try_from(next) {
             Ok(version) if next < job.versions() => self.version = version,
             _ => {
@@ -103,4 +181,9 @@ impl Place {
 /// What [`Place::time`] counts from.
 fn origin(job: &Job<'_>) -> u32 {
     if job.rolls_extranonce() { job.parts().time } else { 0 }
+}
+
+/// Whether its versions are groups: their number is a power of two.
+fn has_groups(job: &Job<'_>) -> bool {
+    GROUP_BITS > 0 && job.versions() > u32::from(WITHIN)
 }
