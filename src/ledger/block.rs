@@ -56,7 +56,7 @@ impl Ledger {
         credit: &Credit,
         reach: Reach,
     ) -> Result<LedgerStep, LedgerError> {
-        let before = self.account_or_new(worker)?;
+        let before = self.account_or_new(worker);
         if credit.value() != Exact::ZERO {
             return Err(LedgerError::Priced { worker });
         }
@@ -167,8 +167,8 @@ impl Ledger {
             let part = u64::try_from(part).ok().and_then(|part| Msat::new(part).ok());
             let part = part.filter(|part| *part > Msat::ZERO);
             let Some(part) = part else { continue };
-            // Whoever has earned it gets it, whatever the limit of accounts.
-            let before = self.accounts.get(&worker).copied().unwrap_or(Account::new(worker));
+            // Whoever has earned it gets it, whatever the limit of accounts: see `excess_with`.
+            let before = self.account_or_new(worker);
             let owed = before.owed.plus(Exact::from(part))?;
             step.changes.accounts.push(Change { worker, after: Some(Account { owed, ..before }) });
         }

@@ -138,6 +138,14 @@ impl Ledger {
     /// [`LedgerError::UnpaidLimit`], [`LedgerError::TooManyWorkers`] for work that must not be
     /// accepted; the others for a driver that is confused.
     pub fn decide(&self, input: &Input) -> Result<LedgerStep, LedgerError> {
+        if self.excess_with(input) > 0 {
+            return Err(self.full());
+        }
+        self.decide_in_room(input)
+    }
+
+    /// The same, however many accounts there are.
+    pub(super) fn decide_in_room(&self, input: &Input) -> Result<LedgerStep, LedgerError> {
         match *input {
             Input::Credit { worker, credit } => self.credit(worker, &credit),
             Input::Log { worker, credit, reach } => self.log(worker, &credit, reach),
@@ -167,7 +175,7 @@ impl Ledger {
     }
 
     fn credit(&self, worker: WorkerKey, credit: &Credit) -> Result<LedgerStep, LedgerError> {
-        let before = self.account_or_new(worker)?;
+        let before = self.account_or_new(worker);
         let (due, max) = (before.due(), self.limits.unpaid_max);
         // What was verified is taken whole, so that the last credit may go above the limit.
         if due >= max {
@@ -187,7 +195,7 @@ impl Ledger {
         channel: OutPoint,
         paid: Msat,
     ) -> Result<LedgerStep, LedgerError> {
-        let before = self.account_or_new(worker)?;
+        let before = self.account_or_new(worker);
         match before.bound {
             Some(Bound { channel: bound, .. }) if bound == channel => Ok(self.step(None, None)),
             // L4: what the other one paid last must be told first.
@@ -251,23 +259,11 @@ impl Ledger {
             let (due, ahead) = (account.due(), account.ahead());
             return Err(LedgerError::NotIdle { worker, due, ahead });
         }
-        let totals = Totals {
-            credited: self.totals.credited,
-            fee: self.totals.fee.plus(account.owed.fraction())?,
-            gone: self.totals.gone.add(account.before)?,
-        };
-        Ok(self.step(Some((worker, None)), Some(totals)))
+        Ok(self.step(Some((worker, None)), Some(self.totals.without(account)?)))
     }
 
-    pub(super) fn account_or_new(&self, worker: WorkerKey) -> Result<Account, LedgerError> {
-        if let Some(account) = self.accounts.get(&worker) {
-            return Ok(*account);
-        }
-        let max = self.limits.workers_max;
-        if u32::try_from(self.accounts.len()).map_or(true, |workers| workers >= max) {
-            return Err(LedgerError::TooManyWorkers { max });
-        }
-        Ok(Account::new(worker))
+    pub(super) fn account_or_new(&self, worker: WorkerKey) -> Account {
+        self.accounts.get(&worker).copied().unwrap_or(Account::new(worker))
     }
 
     /// The account, if this channel is bound to it.

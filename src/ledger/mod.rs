@@ -36,7 +36,8 @@
 //! * L5. What was credited is what accounts were paid and are owed, with parts of a millisatoshi,
 //!   and the pool's fee: exactly, at any moment ([`Ledger::holds_together`]).
 //! * L6. The number of accounts is bounded, and none is forgotten that money stands in: at most a
-//!   part of a millisatoshi falls to the pool with it.
+//!   part of a millisatoshi falls to the pool with it. Only a block goes above the limit, for whom
+//!   it pays.
 //!
 //! * L7. A block is shared whole, once, over work that is counted once in it: the parts add up to
 //!   the reward, and the weights to the reach. One that the chain drops before is not shared.
@@ -47,7 +48,7 @@
 //! | L3 | [`LedgerStep::stage`] comes before [`Ledger::apply`] |
 //! | L4 | [`Account::pay_to`]; `Ledger::paid`, `Ledger::bind` |
 //! | L5 | `Totals::holds`, asked when it is loaded |
-//! | L6 | `Ledger::account_or_new`, [`Account::is_idle`] |
+//! | L6 | `Ledger::excess_with`, [`Account::is_idle`] |
 //! | L7 | `scheme::split`, `Window::weights`, the `Blocks` that were decided last, `Pending` |
 //!
 //! What a device can check of all this by itself is a [`receipt`] of its shares.
@@ -107,6 +108,7 @@ mod exact;
 mod own;
 mod pending;
 pub mod receipt;
+mod room;
 pub mod scheme;
 mod step;
 mod totals;

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::exact::Exact;
-use super::{LedgerError, ROOM};
+use super::{Account, LedgerError, ROOM};
 use crate::store::{Key, envelope};
 use crate::units::{Msat, Overflow};
 use crate::wire::Reader;
@@ -47,6 +47,12 @@ impl Totals {
     /// L5: whether accounts that add up to `owed` are all that there is beside the rest.
     pub(super) fn holds(&self, owed: Exact) -> Result<bool, Overflow> {
         Ok(owed.plus(self.fee)?.plus(Exact::from(self.gone))? == self.credited)
+    }
+
+    /// What remains when an idle account is forgotten.
+    pub(super) fn without(&self, account: &Account) -> Result<Self, Overflow> {
+        let fee = self.fee.plus(account.owed.fraction())?;
+        Ok(Self { fee, gone: self.gone.add(account.before)?, ..*self })
     }
 
     /// The store key: two bytes.

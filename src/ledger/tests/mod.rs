@@ -13,6 +13,7 @@ use crate::units::{Ppm, Work};
 mod blocks;
 mod cuts;
 mod pending;
+mod room;
 mod window;
 
 fn msat(value: u64) -> Msat {

@@ -1,7 +1,9 @@
 //! The pool's ledger at its limit of workers, and timers that are due all at once.
 
 use super::*;
+use crate::ledger::scheme::{FoundBlock, Reach};
 use crate::ledger::{Account, Credit, HashPrice, Ledger, LedgerError, Limits, WorkerKey};
+use crate::node::effects::Event;
 use crate::node::work::WorkPolicy;
 use crate::store::{Batch, Durability};
 use crate::stream::StreamError;
@@ -58,6 +60,103 @@ fn ledger_full_of_parts_of_a_millisatoshi_lets_another_worker_in() {
     stage.settle_down();
     let stored = Ledger::load(Limits::default(), &stage.stores[BUYER]).unwrap();
     assert!(stored.accounts().eq(stage.nodes[BUYER].ledger().accounts()));
+}
+
+/// What a block is shared over.
+fn log(stage: &mut Stage, worker: WorkerKey, credit: Credit) -> Result<(), NodeError> {
+    let reach = Reach::Round;
+    stage.handle(BUYER, Input::Do(Command::LogWork { worker, credit, reach }))
+}
+
+/// Two workers log, a block is found, and two others take their places in the ledger, of
+/// `quarters` each, before the block is shared, half and half. The events of that.
+fn block_for_workers_who_left(depth: u32, quarters: [u128; 2]) -> (Stage, Vec<Event>) {
+    let (mut stage, _) = pool();
+    for nth in [1, 2] {
+        log(&mut stage, worker(nth), Credit::unpriced(Work::new(10))).unwrap();
+    }
+    let block = FoundBlock {
+        id: [7; 32],
+        coinbase: OutPoint { txid: Txid::from_byte_array([8; 32]), vout: 0 },
+        height: height(DEEP - 2),
+        depth: Blocks::new(depth).unwrap(),
+        reward: msat(8_000),
+        fee: Ppm::MIN,
+        reach: Reach::Round,
+    };
+    if depth > 0 {
+        stage.run(BUYER, Command::FindBlock(block));
+    }
+    for (nth, quarters) in [3, 4].into_iter().zip(quarters) {
+        earn(&mut stage, worker(nth), quarters).unwrap();
+    }
+    let _told = stage.flush(BUYER);
+    let ledger = stage.nodes[BUYER].ledger();
+    assert!([1, 2].iter().all(|nth| ledger.account(worker(*nth)).is_none()));
+    if depth > 0 {
+        let status = OutputStatus { confirmed: Some(block.height), ..stage.status() };
+        stage.handle(BUYER, Input::Output(block.coinbase, Some(status))).unwrap();
+    } else {
+        stage.run(BUYER, Command::FindBlock(block));
+    }
+    let told = stage.flush(BUYER);
+    (stage, told.events)
+}
+
+/// The accounts are those of these workers and the one with a channel, stored as they are.
+fn assert_accounts(stage: &Stage, workers: &[u8]) {
+    let ledger = stage.nodes[BUYER].ledger();
+    let mut wanted: Vec<_> = workers.iter().map(|nth| worker(*nth)).collect();
+    wanted.push(base().into());
+    wanted.sort_unstable();
+    let all: Vec<_> = ledger.accounts().map(Account::worker).collect();
+    assert_eq!(all, wanted);
+    ledger.holds_together().unwrap();
+    let stored = Ledger::load(Limits::default(), &stage.stores[BUYER]).unwrap();
+    assert!(stored.accounts().eq(ledger.accounts()));
+}
+
+#[test]
+fn block_is_shared_with_workers_whose_places_in_a_full_ledger_were_taken() {
+    for depth in [0, 3] {
+        // Those who came are owed something: no account can be forgotten.
+        let (stage, told) = block_for_workers_who_left(depth, [4, 4]);
+        let (id, reward, fee) = ([7; 32], msat(8_000), Msat::ZERO);
+        assert_eq!(told, [Event::BlockShared { id, reward, fee, workers: 2 }]);
+        assert_accounts(&stage, &[1, 2, 3, 4]);
+        let node = &stage.nodes[BUYER];
+        assert_eq!([1, 2].map(|nth| node.work_due(worker(nth))), [msat(4_000); 2]);
+        assert_eq!(node.ledger().pending().count(), 0);
+    }
+}
+
+#[test]
+fn ledger_that_a_block_overfilled_lets_one_in_for_those_who_are_idle() {
+    let (mut stage, _) = block_for_workers_who_left(3, [3, 1]);
+    assert_accounts(&stage, &[1, 2, 3, 4]);
+    earn(&mut stage, worker(5), 4).unwrap();
+    let _told = stage.flush(BUYER);
+    assert_accounts(&stage, &[1, 2, 5]);
+    assert_eq!(stage.nodes[BUYER].ledger().totals().fee(), credit(4).value());
+    let full = earn(&mut stage, worker(6), 4);
+    assert_eq!(full, Err(LedgerError::TooManyWorkers { max: 3 }.into()));
+    assert_accounts(&stage, &[1, 2, 5]);
+}
+
+#[test]
+fn newcomer_that_is_refused_takes_nobodys_place() {
+    let (mut stage, _) = pool();
+    earn(&mut stage, worker(1), 3).unwrap();
+    earn(&mut stage, worker(2), 1).unwrap();
+    let _told = stage.flush(BUYER);
+    let refused = log(&mut stage, worker(3), credit(4));
+    assert_eq!(refused, Err(LedgerError::Priced { worker: worker(3) }.into()));
+    assert!(stage.nodes[BUYER].effects.is_empty());
+    assert_accounts(&stage, &[1, 2]);
+    // Nor does who brings nothing.
+    let (worker, credit) = (worker(3), Credit::NONE);
+    stage.run(BUYER, Command::CreditWork { worker, credit });
+    assert_accounts(&stage, &[1, 2]);
 }
 
 #[test]

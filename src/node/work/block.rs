@@ -67,6 +67,7 @@ impl<S: Signer> Node<S> {
     /// P4: the accounts of all who worked for it are one step, and the vouchers that the flush
     /// signs for it stand in the same commit as far as that has room.
     fn share_block(&mut self, block: &FoundBlock, input: &Input) -> Result<(), NodeError> {
+        // Of no consequence is how full the ledger is: no block waits for room.
         let step = self.works.ledger.decide(input)?;
         if step.is_empty() {
             return Ok(());

@@ -3,8 +3,8 @@
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::schnorr::Signature;
 
-use super::WorkPolicy;
 use super::line::{WorkLine, key};
+use super::{WorkPolicy, Works};
 use crate::ledger::receipt::Statement;
 use crate::ledger::{Account, Credit, Exact, Input, Ledger, LedgerError, LedgerStep, WorkerKey};
 use crate::node::{Node, NodeError, Now};
@@ -68,15 +68,10 @@ impl<S: Signer> Node<S> {
 
     /// P4: what the ledger decides stands in the commit before anybody is told of it.
     pub(super) fn keep_account(&mut self, input: &Input) -> Result<(), NodeError> {
-        let step = match self.works.ledger.decide(input) {
-            // Whoever floods the ledger with keys must not keep those out who come later.
-            Err(error @ LedgerError::TooManyWorkers { .. }) => {
-                let worker = self.least_idle().ok_or(error)?;
-                self.take_step(self.works.ledger.decide(&Input::Forget { worker })?)?;
-                self.works.ledger.decide(input)?
-            }
-            step => step?,
-        };
+        // Whoever floods the ledger with keys must not keep those out who come later. But where a
+        // line stands the account stays, which both are read back by.
+        let Works { ledger, lines, .. } = &self.works;
+        let step = ledger.decide_with_room(input, |worker| !lines.contains_key(&worker))?;
         self.take_step(step)
     }
 
@@ -88,14 +83,6 @@ impl<S: Signer> Node<S> {
         self.effects.check_room_for(step.writes())?;
         let staged = step.stage(self.effects.batch_for_barrier())?;
         Ok(self.works.ledger.apply(&staged)?)
-    }
-
-    /// The worker that loses least if its account is forgotten: never a whole millisatoshi (L6).
-    /// Where a line stands the account stays, which both are read back by.
-    fn least_idle(&self) -> Option<WorkerKey> {
-        let idle = self.works.ledger.accounts().filter(|account| account.is_idle());
-        let idle = idle.filter(|account| !self.works.lines.contains_key(&account.worker()));
-        idle.min_by_key(|account| account.owed().fraction()).map(Account::worker)
     }
 
     /// Lets a channel pay a worker's work from now on, out of a budget of its own.
