@@ -156,8 +156,8 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
-// What several own, for all rooms of the core. Without compare-and-swap, as on a Cortex-M0, there is
-// no `alloc::sync`; there is one core then, and a count needs no atomic. The choice stands here
+// What several own, for all rooms of the core. Without compare-and-swap, as on a Cortex-M0, there
+// is no `alloc::sync`; there is one core then, and a count needs no atomic. The choice stands here
 // alone: a room that forgot it would build everywhere else.
 #[cfg(all(feature = "alloc", not(target_has_atomic = "ptr")))]
 use alloc::rc::Rc as Arc;
