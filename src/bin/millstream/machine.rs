@@ -9,7 +9,7 @@ use millstream::chain::{ChainSource, MemoryCoins};
 use millstream::db::{RedbReader, RedbStore, seed_file};
 use millstream::keys::{Context, Entropy, Seed};
 use millstream::node::{Config, Node, Now};
-use millstream::rt::Parts;
+use millstream::rt::{Driver, Parts};
 use millstream::signer::MemorySigner;
 use millstream::signer::budget::{BudgetRecord, Policy};
 use millstream::store::Store;
@@ -169,6 +169,28 @@ pub(crate) fn parts(
     Parts { node, store: Box::new(store), chain: Box::new(chain) }
 }
 
+/// Ends the driver, also after a failure: what was signed is worth keeping. That failure is the one
+/// to tell, since a driver that has failed only says that it has ended.
+pub(crate) async fn stop(
+    driver: Driver<MemorySigner>,
+    done: Result<(), Failure>,
+) -> Result<(), Failure> {
+    let stopped = driver.stop().await;
+    done.and(stopped.map_err(Failure::from))
+}
+
+/// The same for a command that runs until the operator's word, and goes on when it starts again.
+pub(crate) async fn close(
+    driver: Driver<MemorySigner>,
+    dir: &Path,
+    done: Result<(), Failure>,
+) -> Result<(), Failure> {
+    let stopped = stop(driver, done).await;
+    stopped.inspect(|()| {
+        eprintln!("stopped; the next start with --dir {} goes on from here", dir.display());
+    })
+}
+
 fn is_empty(store: &dyn Store) -> Result<bool, Failure> {
     let mut empty = true;
     store.scan(&[], &mut |_, _| {
@@ -183,4 +205,32 @@ pub(crate) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Resul
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().map_err(Failure::Runtime)?;
     runtime.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream::chain::remote::ChainHost;
+    use millstream::rt::{Options, RtError};
+
+    use super::*;
+
+    #[test]
+    fn failure_is_told_and_not_that_the_driver_had_ended_by_it() {
+        let done = async {
+            let dir = tempfile::tempdir().unwrap();
+            let (seed, store) = (seed_or_new(dir.path())?, store(dir.path())?);
+            let node = node(seed, Network::Regtest, None, &store, false)?;
+            let host = ChainHost::kept_in(&dir.path().join("chain.txt"))?;
+            let parts = parts(node, store, host.chain().source_from_now());
+            let driver = Driver::start(parts, Options::new(Network::Regtest)).await?;
+            let again = driver.clone();
+            stop(driver, Ok(())).await?;
+            let failed = stop(again.clone(), Err(Failure::NoHolds)).await;
+            assert!(matches!(failed, Err(Failure::NoHolds)), "{failed:?}");
+            let ended = stop(again, Ok(())).await;
+            assert!(matches!(ended, Err(Failure::Rt(RtError::Ended))), "{ended:?}");
+            Ok(())
+        };
+        block_on(done).unwrap();
+    }
 }

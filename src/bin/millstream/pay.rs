@@ -123,9 +123,7 @@ async fn pay(args: &Args) -> Result<(), Failure> {
     let talk = Talk::new(driver.news(), args.to, Duration::from_secs(args.patience));
     let mut payer = Paying { args, network, driver: driver.clone(), talk, bank, funded };
     let done = payer.all(wanted, script, rate).await;
-    // Also after a failure: what was signed is worth keeping.
-    driver.stop().await?;
-    done
+    machine::stop(driver, done).await
 }
 
 struct Paying<'a> {

@@ -110,9 +110,7 @@ async fn pool(args: &Args) -> Result<(), Failure> {
     let driver = pool.driver.clone();
     let served = pool.serve(stop).await;
     let closed = pool.close().await;
-    driver.stop().await?;
-    eprintln!("stopped; the next start with --dir {} goes on from here", args.dir.display());
-    served.and(closed)
+    machine::close(driver, &args.dir, served.and(closed)).await
 }
 
 impl Args {

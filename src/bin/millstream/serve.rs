@@ -146,9 +146,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         counter: Counter { folder: args.receipts.clone(), tariff: terms.tariff },
     };
     let served = shop.open(stop).await;
-    driver.stop().await?;
-    eprintln!("stopped; the next start with --dir {} goes on from here", args.dir.display());
-    served
+    machine::close(driver, &args.dir, served).await
 }
 
 impl Args {

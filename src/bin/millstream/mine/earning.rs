@@ -230,9 +230,8 @@ impl Earning {
         }
         println!("earned {} in vouchers, {} unpaid", self.earned(), self.unpaid());
         let settled = if args.settle { self.settle().await } else { Ok(()) };
-        self.books.keep()?;
-        self.driver.stop().await?;
-        settled
+        let kept = self.books.keep();
+        machine::stop(self.driver, settled.and(kept)).await
     }
 
     /// Settles all that was earned, and waits until it is a coin.
