@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::{Network, ScriptBuf};
 use millstream::chain::{ChainSource, MemoryCoins};
 use millstream::db::{RedbReader, RedbStore, seed_file};
 use millstream::keys::{Context, Entropy, Seed};
 use millstream::node::{Config, Node, Now};
-use millstream::rt::{Driver, Parts};
+use millstream::rt::{Driver, Options, Parts};
 use millstream::signer::MemorySigner;
 use millstream::signer::budget::{BudgetRecord, Policy};
 use millstream::store::Store;
@@ -160,13 +160,26 @@ pub(crate) fn node(
     Ok(Node::load(config, Context::new(), signer, store)?)
 }
 
-/// What the driver drives.
-pub(crate) fn parts(
-    node: Node<MemorySigner>,
+/// How a driver behaves beside the simulated chain, whose blocks come every few seconds.
+pub(crate) fn options(network: Network, expose_unencrypted_beyond_loopback: bool) -> Options {
+    let mut options = Options::new(network);
+    options.expose_unencrypted_beyond_loopback = expose_unencrypted_beyond_loopback;
+    options.chain_interval = Duration::from_millis(100);
+    options
+}
+
+/// Drives the node of a store on a chain; the arguments as for [`node`].
+pub(crate) async fn start(
+    seed: Seed,
+    terms: Option<Terms>,
     store: RedbStore,
+    release_day: bool,
     chain: impl ChainSource + Send + 'static,
-) -> Parts<MemorySigner> {
-    Parts { node, store: Box::new(store), chain: Box::new(chain) }
+    options: Options,
+) -> Result<Driver<MemorySigner>, Failure> {
+    let node = node(seed, options.network, terms, &store, release_day)?;
+    let parts = Parts { node, store: Box::new(store), chain: Box::new(chain) };
+    Ok(Driver::start(parts, options).await?)
 }
 
 /// Ends the driver, also after a failure: what was signed is worth keeping. That failure is the one
@@ -210,7 +223,7 @@ pub(crate) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Resul
 #[cfg(test)]
 mod tests {
     use millstream::chain::remote::ChainHost;
-    use millstream::rt::{Options, RtError};
+    use millstream::rt::RtError;
 
     use super::*;
 
@@ -219,10 +232,10 @@ mod tests {
         let done = async {
             let dir = tempfile::tempdir().unwrap();
             let (seed, store) = (seed_or_new(dir.path())?, store(dir.path())?);
-            let node = node(seed, Network::Regtest, None, &store, false)?;
             let host = ChainHost::kept_in(&dir.path().join("chain.txt"))?;
-            let parts = parts(node, store, host.chain().source_from_now());
-            let driver = Driver::start(parts, Options::new(Network::Regtest)).await?;
+            let chain = host.chain().source_from_now();
+            let options = options(Network::Regtest, false);
+            let driver = start(seed, None, store, false, chain, options).await?;
             let again = driver.clone();
             stop(driver, Ok(())).await?;
             let failed = stop(again.clone(), Err(Failure::NoHolds)).await;

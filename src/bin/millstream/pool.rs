@@ -156,10 +156,8 @@ impl Args {
     }
 
     fn options(&self, network: Network) -> Options {
-        let mut options = Options::new(network);
+        let mut options = machine::options(network, self.expose_unencrypted_beyond_loopback);
         options.listen = Some(self.channels);
-        options.expose_unencrypted_beyond_loopback = self.expose_unencrypted_beyond_loopback;
-        options.chain_interval = Duration::from_millis(100);
         options
     }
 }
@@ -191,9 +189,8 @@ impl Pool {
         let script = machine::coin_script(&seed, network)?;
         let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
         let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
-        let node = machine::node(seed, network, None, &store, false)?;
-        let parts = machine::parts(node, store, host.chain().source_from_now());
-        let driver = Driver::start(parts, args.options(network)).await?;
+        let (source, options) = (host.chain().source_from_now(), args.options(network));
+        let driver = machine::start(seed, None, store, false, source, options).await?;
         driver.command(Command::TendWork(args.policy()?)).await?;
         let (stratum, connections) = (server.address(), server.news());
         let offer = args.offer(network)?;

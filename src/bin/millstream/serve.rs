@@ -114,9 +114,8 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let settling = Settling::new(&seed, network)?;
     let host = Arc::new(ChainHost::kept_in(&args.dir.join("chain.txt"))?);
     let chain = ChainServer::start(Arc::clone(&host), args.chain)?;
-    let node = machine::node(seed, network, Some(terms.clone()), &store, false)?;
-    let parts = machine::parts(node, store, host.chain().source_from_now());
-    let driver = Driver::start(parts, args.options(network)).await?;
+    let (source, options) = (host.chain().source_from_now(), args.options(network));
+    let driver = machine::start(seed, Some(terms.clone()), store, false, source, options).await?;
     println!("terms {}", terms.to_text());
     if let Some(address) = driver.address() {
         println!("listening {address}");
@@ -188,10 +187,8 @@ impl Args {
     }
 
     fn options(&self, network: Network) -> Options {
-        let mut options = Options::new(network);
+        let mut options = machine::options(network, self.expose_unencrypted_beyond_loopback);
         options.listen = Some(self.listen);
-        options.expose_unencrypted_beyond_loopback = self.expose_unencrypted_beyond_loopback;
-        options.chain_interval = Duration::from_millis(100);
         options
     }
 }

@@ -15,7 +15,7 @@ use millstream::chain::remote::RemoteChain;
 use millstream::keys::{Context, Seed};
 use millstream::ledger::{Credit, HashPrice};
 use millstream::node::{Command, Event, LinkId, Node};
-use millstream::rt::{Driver, News, Options, RtError, Told};
+use millstream::rt::{Driver, News, RtError, Told};
 use millstream::signer::MemorySigner;
 use millstream::stratum::client::Task;
 use millstream::stream::payee::PayeePhase;
@@ -100,11 +100,9 @@ impl Earning {
         let books = Books::open(dir, Msat::new(args.risk_msat)?)?;
         let (terms, settling) = (terms(&seed, network)?, Settling::new(&seed, network)?);
         let user = terms.base.to_string();
-        let node = machine::node(seed, network, Some(terms), &store, false)?;
-        let mut options = Options::new(network);
-        options.chain_interval = LOOK;
-        let parts = machine::parts(node, store, RemoteChain::connect(args.chain)?);
-        let driver = Driver::start(parts, options).await?;
+        let (source, options) =
+            (RemoteChain::connect(args.chain)?, machine::options(network, false));
+        let driver = machine::start(seed, Some(terms), store, false, source, options).await?;
         let (news, tended) = (driver.news(), Instant::now());
         let (link, pool) = (Link::Down, args.channels);
         let mut earning =
