@@ -21,6 +21,7 @@ mod restore;
 mod serve;
 mod settling;
 mod soak;
+mod standing;
 mod stop;
 mod verify_receipt;
 

@@ -24,7 +24,7 @@ use millstream::monitor::Policy;
 use millstream::node::{Command, LinkId, Node, NodeError};
 use millstream::rt::{Driver, RtError};
 use millstream::signer::{MemorySigner, PeerId, Signer};
-use millstream::stream::payer::{Ending, PayerPhase};
+use millstream::stream::payer::Ending;
 use millstream::stream::{HoldRules, Payer, Terms};
 use millstream::tx::Delay;
 use millstream::units::{Blocks, FeeRate, Msat, Quantity, Sat, SessionId};
@@ -33,6 +33,7 @@ use tokio::time::{Instant, interval, sleep};
 use crate::failure::Failure;
 use crate::funding::{Funded, NewChannel};
 use crate::machine::{self, NetworkArgs};
+use crate::standing;
 use hold::HoldArgs;
 use lane::LaneArgs;
 use talk::Talk;
@@ -186,11 +187,9 @@ impl Paying<'_> {
         let (base, now) = (terms.base, machine::now()?.time);
         let find = move |node: &mut Node<MemorySigner>| {
             let tip = node.view(now).ok().map(|view| view.tip.height);
-            let open = |phase| matches!(phase, PayerPhase::Open | PayerPhase::Unsure);
-            let late = |payer: &&Payer| payer.last_call().is_some_and(|last| tip >= Some(last));
-            let mine = |payer: &&Payer| payer.record().base() == base && open(payer.phase());
-            let (late, standing): (Vec<&Payer>, Vec<_>) =
-                node.payers().filter(mine).partition(late);
+            let late = |payer: &&Payer| tip.is_some_and(|tip| standing::is_late(payer, tip));
+            let mine = node.payers().filter(|payer| standing::is_open_to(payer, base));
+            let (late, standing): (Vec<&Payer>, Vec<_>) = mine.partition(late);
             let late = late.into_iter().map(|payer| (payer.record().index(), payer.deadline()));
             (late.collect::<Vec<_>>(), standing.first().map(|payer| payer.outpoint()))
         };
@@ -252,8 +251,7 @@ impl Paying<'_> {
             let now = machine::now()?.time;
             let depth = move |node: &mut Node<MemorySigner>| {
                 let (payer, tip) = (node.payer(outpoint)?, node.view(now).ok()?.tip);
-                let delay = payer.channel().output().delay().to_blocks();
-                Some(payer.deadline()?.saturating_before(delay).depth_at(tip.height))
+                standing::depth(payer, tip.height)
             };
             let depth = self.driver.look(depth).await?.unwrap_or(Blocks::MIN);
             bar.set_position(u64::from(depth.to_u32()));

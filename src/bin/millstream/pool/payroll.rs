@@ -19,7 +19,6 @@ use millstream::ledger::{Account, WorkerKey};
 use millstream::node::{Command, Event, LinkId, Node, NodeError, Now};
 use millstream::rt::{Driver, Told};
 use millstream::signer::MemorySigner;
-use millstream::stream::payer::PayerPhase;
 use millstream::stream::{Payer, Terms};
 use millstream::tx::Delay;
 use millstream::units::{Msat, Sat};
@@ -28,6 +27,7 @@ use tokio::time::Instant;
 use crate::failure::Failure;
 use crate::funding::{Funded, NewChannel};
 use crate::machine;
+use crate::standing;
 
 /// How long it waits before it shows a channel again, or tries again what was refused.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -212,11 +212,9 @@ impl Payee {
     ) -> Option<Act> {
         let tip = node.view(now.time).ok()?.tip.height;
         let is_open = |payer: &&Payer| {
-            let late = payer.last_call().is_some_and(|last| tip >= last);
-            let open = matches!(payer.phase(), PayerPhase::Open | PayerPhase::Unsure);
-            let is_its = payer.record().base() == self.terms.base;
             let full = payer.signed() >= payer.channel().largest_with_change();
-            is_its && open && !late && !full
+            let mine = standing::is_open_to(payer, self.terms.base);
+            mine && !standing::is_late(payer, tip) && !full
         };
         let bound = node.ledger().account(worker).and_then(Account::channel);
         let standing = node.payers().filter(is_open);
@@ -233,9 +231,7 @@ impl Payee {
         if bound == Some(outpoint) {
             return None;
         }
-        // What is paid before the terms' depth is refused.
-        let delay = payer.channel().output().delay().to_blocks();
-        let depth = payer.deadline()?.saturating_before(delay).depth_at(tip);
-        (depth >= self.terms.confirmation_depth).then_some(Act::Bind(outpoint))
+        let is_deep = standing::depth(payer, tip)? >= self.terms.confirmation_depth;
+        is_deep.then_some(Act::Bind(outpoint))
     }
 }
