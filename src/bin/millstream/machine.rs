@@ -65,7 +65,7 @@ pub(crate) fn seed_or_new(dir: &Path) -> Result<Seed, Failure> {
     let path = seed_path(dir);
     if !path.exists() {
         let mut bytes = zeroize::Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *bytes).map_err(|_| Failure::NoEntropy)?;
+        randomize(&mut *bytes)?;
         seed_file::create(&path, &bytes)?;
     }
     Ok(seed_file::load(&path)?)
@@ -102,20 +102,25 @@ pub(crate) fn reader(dir: &Path) -> Result<RedbReader, Failure> {
     Ok(RedbReader::open(&path)?)
 }
 
+/// Fills `bytes` from the operating system.
+pub(crate) fn randomize(bytes: &mut [u8]) -> Result<(), Failure> {
+    getrandom::fill(bytes).map_err(|_| Failure::NoEntropy)
+}
+
 /// The machine's time and fresh randomness.
 #[expect(clippy::disallowed_methods, reason = "a command has the machine's clock")]
 pub(crate) fn now() -> Result<Now, Failure> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = UtcSeconds::new(since.as_secs()).unwrap_or(UtcSeconds::MAX);
     let mut aux = [0; 32];
-    getrandom::fill(&mut aux).map_err(|_| Failure::NoEntropy)?;
+    randomize(&mut aux)?;
     Ok(Now { time, aux: Entropy::new(aux) })
 }
 
 /// A session's name that no other has.
 pub(crate) fn fresh_session() -> Result<SessionId, Failure> {
     let mut id = [0; 8];
-    getrandom::fill(&mut id).map_err(|_| Failure::NoEntropy)?;
+    randomize(&mut id)?;
     // Small enough for every reader of JSON.
     Ok(SessionId::new(u64::from_be_bytes(id) >> 12)?)
 }

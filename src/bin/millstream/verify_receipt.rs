@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bitcoin::XOnlyPublicKey;
+use bitcoin::hex::DisplayHex;
 use millstream::batch::item::Charge;
 use millstream::batch::receipt::{Proven, Receipt};
 use millstream::keys::Context;
@@ -78,7 +79,7 @@ impl fmt::Display for Sentence {
             write!(f, " ({count} units at {} per {})", price.msat(), price.per())?;
         }
         if let Some(hash) = item.hash {
-            write!(f, ", which refers to document {}", hex(&hash))?;
+            write!(f, ", which refers to document {}", hash.to_lower_hex_string())?;
         }
         let statement = &proven.statement;
         match proven.items {
@@ -90,7 +91,7 @@ impl fmt::Display for Sentence {
         if statement.tariff == [0; 32] {
             write!(f, ", by no tariff")?;
         } else {
-            write!(f, ", by tariff {}", hex(&statement.tariff))?;
+            write!(f, ", by tariff {}", statement.tariff.to_lower_hex_string())?;
         }
         if *known {
             write!(f, ", signed by the payee {}", proven.payee)
@@ -98,8 +99,4 @@ impl fmt::Display for Sentence {
             write!(f, ", signed by {}: not verified against a known payee", proven.payee)
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bitcoin::hex::DisplayHex::to_lower_hex_string(bytes)
 }

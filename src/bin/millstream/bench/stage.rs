@@ -234,7 +234,7 @@ fn shown(payer: &Payer) -> Result<OutputStatus, Box<dyn Error>> {
 }
 
 /// A signer whose budgets never run out, so that the same path is measured throughout.
-fn signer(byte: u8, now: UtcSeconds) -> Result<MemorySigner, Box<dyn Error>> {
+pub(crate) fn signer(byte: u8, now: UtcSeconds) -> Result<MemorySigner, Box<dyn Error>> {
     let policy = Policy { hour: Msat::MAX, day: Msat::MAX, peer: Msat::MAX, slice: Msat::MAX };
     let entropy = Entropy::new([byte; 32]);
     let mut signer = MemorySigner::new(Seed::new([byte; 32]), NETWORK, policy, None, &entropy)?;

@@ -15,6 +15,7 @@ use millstream::stream::payee::PayeeHoldState;
 use millstream::tx::hold::{Hold, PaymentHash, Preimage};
 
 use crate::failure::Failure;
+use crate::machine;
 
 /// The preimages of everything that was offered for sale.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Goods {
     /// The hash of one more thing that is for sale; its preimage is durable first.
     pub(super) fn offer(&mut self) -> Result<PaymentHash, Failure> {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|_| Failure::NoEntropy)?;
+        machine::randomize(&mut bytes)?;
         let write = || {
             let mut file = OpenOptions::new().append(true).create(true).open(&self.path)?;
             // Of its own, whatever a power cut left of the line before.

@@ -11,18 +11,17 @@ use bitcoin::{
 };
 use millstream::chain::{ChainError, ChainSource};
 use millstream::db::RedbStore;
-use millstream::keys::{Context, Entropy, Seed};
+use millstream::keys::{Context, Seed};
 use millstream::node::{Config, Node};
 use millstream::rt::{Options, Parts};
 use millstream::signer::MemorySigner;
-use millstream::signer::budget::Policy;
 use millstream::stream::payer::Opening;
 use millstream::stream::{Terms, View};
 use millstream::tx::seen::{ChainEvent, OutputStatus, Tip};
 use millstream::tx::{ChangeScript, Delay};
 use millstream::units::{Blocks, FeeRate, Height, KeyIndex, Msat, Sat, Seconds, UtcSeconds};
 
-use crate::bench::stage::NETWORK;
+use crate::bench::stage::{NETWORK, signer};
 
 /// 1,000,000 bitcoin: no run empties it.
 const CAPACITY: u64 = 100_000_000_000_000;
@@ -124,11 +123,7 @@ pub(super) fn parts(
         pay_step: Msat::ZERO,
         relay_floor: FeeRate::new(100)?,
     };
-    let policy = Policy { hour: Msat::MAX, day: Msat::MAX, peer: Msat::MAX, slice: Msat::MAX };
-    let aux = Entropy::new([seed; 32]);
-    let mut signer = MemorySigner::new(Seed::new([seed; 32]), NETWORK, policy, None, &aux)?;
-    signer.release_day_budget_without_record(utc()?)?;
-    let node = Node::load(config, Context::new(), signer, &store)?;
+    let node = Node::load(config, Context::new(), signer(seed, utc()?)?, &store)?;
     let status = OutputStatus {
         value: Sat::new(CAPACITY)?,
         script: funded.opening.script().clone(),
