@@ -23,6 +23,7 @@ mod settling;
 mod soak;
 mod standing;
 mod stop;
+mod told;
 mod verify_receipt;
 
 use std::error::Error;

@@ -291,9 +291,6 @@ impl Pool {
     }
 
     async fn told(&mut self, told: Told) -> Result<(), Failure> {
-        if let Told::Failed { error } = told {
-            return Err(error.into());
-        }
         for line in self.payroll.hear(&told).await? {
             self.table.say(&line);
         }

@@ -33,6 +33,7 @@ use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
 use crate::settling::{LEAD, Settling};
 use crate::stop::Stop;
+use crate::told;
 use goods::Goods;
 use receipts::Counter;
 use vanished::{Act, Patience, Vanished};
@@ -258,11 +259,11 @@ impl Shop<'_> {
             }
             Told::LinkDown { link, why } => println!("link {} ended: {why}", link.0),
             Told::Node(event) => show(event),
-            Told::Refused { error, count, .. } => println!("refused ({count}): {error}"),
-            Told::Unsent { error } => println!("not sent: {error}"),
-            Told::Failed { error } => return Err((*error).into()),
-            Told::Missed(count) => println!("{count} lines left out"),
-            _ => {}
+            _ => {
+                if let Some(line) = told::line(told)? {
+                    println!("{line}");
+                }
+            }
         }
         Ok(())
     }

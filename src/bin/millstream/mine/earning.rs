@@ -29,6 +29,7 @@ use super::books::Books;
 use crate::failure::Failure;
 use crate::machine::{self, NetworkArgs};
 use crate::settling::{self, Settling};
+use crate::told;
 
 /// How long it waits for the vouchers of its last shares.
 const LAST_VOUCHER: Duration = Duration::from_secs(10);
@@ -184,14 +185,12 @@ impl Earning {
 
     fn hear(&mut self, told: &Told) -> Result<Option<String>, Failure> {
         Ok(match told {
-            Told::Failed { error } => return Err((*error).into()),
             Told::LinkDown { link, why } => {
                 if matches!(self.link, Link::Up(up) if up == *link) {
                     self.link = Link::Down;
                 }
                 Some(format!("no link to {}: {why}", self.pool))
             }
-            Told::Refused { error, count, .. } => Some(format!("refused ({count}): {error}")),
             Told::Node(Event::Opened { outpoint, capacity }) => {
                 Some(format!("channel {outpoint}, {capacity}"))
             }
@@ -201,7 +200,7 @@ impl Earning {
             Told::Node(Event::RolledOver { to, capacity, .. }) => {
                 Some(format!("channel {to}, {capacity}, goes on"))
             }
-            _ => None,
+            _ => told::line(told)?,
         })
     }
 

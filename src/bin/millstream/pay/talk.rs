@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::hold::Ended;
 use crate::failure::Failure;
+use crate::told;
 
 /// The state of one conversation with one payee.
 pub(super) struct Talk {
@@ -105,14 +106,15 @@ impl Talk {
 
     fn note(&mut self, told: Told) -> Result<(), Failure> {
         match told {
-            Told::Failed { error } => return Err(error.into()),
             Told::LinkDown { link, why } if self.link == Some(link) => {
                 self.ended = Some(why.to_string());
             }
-            Told::Refused { error, count, .. } => eprintln!("refused here ({count}): {error}"),
-            Told::Unsent { error } => eprintln!("not sent: {error}"),
             Told::Node(event) => self.event(event),
-            _ => {}
+            _ => {
+                if let Some(line) = told::line(&told)? {
+                    eprintln!("{line}");
+                }
+            }
         }
         Ok(())
     }

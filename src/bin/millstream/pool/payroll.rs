@@ -28,6 +28,7 @@ use crate::failure::Failure;
 use crate::funding::{Funded, NewChannel};
 use crate::machine;
 use crate::standing;
+use crate::told;
 
 /// How long it waits before it shows a channel again, or tries again what was refused.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -92,10 +93,8 @@ impl Payroll {
                 self.payees.retain(|_, payee| payee.link != *link);
                 Vec::new()
             }
-            Told::Refused { error, count, .. } => vec![format!("refused ({count}): {error}")],
-            Told::Unsent { error } => vec![format!("not sent: {error}")],
             Told::Node(event) => self.event(event),
-            _ => Vec::new(),
+            _ => told::line(told)?.into_iter().collect(),
         })
     }
 
