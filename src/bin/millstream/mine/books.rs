@@ -2,9 +2,9 @@
 //! its window again.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::fs;
-use std::io;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bitcoin::OutPoint;
@@ -103,7 +103,8 @@ impl Books {
             return Ok(());
         }
         let next = self.path.with_extension("new");
-        let written = fs::write(&next, &text).and_then(|()| fs::rename(&next, &self.path));
+        // Synced before it takes the other's name: a power cut must not leave an empty file there.
+        let written = write_synced(&next, &text).and_then(|()| fs::rename(&next, &self.path));
         written.map_err(|source| Failure::File { path: self.path.clone(), source })?;
         self.written = text;
         Ok(())
@@ -121,6 +122,12 @@ impl Books {
         }
         text
     }
+}
+
+fn write_synced(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// The window, the channels, and what they have brought.
