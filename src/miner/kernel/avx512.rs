@@ -5,7 +5,6 @@ use core::arch::x86_64::{
     __m512i, _mm512_cmple_epu32_mask, _mm512_set4_epi32, _mm512_setr_epi32, _mm512_shuffle_epi8,
 };
 
-use super::lanes::searches;
 use super::prepared::{Prepared, Start, Words};
 use super::rounds::{first, first_of, schedule, second, unrolled};
 use super::{Group, Span};
@@ -50,9 +49,49 @@ impl Found {
     }
 }
 
-searches! {
-    #[target_feature(enable = "avx512f,avx512bw")]
-    LANES
+#[target_feature(enable = "avx512f,avx512bw")]
+fn search(prepared: &Prepared, span: Span) -> Option<Group> {
+    let Prepared { start, words, top } = prepared;
+    let mut w = [splat(0); 16];
+    let mut state;
+    let mut at = 0_u32;
+    while at < span.count {
+        let nonce = nonces(span.nonce(at));
+        first!(start, words, nonce, w, state, more);
+        let tops = reversed(second!(w, state, hash_row, more));
+        if let Some(group) = span.group(at, LANES, [at_most(tops, splat(*top))]) {
+            return Some(group);
+        }
+        at = at.saturating_add(LANES);
+    }
+    None
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn search_of<const N: usize>(
+    starts: &[Start; N],
+    words: &Words,
+    top: u32,
+    span: Span,
+) -> Option<Group<N>> {
+    let mut w = [splat(0); 16];
+    let mut state;
+    let mut at = 0_u32;
+    while at < span.count {
+        let nonce = nonces(span.nonce(at));
+        let schedule = schedule!(words, nonce);
+        let mut found = [0; N];
+        for (found, start) in found.iter_mut().zip(starts) {
+            first_of!(start, schedule, nonce, w);
+            let tops = reversed(second!(w, state, hash_row, more));
+            *found = at_most(tops, splat(top));
+        }
+        if let Some(group) = span.group(at, LANES, found) {
+            return Some(group);
+        }
+        at = at.saturating_add(LANES);
+    }
+    None
 }
 
 /// Sixteen nonces as the words that SHA-256 reads.

@@ -438,8 +438,7 @@ macro_rules! any_row {
 /// The function that [`first`] and [`second`] want, of vectors of the type `$vector`: the rounds of
 /// these constants, eight in a row, whose words come of the sixteen before.
 ///
-/// Sixteen rounds, run over and over: for a kernel that would not fit the flash, or the cache of
-/// instructions, otherwise.
+/// Sixteen rounds, run over and over: for a kernel that would not fit the flash otherwise.
 macro_rules! rolled {
     ($(#[$attribute:meta])* $vector:ty) => {
         $(#[$attribute])*
