@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::miner::job::{Parts, Root, TimeRoll};
-use crate::miner::kernel::Compact;
+use crate::miner::kernel::{Backend, Compact};
 use crate::miner::search::Checkpoint;
 use crate::miner::{Coinbase, Header, Job, Search};
-use crate::sha256::Engine;
+use crate::sha256::{Engine, State};
 use crate::units::{JobId, Target, UtcSeconds};
 
 /// Events of a story at most: each may hash 255 headers.
@@ -22,7 +22,7 @@ const EVENTS_MAX: usize = 64;
 /// | 1 | roll: bit 0 that it follows the clock, above it the seconds |
 /// | 1 | bytes of the extranonce |
 /// | 1 | a hash is a share if its highest byte is at most that |
-/// | 2 each | event: kind, number |
+/// | 2 each | event: kind, of which every second seven is by a kernel with groups; number |
 ///
 /// # Panics
 /// If a header has a second encoding or is hashed twice over jobs and restarts, or a share is none.
@@ -93,15 +93,37 @@ fn story(header: &Header, mask: u32, [nonces, roll, size, share]: [u8; 4], event
         });
         let Ok(job) = job else { return };
         if search.take(&job).is_ok() {
-            work(&mut search, &job, now, number, &mut seen);
+            let by = Either { groups: kind / 7 % 2 == 1 };
+            work(&mut search, &job, now, (number, by), &mut seen);
         }
     }
 }
 
-fn work(search: &mut Search, job: &Job<'_>, now: u32, hashes: u8, seen: &mut BTreeSet<[u8; 80]>) {
+/// A kernel that wants versions one by one, or in groups.
+struct Either {
+    groups: bool,
+}
+
+impl Backend for Either {
+    fn absorb(&mut self, state: State, block: &[u32; 16]) -> State {
+        Compact.absorb(state, block)
+    }
+
+    fn shares_versions(&self) -> bool {
+        self.groups
+    }
+}
+
+fn work(
+    search: &mut Search,
+    job: &Job<'_>,
+    now: u32,
+    (hashes, mut by): (u8, Either),
+    seen: &mut BTreeSet<[u8; 80]>,
+) {
     let now = UtcSeconds::try_from(u64::from(now)).unwrap_or(UtcSeconds::MAX);
     let mut shares = 0_u32;
-    let step = search.step(job, now, hashes.into(), &mut Compact, &mut |found| {
+    let step = search.step(job, now, hashes.into(), &mut by, &mut |found| {
         let header = job.header_of(&found, Engine::best());
         let hash = header.map(|header| header.hash(Engine::best()));
         assert_eq!(hash, Some(found.hash), "{found:?} is another header");
