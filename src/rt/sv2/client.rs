@@ -184,10 +184,17 @@ impl Channel {
         news: &mpsc::Sender<Sv2News>,
     ) -> Result<std::convert::Infallible, Sv2Error> {
         loop {
+            // The pool is heard only while there is room for what it says, and finds go to it
+            // either way: who submits many before it listens would else wait for itself.
+            let heard = async {
+                let room = news.reserve().await.map_err(|_| Sv2Error::Closed)?;
+                Ok::<_, Sv2Error>((room, frames.next().await?))
+            };
             tokio::select! {
-                frame = frames.next() => {
-                    if let Some(said) = self.hear(frame?)? {
-                        news.send(said).await.map_err(|_| Sv2Error::Closed)?;
+                heard = heard => {
+                    let (room, frame) = heard?;
+                    if let Some(said) = self.hear(frame)? {
+                        room.send(said);
                     }
                 }
                 found = found.recv() => {

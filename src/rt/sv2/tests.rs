@@ -117,6 +117,30 @@ async fn shares_of_a_miner_are_all_accepted_and_credited_to_the_last_hash() {
 }
 
 #[tokio::test]
+async fn miner_that_submits_more_than_waits_before_it_listens_is_heard_and_hears_all() {
+    let mut options = Sv2Options::new((Ipv4Addr::LOCALHOST, 0).into(), authority());
+    options.work = (bits(8), bits(8), bits(8));
+    options.desk.burst = 1_024;
+    options.desk.shares_per_tip = 1_024;
+    let (server, mut credits) = Sv2Server::start(options).await.unwrap();
+    let (client, mut said) = client(&server).await;
+    server.publish(plan(1)).unwrap();
+    let job = job(&mut said).await;
+    let finds = shares(&job, 400);
+    let submits = async {
+        for found in finds {
+            client.submit(found).await.unwrap();
+        }
+    };
+    timeout(PATIENCE, submits).await.unwrap();
+    for _ in 0..400 {
+        let accepted = news(&mut said).await;
+        assert!(matches!(accepted, Sv2News::Accepted { .. }), "{accepted:?}");
+        credits.recv().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn wrong_shares_are_refused_by_name_and_credited_to_nobody() {
     let (server, mut credits) = server(8).await;
     let (client, mut said) = client(&server).await;
