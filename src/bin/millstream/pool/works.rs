@@ -8,7 +8,7 @@ use bitcoin::{BlockHash, ScriptBuf};
 use millstream::chain::remote::{ChainHost, RemoteError};
 use millstream::chain::template::{BlockPlan, Layout};
 use millstream::rt::stratum::{Credit, Job, StratumServer};
-use millstream::shares::PoolJob;
+use millstream::shares::{Desk, PoolJob};
 use millstream::units::{Blocks, Seconds, Target};
 use tokio::time::Instant;
 
@@ -19,8 +19,9 @@ use crate::machine;
 pub(super) const EXTRANONCE2_SIZE: u8 = 8;
 /// How far a header's time may be above its job's: two hours, the tolerance of Bitcoin's nodes.
 const ROLL_S: u64 = 7_200;
-/// Jobs of which a block may come: of one tip there are as many as there were new transactions.
-const PLANS_MAX: usize = 16;
+/// Jobs of which a block may come: all whose shares any desk takes. Of one tip there are as many as
+/// there were new transactions.
+const PLANS_MAX: usize = Desk::JOBS_MAX;
 
 /// The chain's next block, as its miners have it.
 pub(super) struct Works {
