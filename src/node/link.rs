@@ -17,6 +17,11 @@ use crate::units::{ChannelAlias, Msat, SessionId};
 use crate::wire::{self, Change, Message, Pong, Refusal, Refused};
 
 impl<S: Signer> Node<S> {
+    /// The connections that stand: for a caller that has missed news of them.
+    pub fn links(&self) -> impl Iterator<Item = LinkId> + '_ {
+        self.links.keys().copied()
+    }
+
     pub(super) fn disconnected(&mut self, link: LinkId) {
         self.links.remove(&link);
         self.asked.retain(|(_, shown), _| *shown != link);

@@ -234,10 +234,14 @@ impl Pool {
                     let Some(news) = news else { return Ok(()) };
                     self.table.hear(&news);
                 }
-                told = news.next() => match told {
-                    Some(told) => self.told(told).await?,
-                    None => return Ok(()),
-                },
+                told = news.next() => {
+                    let Some(told) = told else { return Ok(()) };
+                    self.told(told).await?;
+                    // One drain of credits brings many: none is to be missed for them.
+                    while let Some(told) = news.now() {
+                        self.told(told).await?;
+                    }
+                }
                 _ = ticks.tick() => self.tick().await?,
                 () = stop.said() => return Ok(()),
             }

@@ -94,8 +94,22 @@ impl Payroll {
                 Vec::new()
             }
             Told::Node(event) => self.event(event),
+            Told::Missed(_) => {
+                self.meet_all().await?;
+                told::line(told)?.into_iter().collect()
+            }
             _ => told::line(told)?.into_iter().collect(),
         })
+    }
+
+    /// Begins anew with whoever is connected: who came or left meanwhile was not told.
+    async fn meet_all(&mut self) -> Result<(), Failure> {
+        self.payees.clear();
+        let links = |node: &mut Node<MemorySigner>| node.links().collect::<Vec<_>>();
+        for link in self.driver.look(links).await? {
+            let _gone = self.driver.command(Command::AskTerms(link)).await;
+        }
+        Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Vec<String> {
