@@ -185,12 +185,8 @@ impl Earning {
 
     fn hear(&mut self, told: &Told) -> Result<Option<String>, Failure> {
         Ok(match told {
-            Told::LinkDown { link, why } => {
-                if matches!(self.link, Link::Up(up) if up == *link) {
-                    self.link = Link::Down;
-                }
-                Some(format!("no link to {}: {why}", self.pool))
-            }
+            // What stands is looked up.
+            Told::LinkDown { why, .. } => Some(format!("no link to {}: {why}", self.pool)),
             Told::Node(Event::Opened { outpoint, capacity }) => {
                 Some(format!("channel {outpoint}, {capacity}"))
             }
@@ -205,10 +201,16 @@ impl Earning {
     }
 
     async fn look(&mut self) -> Result<(), Failure> {
-        let held = |node: &mut Node<MemorySigner>| {
-            node.payees().map(|payee| (payee.outpoint(), payee.earned())).collect::<Vec<_>>()
+        let seen = |node: &mut Node<MemorySigner>| {
+            let held = node.payees().map(|payee| (payee.outpoint(), payee.earned()));
+            (held.collect::<Vec<_>>(), node.links().collect::<Vec<_>>())
         };
-        self.books.hold(&self.driver.look(held).await?);
+        let (held, links) = self.driver.look(seen).await?;
+        self.books.hold(&held);
+        // Its end may have been told before it was known here by its name, or was missed.
+        if matches!(self.link, Link::Up(up) if !links.contains(&up)) {
+            self.link = Link::Down;
+        }
         Ok(())
     }
 
@@ -282,3 +284,6 @@ fn terms(seed: &Seed, network: Network) -> Result<Terms, Failure> {
     terms.check()?;
     Ok(terms)
 }
+
+#[cfg(test)]
+mod tests;
