@@ -17,6 +17,8 @@ use crate::failure::Failure;
 const NAME: &str = "work.txt";
 /// Channels that are remembered: far more than can be alive, or come back by a reorg.
 const CHANNELS_MAX: usize = 256;
+/// Late shares are one of a hundred where blocks are minutes apart.
+const LATE_SHARE: u64 = 16;
 
 /// The window, and how far each channel is counted in it.
 #[derive(Debug)]
@@ -26,6 +28,9 @@ pub(super) struct Books {
     /// What the vouchers of each channel say, as far as it counts as earned.
     channels: BTreeMap<OutPoint, Msat>,
     earned: Msat,
+    /// What was done in vain, ever.
+    late: Msat,
+    risk_max: Msat,
     /// What the file holds.
     written: String,
 }
@@ -38,6 +43,8 @@ impl Books {
             window: WorkWindow::new(risk_max, Msat::ZERO),
             channels: BTreeMap::new(),
             earned: Msat::ZERO,
+            late: Msat::ZERO,
+            risk_max,
             written: String::new(),
             path,
         };
@@ -50,7 +57,7 @@ impl Books {
             let source = io::ErrorKind::InvalidInput.into();
             return Err(Failure::File { path: books.path, source });
         };
-        (books.window, books.channels, books.earned) = read;
+        (books.window, books.channels, books.earned, books.late) = read;
         Ok(books)
     }
 
@@ -60,9 +67,20 @@ impl Books {
         let _too_much = self.window.done(share);
     }
 
-    /// A share came too late by this side's own judgement.
+    /// A share came too late for a tip that was left.
+    ///
+    /// Which tip is left says the pool, so one that refuses all it gets and names a new tip each
+    /// time would be worked for for ever: no more is taken back than was risked, and a 16th of what
+    /// was earned.
     pub(super) fn take_back(&mut self, share: &Credit) {
-        self.window.take_back(share);
+        // One more, since a share may be worth less than one.
+        let worth = share.value().floor_msat().to_msat().saturating_add(1);
+        let late = self.late.to_msat().saturating_add(worth);
+        let most = self.earned.to_msat() / LATE_SHARE;
+        if late <= self.risk_max.to_msat().saturating_add(most) {
+            self.late = Msat::new(late).unwrap_or(Msat::MAX);
+            self.window.take_back(share);
+        }
     }
 
     /// What the channels' vouchers say now. One that has come to its end is counted already.
@@ -117,6 +135,7 @@ impl Books {
             let _written = write!(text, "{byte:02x}");
         }
         let _written = writeln!(text, "\nearned {}", self.earned.to_msat());
+        let _written = writeln!(text, "late {}", self.late.to_msat());
         for (outpoint, paid) in &self.channels {
             let _written = writeln!(text, "channel {outpoint} {}", paid.to_msat());
         }
@@ -130,18 +149,22 @@ fn write_synced(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The window, the channels, and what they have brought.
-fn parse(text: &str, risk_max: Msat) -> Option<(WorkWindow, BTreeMap<OutPoint, Msat>, Msat)> {
+/// The window, the channels, what they have brought, and what was late.
+fn parse(text: &str, risk_max: Msat) -> Option<(WorkWindow, BTreeMap<OutPoint, Msat>, Msat, Msat)> {
     let msat = |word: &str| word.parse().ok().and_then(|msat| Msat::new(msat).ok());
-    let mut lines = text.lines();
+    let mut lines = text.lines().peekable();
     let window = bytes(lines.next()?.strip_prefix("window ")?)?;
     let window = WorkWindow::from_bytes(risk_max, &window).ok()?;
     let earned = msat(lines.next()?.strip_prefix("earned ")?)?;
+    let late = match lines.next_if(|line| line.starts_with("late ")) {
+        Some(line) => msat(line.strip_prefix("late ")?)?,
+        None => Msat::ZERO,
+    };
     let channels = lines.map(|line| {
         let (outpoint, paid) = line.strip_prefix("channel ")?.split_once(' ')?;
         Some((outpoint.parse().ok()?, msat(paid)?))
     });
-    Some((window, channels.collect::<Option<_>>()?, earned))
+    Some((window, channels.collect::<Option<_>>()?, earned, late))
 }
 
 fn bytes(hex: &str) -> Option<[u8; WorkWindow::LENGTH]> {
@@ -197,6 +220,30 @@ mod tests {
         assert_eq!((books.earned(), books.at_risk()), (msat(52), msat(98)));
         books.take_back(&share(50));
         assert_eq!(books.at_risk(), msat(48));
+    }
+
+    #[test]
+    fn pool_that_calls_every_share_late_is_worked_for_within_the_risk() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut books = Books::open(dir.path(), msat(100)).unwrap();
+        let mut worked = 0;
+        while books.may_work() && worked < 1_000 {
+            books.done(&share(10));
+            books.take_back(&share(10));
+            worked += 1;
+            books.keep().unwrap();
+            // Nor does a restart help.
+            books = Books::open(dir.path(), msat(100)).unwrap();
+        }
+        assert_eq!(worked, 9 + 11, "taken back, and at risk");
+        // One that pays may be late with a few.
+        books.hold(&[(outpoint(0), msat(16_000))]);
+        let before = books.at_risk();
+        books.done(&share(20_000));
+        books.done(&share(1_000));
+        books.take_back(&share(1_000));
+        assert_eq!(books.at_risk(), msat(20_000 + 110 - 16_000));
+        assert_eq!(before, Msat::ZERO);
     }
 
     #[test]
