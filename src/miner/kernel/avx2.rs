@@ -1,9 +1,9 @@
 //! Eight nonces in the registers of AVX2.
 //!
 //! The rounds stand here once, eight that make words and eight that make none, and both hashes run
-//! through them: a core keeps few instructions at hand, and fewer if it runs two threads. With every
-//! round where it is used, and every word of padding left out, a hash takes 4 % fewer instructions;
-//! but on a Zen 3 it takes 8 % more time, and 11 to 20 % more beside a busy thread.
+//! through them: a core keeps few instructions at hand, and fewer if it runs two threads. With all
+//! rounds where they are used, and every word of padding left out, a hash takes 4 % fewer
+//! instructions; but on a Zen 3 it takes 8 % more time, and 11 to 20 % more beside a busy thread.
 #![allow(unsafe_code)] // Reason: words are read and written where the compiler would keep them.
 #![expect(clippy::many_single_char_names, reason = "the names of FIPS 180-4")]
 
@@ -103,18 +103,16 @@ fn search_of<const N: usize>(
     None
 }
 
-/// Eight words of the schedule, or constants, of each lane.
-type Eight = [__m256i; 8];
-
 /// The constants of all rounds.
 // SAFETY: both are 64 vectors, and every pattern of bits is a value of either.
-static CONSTANTS: [Eight; 8] =
-    unsafe { core::mem::transmute::<[[u32; 8]; 64], [Eight; 8]>(spread(K.as_flattened())) };
+static CONSTANTS: [[__m256i; 8]; 8] =
+    unsafe { core::mem::transmute::<[[u32; 8]; 64], [[__m256i; 8]; 8]>(spread(K.as_flattened())) };
 
 /// Words 8 to 15 of a header's second block, with their constants.
 // SAFETY: as above, of 8 vectors.
-static PADDING: Eight =
-    unsafe { core::mem::transmute::<[[u32; 8]; 8], Eight>(spread(HEADER_PADDING.split_at(4).1)) };
+static PADDING: [__m256i; 8] = unsafe {
+    core::mem::transmute::<[[u32; 8]; 8], [__m256i; 8]>(spread(HEADER_PADDING.split_at(4).1))
+};
 
 /// Each word for every lane.
 const fn spread<const N: usize>(mut words: &[u32]) -> [[u32; 8]; N] {
@@ -236,7 +234,7 @@ macro_rules! eight_making {
 /// that the rounds have used, the older eight behind the newer.
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn rounds(state: &mut Eight, w: &mut [__m256i; 16], constants: &[Eight; 7]) {
+fn rounds(state: &mut [__m256i; 8], w: &mut [__m256i; 16], constants: &[[__m256i; 8]; 7]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     if let ([w, v], _) = w.as_chunks_mut::<8>() {
         let (mut w, mut v) = (w, v);
@@ -256,7 +254,7 @@ fn rounds(state: &mut Eight, w: &mut [__m256i; 16], constants: &[Eight; 7]) {
 /// The same rounds of the first hash, by words that have their constants, from 16 on.
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn rounds_of(state: &mut Eight, sums: &[Eight]) {
+fn rounds_of(state: &mut [__m256i; 8], sums: &[[__m256i; 8]]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     for row in core::iter::once(&PADDING).chain(sums) {
         eight!(stored [row]; 0 1 2 3 4 5 6 7; a b c d e f g h);
