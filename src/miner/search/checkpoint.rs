@@ -44,7 +44,8 @@ impl Checkpoint {
 
     /// `time_used`: the latest time that was hashed, of jobs without extranonce.
     pub(super) fn new(marks: Marks, place: Place, time_used: Option<u32>) -> Self {
-        let Place { extranonce, time, version, nonce, group } = place;
+        let Place { extranonce, time, version, nonce, .. } = place;
+        let group = place.is_in_group();
         let latest = time_used.unwrap_or(0);
         let (high, low) = if marks.roll() {
             // A roll is at most 7,200 s; what is spent is in no group, and stays so.
@@ -70,20 +71,17 @@ impl Checkpoint {
 
     /// The names, the place, the latest time that was hashed.
     ///
-    /// `groups`: whether there are any here; without, what is left of the second of one is given
-    /// up.
+    /// `groups`: whether there are any here. Without, one of a group is read as one whose seconds
+    /// are behind every job's: the rest of its extranonce is given up, and a job without is refused
+    /// as one of the other sort until the tip changes.
     pub(super) fn open(self, groups: bool) -> (Marks, Place, Option<u32>) {
         let Self { marks, high, low, version, nonce } = self;
-        let group = marks.roll() && low & Self::GROUP != 0 && low != u16::MAX;
+        let group = groups && marks.roll() && low & Self::GROUP != 0 && low != u16::MAX;
         let roll = marks.roll() && !(group && low & Self::FIXED != 0);
         let low = u32::from(if group { low & !(Self::GROUP | Self::FIXED) } else { low });
         let (extranonce, time, time_used) =
             if roll { (high, low, None) } else { (0, high, Some(high.saturating_add(low))) };
-        let place = if group && !groups {
-            Place { extranonce, ..Place::at_time(time.saturating_add(1)) }
-        } else {
-            Place { extranonce, time, version, nonce, group }
-        };
+        let place = Place { extranonce, time, version, nonce, group };
         (marks.with_roll(roll), place, time_used)
     }
 

@@ -10,6 +10,7 @@ use crate::sha256::State;
 pub(super) struct Lap {
     /// Of each version of a group; of a version alone the first.
     midstates: [State; GROUP],
+    versions: [u32; GROUP],
     tail: [u32; 3],
     time: u32,
 }
@@ -27,12 +28,14 @@ impl Lap {
         let root = job.root_by(place.extranonce.into(), &mut absorb)?;
         let time = place.header_time(job);
         let mut header = job.header(root, 0, time, 0);
-        let mut midstates = [State::INITIAL; GROUP];
-        for (midstate, version) in midstates.iter_mut().zip(place.versions()) {
-            header.version = job.version(version);
+        let (mut midstates, mut versions) = ([State::INITIAL; GROUP], [0; GROUP]);
+        let each = midstates.iter_mut().zip(&mut versions);
+        for ((midstate, version), number) in each.zip(place.versions()) {
+            header.version = job.version(number);
+            *version = header.version;
             absorb(midstate, &header.first_block());
         }
-        Some(Self { midstates, tail: header.tail(), time })
+        Some(Self { midstates, versions, tail: header.tail(), time })
     }
 
     /// The header's time.
@@ -49,31 +52,36 @@ impl Lap {
         by: &mut impl Backend,
         found: &mut impl FnMut(Found),
     ) -> u32 {
-        let Self { midstates, tail, time } = self;
+        let Self { midstates, versions, tail, time } = self;
         let (target, left_of_lap) = (&job.parts().target, place.nonces_left(job));
         let first = job.parts().nonce_first.wrapping_add(place.nonce);
         let (id, extranonce) = (job.parts().id, u64::from(place.extranonce));
         let mut hit = |version, nonce, hash| {
-            let version = job.version(version);
             found(Found { job: id, extranonce, version, time: *time, nonce, hash });
         };
         if !place.is_in_group() {
-            let ([midstate, ..], count) = (midstates, left.min(left_of_lap));
-            let mut hit = |nonce, hash| hit(place.version, nonce, hash);
+            let ([midstate, ..], [version, ..]) = (midstates, versions);
+            let count = left.min(left_of_lap);
+            let mut hit = |nonce, hash| hit(*version, nonce, hash);
             by.scan(midstate, tail, first, count, target, &mut hit);
             return count;
         }
         let whole = place.whole_nonces(left).min(left_of_lap);
         if whole > 0 {
-            let mut hit = |within, nonce, hash| hit(place.member(within), nonce, hash);
+            let mut hit = |within: usize, nonce, hash| {
+                // Always there: the kernel has as many midstates.
+                if let Some(version) = versions.get(within) {
+                    hit(*version, nonce, hash);
+                }
+            };
             by.scan_versions(midstates, tail, first, whole, target, &mut hit);
             return Place::headers(whole);
         }
         // What is left of a nonce, of which the budget before had only a part; or a part of one.
-        let (mut done, within) = (0_u32, place.versions().zip(midstates));
-        for (version, midstate) in within.filter(|(version, _)| *version >= place.version) {
+        let (mut done, behind) = (0_u32, usize::from(place.within()));
+        for (midstate, version) in midstates.iter().zip(versions).skip(behind) {
             if done < left {
-                let mut hit = |nonce, hash| hit(version, nonce, hash);
+                let mut hit = |nonce, hash| hit(*version, nonce, hash);
                 by.scan(midstate, tail, first, 1, target, &mut hit);
                 done = done.saturating_add(1);
             }

@@ -1,7 +1,5 @@
 //! One place of the walk, and the next one.
 
-use core::ops::RangeInclusive;
-
 use super::Next;
 use crate::miner::Job;
 use crate::units::UtcSeconds;
@@ -69,7 +67,7 @@ impl Place {
         u32::from(self.version) < job.versions()
             && self.nonce <= job.nonces_behind_first()
             && self.extranonce <= job.extranonce_last()
-            && (!self.group || has_groups(job))
+            && (!self.is_in_group() || has_groups(job))
     }
 
     /// Whether it is in a group.
@@ -81,28 +79,21 @@ impl Place {
     /// Before the first hash of a lap: whether it is one of a group, which is what the kernel wants
     /// if `together`.
     pub(super) fn begin(&mut self, job: &Job<'_>, together: bool) {
-        if self.nonce == 0 && self.within() == 0 {
+        if GROUP_BITS > 0 && self.nonce == 0 && self.within() == 0 {
             self.group = together && has_groups(job);
         }
     }
 
     /// The versions that are walked together.
-    pub(super) const fn versions(self) -> RangeInclusive<u16> {
-        if self.is_in_group() {
-            let first = self.version ^ self.within();
-            first..=first | WITHIN
-        } else {
-            self.version..=self.version
-        }
-    }
-
-    /// A version of the group.
-    pub(super) fn member(self, within: usize) -> u16 {
-        self.versions().nth(within).unwrap_or(self.version)
+    pub(super) fn versions(self) -> impl Iterator<Item = u16> {
+        let (first, more) =
+            if self.is_in_group() { (self.version & !WITHIN, WITHIN) } else { (self.version, 0) };
+        // An inclusive range would take more flash on bare metal, where this is one version.
+        (0..more.saturating_add(1)).map(move |within| first | within)
     }
 
     /// The number of the version in its group.
-    const fn within(self) -> u16 {
+    pub(super) const fn within(self) -> u16 {
         self.version & WITHIN
     }
 
@@ -165,7 +156,8 @@ impl Place {
             self.nonce = self.nonce.saturating_add(nonces);
             return true;
         }
-        let next = u32::from(*self.versions().end()).saturating_add(1);
+        let last = if self.is_in_group() { self.version | WITHIN } else { self.version };
+        let next = u32::from(last).saturating_add(1);
         (self.nonce, self.group) = (0, false);
         match u16::try_from(next) {
             Ok(version) if next < job.versions() => self.version = version,
@@ -185,5 +177,5 @@ fn origin(job: &Job<'_>) -> u32 {
 
 /// Whether its versions are groups: their number is a power of two.
 fn has_groups(job: &Job<'_>) -> bool {
-    GROUP_BITS > 0 && job.versions() > u32::from(WITHIN)
+    job.versions() > u32::from(WITHIN)
 }

@@ -227,16 +227,23 @@ fn latest_time_too_far_ahead_to_store_in_a_group_gives_up_what_is_before_it() {
 }
 
 #[test]
-fn checkpoint_within_a_group_where_there_are_none_goes_on_with_the_next_second() {
-    let rolling = job(Parts { root: coinbase(b"first", 4), version_mask: 7, ..parts() });
-    let fixed = job(Parts { version_mask: 7, ..parts() });
-    for (job, time) in [(rolling, 1), (fixed, TIME + 1)] {
+fn checkpoint_within_a_group_where_there_are_none_goes_on_behind_its_extranonce() {
+    let [rolling, fixed] = [coinbase(b"first", 4), parts().root]
+        .map(|root| job(Parts { root, version_mask: 7, ..parts() }));
+    for job in [&rolling, &fixed] {
         let mut search = Search::new();
-        search.take(&job).unwrap();
-        let _ = together(&mut search, &job, 7);
-        let (marks, place, _) = search.checkpoint().unwrap().open(false);
-        assert_eq!(place, Place { extranonce: 0, ..Place::at_time(time) });
-        assert_eq!(marks, Marks::new(job.tip(), job.space(), job.rolls_extranonce()));
+        search.take(job).unwrap();
+        let _ = together(&mut search, job, 7);
+        let (marks, place, time_used) = search.checkpoint().unwrap().open(false);
+        let at = Some(At { names: Names::Marked(marks), place, used: true });
+        let mut search = Search { at, seen: Seen::ALL, time_used, lap: None };
+        if job == &fixed {
+            assert_eq!(search.take(job), Err(MinerError::Mixed));
+        } else {
+            assert_eq!(search.take(job), Ok(Start::Continued));
+            let all = walk(&mut search, job, TIME, 1).0;
+            assert_eq!((all[0].extranonce, all[0].version), (1, parts().version));
+        }
     }
 }
 
