@@ -104,8 +104,8 @@ impl Kind {
 
     /// Whether [`Kernel::scan_versions`] is faster than as many scans.
     ///
-    /// AVX2 was measured to gain a tenth by four versions, half of that by two, and hardly more by
-    /// eight. AVX-512 is estimated to gain a fifth (41 and 50 MH/s), and was not measured. The
+    /// AVX2 was measured to gain a twentieth by four versions, a tenth by eight and nothing by two.
+    /// AVX-512 is estimated to gain a fifth by four (41 and 50 MH/s), and was not measured. The
     /// others hash one version after the other.
     #[must_use]
     pub const fn shares_versions(self) -> bool {
