@@ -1,9 +1,9 @@
 //! The SHA instructions of x86: four nonces, interleaved.
 //!
-//! Of the 64 `SHA256RNDS2` of two hashes 61 are left, and the unit that runs them is never idle;
-//! everything else is done in its shadow. The instructions are in the order that `sha256` found for
-//! its four lanes, and most of them are its own. The order of the words in the registers is
-//! Intel's: ABEF and CDGH.
+//! Of the 64 `SHA256RNDS2` of two hashes 61 are left. A Zen 3 can begin one in each cycle, and a
+//! nonce takes it 101 cycles: everything else counts as much, all the more beside a busy thread of
+//! the same core. The instructions are in the order that `sha256` found for its four lanes, and
+//! most of them are its own. The order of the words in the registers is Intel's: ABEF and CDGH.
 #![allow(unsafe_code)] // Reason: assembly reads the tables beside it.
 #![expect(clippy::many_single_char_names, reason = "the names of FIPS 180-4")]
 

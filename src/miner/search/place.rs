@@ -7,7 +7,7 @@ use crate::units::UtcSeconds;
 /// Bits of the number of a version that count within a group.
 ///
 /// Four versions save three quarters of the schedules that could be shared, and each one more would
-/// add 36 bytes to a search. None on bare metal: no kernel there gains by it, so it need not pay for it.
+/// add 36 bytes to a search. None on bare metal: no kernel there gains by it, and no device pays.
 const GROUP_BITS: u32 = if cfg!(target_os = "none") { 0 } else { 2 };
 
 /// These bits.
