@@ -21,7 +21,7 @@ use stratum_support::{
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// 2^8 hashes a share.
 const BITS: u8 = 8;
@@ -268,6 +268,38 @@ async fn busy_miner_whose_reads_all_end_within_a_line_stays() {
     let ended = async { while !matches!(news.next().await, Some(ServerNews::Down { .. })) {} };
     assert!(timeout(Duration::from_secs(10), ended).await.is_err(), "an honest miner was cut");
     drop(talking.await.unwrap());
+}
+
+#[tokio::test]
+async fn miner_is_not_silent_while_whoever_pays_keeps_it_waiting() {
+    let mut options = options(4);
+    options.idle_max = Duration::from_secs(8);
+    let (server, mut credits) = server(options).await;
+    let mut miner = StratumClient::start(client_of(&server, KEY));
+    let task = until_task(&mut miner).await;
+    let finds = search(&task, 1_024 + 16);
+    // So many wait for whoever pays; then the miner waits, and is not read.
+    let (first, more) = finds.split_at(1_024);
+    for lot in first.chunks(16) {
+        for find in lot {
+            assert!(miner.submit(&task, *find));
+        }
+        for _ in lot {
+            assert_eq!(until_judged(&mut miner).await.1, Ok(()));
+        }
+    }
+    for find in more {
+        assert!(miner.submit(&task, *find));
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(Duration::from_secs(9)).await;
+    for find in &finds {
+        let credit = timeout(PATIENCE, credits.next()).await.unwrap().unwrap();
+        assert_eq!(credit.good.share().nonce, find.nonce);
+    }
+    for _ in more {
+        assert_eq!(until_judged(&mut miner).await.1, Ok(()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

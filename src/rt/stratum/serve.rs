@@ -132,6 +132,9 @@ impl Connection {
                     let count = read.map_err(broken)?;
                     let input = buffer.get(..count).unwrap_or_default();
                     let line_ended = self.hear(&mut reader, input, peer)?;
+                    // Before the answers: whoever pays knows of a share when its miner does. And
+                    // before the clock is read: that wait is no fault of the miner's.
+                    self.hand_over().await?;
                     waits.read(Instant::now(), line_ended, reader.held_bytes() > 0);
                     if !was_mining && self.session.is_mining() {
                         was_mining = true;
@@ -141,8 +144,6 @@ impl Connection {
                     self.adjust(&mut jobs)?;
                 }
             }
-            // Before the answers: whoever pays knows of a share when its miner does.
-            self.hand_over().await?;
             self.write(stream).await?;
         }
     }
