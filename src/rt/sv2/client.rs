@@ -11,7 +11,7 @@ use common_messages_sv2::{
 use mining_sv2 as mining;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Sv2Error;
 use super::link::{Frame, Frames, Writer, initiate};
@@ -26,6 +26,8 @@ const FUTURE_MAX: usize = 16;
 const WAITING_MAX: usize = 64;
 /// How long an answer to a greeting may take.
 const GREETING_MAX: Duration = Duration::from_secs(30);
+/// A pool that says nothing for 15 minutes is gone, whatever the line says: its tip is an old one.
+const SILENCE_MAX: Duration = Duration::from_secs(900);
 /// Only standard jobs are understood here.
 const FLAG_STANDARD_JOBS: u32 = 1;
 
@@ -130,6 +132,17 @@ impl Sv2Client {
         max_target: Target,
         nominal_hash_rate: f32,
     ) -> Result<(Self, mpsc::Receiver<Sv2News>), Sv2Error> {
+        let of = (user, max_target, nominal_hash_rate);
+        Self::connect_until(pool, authority, of, SILENCE_MAX).await
+    }
+
+    /// The same; the pool may be silent for so long.
+    pub(super) async fn connect_until(
+        pool: SocketAddr,
+        authority: Option<[u8; 32]>,
+        (user, max_target, nominal_hash_rate): (&str, Target, f32),
+        silence_max: Duration,
+    ) -> Result<(Self, mpsc::Receiver<Sv2News>), Sv2Error> {
         let greeting = async {
             let stream = TcpStream::connect(pool).await?;
             let (mut frames, mut to) = initiate(stream, authority, GREETING_MAX).await?;
@@ -142,7 +155,7 @@ impl Sv2Client {
         let (submits, found) = mpsc::channel(WAITING_MAX);
         let (news, receiver) = mpsc::channel(WAITING_MAX);
         tokio::spawn(async move {
-            let Err(end) = channel.run(frames, to, found, &news).await;
+            let Err(end) = channel.run(frames, to, found, &news, silence_max).await;
             // Who does not listen any more has no need to know.
             let _ = news.send(Sv2News::Ended(end)).await;
         });
@@ -182,17 +195,22 @@ impl Channel {
         mut to: Writer,
         mut found: mpsc::Receiver<Found>,
         news: &mpsc::Sender<Sv2News>,
+        silence_max: Duration,
     ) -> Result<std::convert::Infallible, Sv2Error> {
+        let mut heard_at = Instant::now();
         loop {
             // The pool is heard only while there is room for what it says, and finds go to it
             // either way: who submits many before it listens would else wait for itself.
             let heard = async {
                 let room = news.reserve().await.map_err(|_| Sv2Error::Closed)?;
-                Ok::<_, Sv2Error>((room, frames.next().await?))
+                let silent = heard_at.checked_add(silence_max).unwrap_or(heard_at);
+                let frame = timeout_at(silent, frames.next()).await;
+                Ok::<_, Sv2Error>((room, frame.map_err(|_| Sv2Error::TooSlow)??))
             };
             tokio::select! {
                 heard = heard => {
                     let (room, frame) = heard?;
+                    heard_at = Instant::now();
                     if let Some(said) = self.hear(frame)? {
                         room.send(said);
                     }

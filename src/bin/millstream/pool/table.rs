@@ -22,6 +22,8 @@ const DRAW: Duration = Duration::from_secs(1);
 const WRITE: Duration = Duration::from_secs(5);
 /// Rows that a terminal shows, the fastest first.
 const ROWS_MAX: usize = 20;
+/// Rows that are kept of workers that have left: each key may be a stranger's with one cheap share.
+const LEFT_MAX: usize = 1_024;
 /// The hash rate is that of so many seconds.
 const RATE_S: u64 = 30;
 
@@ -117,6 +119,17 @@ impl Table {
         }
     }
 
+    /// Keeps the rows of those that have left within their limit; who brought least goes first.
+    fn forget(&mut self) {
+        let left = self.rows.iter().filter(|(_, row)| row.miners.is_empty());
+        let mut left: Vec<_> = left.map(|(worker, row)| (row.accepted, *worker)).collect();
+        left.sort_unstable();
+        let over = left.len().saturating_sub(LEFT_MAX);
+        for (_, worker) in left.into_iter().take(over) {
+            self.rows.remove(&worker);
+        }
+    }
+
     /// Reads the ledger.
     pub(super) async fn look(&mut self, driver: &Driver<MemorySigner>) -> Result<(), Failure> {
         let look = |node: &mut Node<MemorySigner>| {
@@ -134,6 +147,7 @@ impl Table {
             return Ok(());
         }
         self.shown = Instant::now();
+        self.forget();
         self.look(driver).await?;
         let second = self.started.elapsed().as_secs();
         for row in self.rows.values_mut() {
@@ -245,5 +259,32 @@ fn short(name: &str) -> String {
     match (name.get(..8), name.get(end..)) {
         (Some(start), Some(end)) if name.len() > 12 => format!("{start}..{end}"),
         _ => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crowd_that_has_left_is_forgotten_and_neither_miners_nor_those_who_brought_most() {
+        let mut table = Table::new();
+        let worker = |number: u32| {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            WorkerKey::new(key)
+        };
+        let crowd = u32::try_from(LEFT_MAX).unwrap() + 100;
+        for number in 0..crowd {
+            table.rows.insert(worker(number), Row { accepted: 1, ..Row::default() });
+        }
+        let miners = BTreeSet::from(["127.0.0.1:1".parse().unwrap()]);
+        table.rows.insert(worker(crowd), Row { miners, ..Row::default() });
+        table.rows.insert(worker(0), Row { accepted: 2, ..Row::default() });
+        table.forget();
+        assert_eq!(table.rows.len(), LEFT_MAX + 1);
+        assert!(table.rows.contains_key(&worker(0)) && table.rows.contains_key(&worker(crowd)));
+        table.forget();
+        assert_eq!(table.rows.len(), LEFT_MAX + 1);
     }
 }

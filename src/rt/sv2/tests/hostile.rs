@@ -65,6 +65,11 @@ async fn flood_of_a_miner_ends_its_connection() {
 
 /// A pool that our miner has a channel of, number 1, at 2^8 hashes; it says what it likes.
 async fn pool() -> (Sv2Client, Receiver<Sv2News>, Frames, Writer) {
+    pool_until(PATIENCE).await
+}
+
+/// The same, and it may be silent for so long.
+async fn pool_until(silence_max: Duration) -> (Sv2Client, Receiver<Sv2News>, Frames, Writer) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let welcoming = async {
@@ -87,7 +92,7 @@ async fn pool() -> (Sv2Client, Receiver<Sv2News>, Frames, Writer) {
         (frames, to)
     };
     let easy = Target::of_work_bits(bits(1));
-    let connecting = Sv2Client::connect(address, None, USER, easy, 1e6);
+    let connecting = Sv2Client::connect_until(address, None, (USER, easy, 1e6), silence_max);
     let (connected, (frames, to)) = tokio::join!(connecting, welcoming);
     let (client, news) = connected.unwrap();
     (client, news, frames, to)
@@ -186,4 +191,25 @@ async fn pool_that_talks_of_other_channels_and_of_jobs_without_end_is_mined_for_
     }
     tip(&mut to, 1, 2_000).await;
     assert!(matches!(news(&mut said).await, Sv2News::Ended(Sv2Error::Malformed { .. })));
+}
+
+#[tokio::test]
+async fn pool_that_falls_silent_is_left_and_one_that_speaks_now_and_then_is_not() {
+    let (silence_max, pause) = (Duration::from_secs(3), Duration::from_millis(500));
+    let (_client, mut said, _frames, mut to) = pool_until(silence_max).await;
+    // Longer than it may be silent, and never so long.
+    for _ in 0..7 {
+        tokio::time::sleep(pause).await;
+        let told = mining::SubmitSharesSuccess {
+            channel_id: 1,
+            last_sequence_number: 1,
+            new_submits_accepted_count: 1,
+            new_shares_sum: 1,
+        };
+        to.send(told, mining::MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS, true).await.unwrap();
+        let heard = news(&mut said).await;
+        assert!(matches!(heard, Sv2News::Accepted { count: 1, .. }), "{heard:?}");
+    }
+    let end = news(&mut said).await;
+    assert!(matches!(end, Sv2News::Ended(Sv2Error::TooSlow)), "{end:?}");
 }
