@@ -198,11 +198,24 @@ pub trait Backend {
     ) where
         Self: Sized,
     {
-        for (version, midstate) in midstates.iter().enumerate() {
-            self.scan(midstate, tail, first, count, target, &mut |nonce, hash| {
-                hit(version, nonce, hash);
-            });
-        }
+        one_by_one(self, midstates, tail, first, count, target, hit);
+    }
+}
+
+/// [`Backend::scan_versions`] by as many scans.
+fn one_by_one(
+    by: &mut impl Backend,
+    midstates: &[State],
+    tail: &[u32; 3],
+    first: u32,
+    count: u32,
+    target: &Target,
+    hit: &mut impl FnMut(usize, u32, [u8; 32]),
+) {
+    for (version, midstate) in midstates.iter().enumerate() {
+        by.scan(midstate, tail, first, count, target, &mut |nonce, hash| {
+            hit(version, nonce, hash);
+        });
     }
 }
 
@@ -380,11 +393,7 @@ impl Kernel {
                 }
             });
         }
-        for (version, midstate) in midstates.iter().enumerate() {
-            self.scan(midstate, tail, first, count, target, &mut |nonce, hash| {
-                hit(version, nonce, hash);
-            });
-        }
+        one_by_one(&mut { self }, midstates, tail, first, count, target, hit);
     }
 
     /// The first group of the span in which a hash may meet the target.

@@ -225,6 +225,17 @@ async fn stranger(server: &Sv2Server) -> (Frames, Writer) {
     initiate(stream, None, PATIENCE).await.unwrap()
 }
 
+/// A pool's word that so many shares of a channel count.
+async fn accepted(to: &mut Writer, channel_id: u32, count: u32) {
+    let told = mining::SubmitSharesSuccess {
+        channel_id,
+        last_sequence_number: 1,
+        new_submits_accepted_count: count,
+        new_shares_sum: count.into(),
+    };
+    to.send(told, mining::MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS, true).await.unwrap();
+}
+
 /// What ends a connection.
 async fn end(frames: &mut Frames) -> Sv2Error {
     loop {
@@ -304,13 +315,7 @@ async fn hostile_pools_cost_a_miner_its_connection() {
         let (stream, _) = listener.accept().await.unwrap();
         let (mut frames, mut to) = respond(stream, &key, PATIENCE).await.unwrap();
         let _greeting = frames.next().await.unwrap();
-        let told = mining::SubmitSharesSuccess {
-            channel_id: 1,
-            last_sequence_number: 1,
-            new_submits_accepted_count: 1,
-            new_shares_sum: 1,
-        };
-        to.send(told, mining::MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS, true).await.unwrap();
+        accepted(&mut to, 1, 1).await;
         let _left = frames.next().await;
     });
     let ask = || Sv2Client::connect(address, None, USER, easy, 1e6);

@@ -165,13 +165,7 @@ async fn pool_that_talks_of_other_channels_and_of_jobs_without_end_is_mined_for_
     // None of these is for us.
     future_job(&mut to, 2, 1).await;
     tip(&mut to, 2, 1).await;
-    let told = mining::SubmitSharesSuccess {
-        channel_id: 2,
-        last_sequence_number: 1,
-        new_submits_accepted_count: 1_000,
-        new_shares_sum: 1_000,
-    };
-    to.send(told, mining::MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS, true).await.unwrap();
+    accepted(&mut to, 2, 1_000).await;
     let none = hash_bytes(&[0; 32]).unwrap();
     let set = mining::SetTargetOwned { channel_id: 2, maximum_target: none };
     to.send(set, mining::MESSAGE_TYPE_SET_TARGET, true).await.unwrap();
@@ -200,13 +194,7 @@ async fn pool_that_falls_silent_is_left_and_one_that_speaks_now_and_then_is_not(
     // Longer than it may be silent, and never so long.
     for _ in 0..7 {
         tokio::time::sleep(pause).await;
-        let told = mining::SubmitSharesSuccess {
-            channel_id: 1,
-            last_sequence_number: 1,
-            new_submits_accepted_count: 1,
-            new_shares_sum: 1,
-        };
-        to.send(told, mining::MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS, true).await.unwrap();
+        accepted(&mut to, 1, 1).await;
         let heard = news(&mut said).await;
         assert!(matches!(heard, Sv2News::Accepted { count: 1, .. }), "{heard:?}");
     }
